@@ -1,0 +1,68 @@
+"""Settings: the only reader of the environment. Priority: argument (flag) > FACESVC_* > facesvc.toml > default."""
+
+from pathlib import Path
+from typing import Literal
+
+from platformdirs import user_data_path
+from pydantic import Field
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+
+class Settings(BaseSettings):
+    """Frozen once made; every field can be set as FACESVC_<NAME> or in ./facesvc.toml."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="FACESVC_", frozen=True, toml_file="facesvc.toml", extra="forbid", env_ignore_empty=True
+    )
+
+    data: Path = Field(default_factory=lambda: user_data_path("facesvc"))
+    """Folder of everything the service keeps: packs, samples, the embedded database."""
+    database_url: str | None = None
+    """SQLAlchemy URL; default: SQLite in the data folder. PostgreSQL: postgresql+psycopg://..."""
+    pack: str | None = None
+    """Name of the model pack; default: the one chosen with `facesvc models use`, else "sface"."""
+    detector: Literal["yunet", "mtcnn", "yunet-onet", "haar"] | None = None
+    """Overrides the pack's detector; that makes another template version."""
+    runtime: Literal["auto", "onnxruntime", "openvino"] = "auto"
+    """What runs the networks; auto takes OpenVINO where it is installed, else ONNX Runtime."""
+    threshold: float | None = Field(default=None, gt=0)
+    """Squared L2 below which two templates match; default: the pack's (1.1)."""
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    workers: int = Field(default=2, ge=1, le=64)
+    """Photographs in work at once, one thread each."""
+    queue: int = Field(default=64, ge=1)
+    """Photographs that may wait; further ones are answered `overloaded`."""
+    max_image_bytes: int = Field(default=20 * 2**20, ge=1024)
+    max_image_pixels: int = Field(default=50_000_000, ge=10_000)
+    max_request_bytes: int = Field(default=64 * 2**20, ge=1024)
+    max_images: int = Field(default=32, ge=1)
+    """Photographs in one enrolment request."""
+    max_faces: int = Field(default=100, ge=1)
+    """Faces in one photograph."""
+    default_gallery: str = "default"
+
+    @property
+    def url(self) -> str:
+        """The database's URL, defaults resolved."""
+        return self.database_url or f"sqlite:///{self.data / 'facesvc.db'}"
+
+    @property
+    def packs(self) -> Path:
+        return self.data / "packs"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)

@@ -1,0 +1,123 @@
+"""From a distance to a decision, with the error rate that the threshold was measured to have."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facesvc.errors import CalibrationMissing, InvalidThreshold, TargetFmrUnsupported
+
+DEFAULT_THRESHOLD = 1.1
+"""Squared L2 below which two templates match; fixed by the product, and what each pack is calibrated for."""
+
+
+class Decision(StrEnum):
+    MATCH = "match"
+    NO_MATCH = "no_match"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Calibration:
+    """Error rates of one template version, measured on labelled comparisons.
+
+    id: digest of what follows; distances: (k,) float64 ascending, squared L2;
+    fmr, fnmr: (k,) float64, shares of non-mated comparisons below, of mated ones at or above each distance;
+    non_mated, mated: numbers of comparisons behind them; data: what they were measured on.
+    """
+
+    id: str
+    template_version: str
+    distances: NDArray[np.float64]
+    fmr: NDArray[np.float64]
+    fnmr: NDArray[np.float64]
+    non_mated: int
+    mated: int
+    data: str
+
+    def fmr_at(self, distance: float) -> float:
+        """False match rate with the threshold at ``distance``, interpolated between measured points."""
+        return float(np.interp(distance, self.distances, self.fmr))
+
+    def fnmr_at(self, distance: float) -> float:
+        """False non-match rate with the threshold at ``distance``."""
+        return float(np.interp(distance, self.distances, self.fnmr))
+
+    @property
+    def smallest_fmr(self) -> float:
+        """The lowest rate that can be claimed: 3 / comparisons, the "rule of three"
+        (95 % upper bound when no error was seen; ISO/IEC 19795-1, B.1)."""
+        return 3.0 / self.non_mated
+
+    def threshold_for(self, target_fmr: float) -> float:
+        """Largest measured distance whose FMR is at most ``target_fmr``.
+
+        Raises TargetFmrUnsupported outside what the number of comparisons can support.
+        """
+        if not self.smallest_fmr <= target_fmr < 1:
+            raise TargetFmrUnsupported(
+                f"target FMR {target_fmr:g} is outside {self.smallest_fmr:.2g}..1: "
+                f"the calibration has {self.non_mated} non-mated comparisons"
+            )
+        within = np.flatnonzero(self.fmr <= target_fmr)
+        if not len(within):
+            raise TargetFmrUnsupported(f"no measured threshold has an FMR of {target_fmr:g} or less")
+        return float(self.distances[within[-1]])
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """A threshold that never travels without its contract.
+
+    fmr is None, and calibration too, where the pack was never calibrated: an unknown rate is said, not guessed.
+    """
+
+    value: float
+    template_version: str
+    fmr: float | None = None
+    calibration: str | None = None
+
+    def matches(self, distance: float) -> bool:
+        """``distance < threshold``, strictly."""
+        return distance < self.value
+
+    def decide(self, distance: float, conclusive: bool = True) -> Decision:
+        """INCONCLUSIVE where a sample failed its quality checks, whatever the distance."""
+        if not conclusive:
+            return Decision.INCONCLUSIVE
+        return Decision.MATCH if self.matches(distance) else Decision.NO_MATCH
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRule:
+    """How a caller asks for a threshold: by value, by target FMR, or not at all (the pack's own)."""
+
+    threshold: float | None = None
+    target_fmr: float | None = None
+
+
+def choose_threshold(
+    rule: DecisionRule,
+    template_version: str,
+    calibration: Calibration | None,
+    default: float = DEFAULT_THRESHOLD,
+    norm: float = 1.0,
+) -> Threshold:
+    """The threshold that ``rule`` asks for, with its false match rate.
+
+    norm: length of the pack's vectors, so 4 norm^2 is the largest possible distance.
+    Raises InvalidThreshold, TargetFmrUnsupported, CalibrationMissing.
+    """
+    if rule.threshold is not None and rule.target_fmr is not None:
+        raise InvalidThreshold("give a threshold or a target FMR, not both")
+    value = default if rule.threshold is None else rule.threshold
+    if rule.target_fmr is not None:
+        if calibration is None:
+            raise CalibrationMissing("a target FMR needs a calibrated model pack")
+        value = calibration.threshold_for(rule.target_fmr)
+    if not 0 < value <= 4 * norm * norm:
+        raise InvalidThreshold(f"threshold {value:g} is outside 0..{4 * norm * norm:g}")
+    if calibration is None:
+        return Threshold(value, template_version)
+    return Threshold(value, template_version, calibration.fmr_at(value), calibration.id)

@@ -1,0 +1,170 @@
+"""What the use cases need of the outside: implemented at the edges, wired in ``facesvc.bootstrap``."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facesvc.core.decide import Calibration
+from facesvc.core.types import (
+    Capture,
+    Changes,
+    Face,
+    FaceChoice,
+    Gallery,
+    NewReference,
+    Page,
+    Photograph,
+    Pixels,
+    Reference,
+    Subject,
+    Vectors,
+)
+
+
+class Detector(Protocol):
+    """Finds faces with five landmarks."""
+
+    name: str
+
+    def detect(self, pixels: Pixels) -> list[Face]:
+        """(h w 3) uint8 RGB -> all faces, largest first, in pixels of the array; [] when there are none."""
+        ...
+
+
+class Embedder(Protocol):
+    """Turns aligned chips into vectors. Thread-safe."""
+
+    template_version: str
+
+    def align(self, pixels: Pixels, landmarks: NDArray[np.float32]) -> Pixels:
+        """(h w 3) uint8 RGB and (5 2) px -> the chip (s s 3) uint8 RGB that the weights were trained on."""
+        ...
+
+    def embed(self, chips: NDArray[np.uint8]) -> Vectors:
+        """(n s s 3) uint8 RGB -> (n 128) float32, each of the pack's norm. Raises Overloaded."""
+        ...
+
+
+class Extractor(Protocol):
+    """The whole pipeline: decode, detect, align, assess, embed."""
+
+    template_version: str
+    norm: float
+    calibration: Calibration | None
+    threshold: float
+
+    def detect(self, photograph: bytes) -> Capture:
+        """All faces of a photograph, largest first, with box, landmarks and quality; their templates are empty
+        ((0,) vectors). A photograph without a face gives no samples. Raises ImageError, TooManyFaces."""
+        ...
+
+    def extract(self, photograph: bytes, choice: FaceChoice) -> Capture:
+        """The chosen faces with templates. Raises ImageError, NoFace, SeveralFaces (choice ONLY), TooManyFaces."""
+        ...
+
+
+class TemplateIndex(Protocol):
+    """Nearest vectors of one gallery, by key. A projection: rebuilt from the store at will. Thread-safe."""
+
+    def __len__(self) -> int: ...
+
+    def add(self, keys: NDArray[np.int64], vectors: Vectors) -> None:
+        """keys (n,), vectors (n d) float32. A key that is there already is replaced."""
+        ...
+
+    def remove(self, keys: NDArray[np.int64]) -> None:
+        """Forgets keys (n,); unknown ones are ignored."""
+        ...
+
+    def search(self, probes: Vectors, k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """(n d) -> distances (n m) squared L2 ascending and keys (n m), m = min(k, len)."""
+        ...
+
+
+class GalleryIndexes(Protocol):
+    """The indexes of all galleries, each brought up to its gallery's revision before it answers."""
+
+    def search(self, gallery: Gallery, probes: Vectors, k: int) -> list[list[int]]:
+        """(n d) -> for each probe the keys of its k nearest references, nearest first."""
+        ...
+
+    def drop(self, gallery: Gallery) -> None:
+        """Forgets a deleted gallery's index."""
+        ...
+
+
+class ReferenceStore(Protocol):
+    """The truth: galleries, subjects, references, photographs, for one tenant. Every write is one transaction
+    that also appends to the revision log. All methods raise StoreUnavailable when the database can't be reached,
+    and GalleryNotFound / SubjectNotFound / ReferenceNotFound for names that are not there."""
+
+    def ping(self) -> None: ...
+
+    def create_gallery(
+        self, name: str, template_version: str, keep_photographs: bool, metadata: Mapping[str, Any]
+    ) -> Gallery:
+        """Raises GalleryExists."""
+        ...
+
+    def gallery(self, name: str) -> Gallery: ...
+
+    def galleries(self, limit: int, cursor: str | None = None) -> Page[Gallery]:
+        """By name. Raises InvalidCursor."""
+        ...
+
+    def update_gallery(
+        self, name: str, *, keep_photographs: bool | None = None, metadata: Mapping[str, Any] | None = None
+    ) -> Gallery:
+        """Changes what is not None. Photographs already kept are deleted when keep_photographs turns False."""
+        ...
+
+    def delete_gallery(self, name: str) -> None: ...
+
+    def create_subject(
+        self, gallery: str, subject: str, display_name: str | None, metadata: Mapping[str, Any]
+    ) -> Subject:
+        """Raises SubjectExists."""
+        ...
+
+    def subject(self, gallery: str, subject: str) -> Subject: ...
+
+    def subjects(self, gallery: str, limit: int, cursor: str | None = None) -> Page[Subject]:
+        """By id. Raises InvalidCursor."""
+        ...
+
+    def update_subject(
+        self,
+        gallery: str,
+        subject: str,
+        *,
+        display_name: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Subject: ...
+
+    def delete_subject(self, gallery: str, subject: str) -> None: ...
+
+    def add_references(self, gallery: str, subject: str, new: Sequence[NewReference]) -> list[Reference]:
+        """Stores references, and the subject if it is new. A reference of the same photograph (image_sha256 and
+        box) already stored for this subject is returned, not repeated.
+        Raises TemplateVersionMismatch when a template's version is not the gallery's."""
+        ...
+
+    def references(self, gallery: str, subject: str, limit: int, cursor: str | None = None) -> Page[Reference]:
+        """Oldest first. Raises InvalidCursor."""
+        ...
+
+    def references_by_key(self, gallery: Gallery, keys: Sequence[int]) -> list[Reference]:
+        """Those of keys that (still) exist in the gallery, in any order."""
+        ...
+
+    def delete_reference(self, gallery: str, subject: str, reference: str) -> None: ...
+
+    def photograph(self, gallery: str, subject: str, reference: str) -> Photograph:
+        """Raises PhotographNotFound where none was kept."""
+        ...
+
+    def changes(self, gallery: Gallery, after: int) -> Changes:
+        """What happened to the gallery's references after revision ``after`` (0: everything there is)."""
+        ...

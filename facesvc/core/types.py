@@ -1,0 +1,228 @@
+"""The nouns of face recognition (ISO/IEC 2382-37), as frozen values.
+
+Arrays: ``h w`` height and width in pixels, ``n`` faces, ``d`` = 128 template dimensions.
+Pixel coordinates have x to the right, y down, the origin at the top-left corner of the image.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+"""(h w 3) uint8, RGB, 0..255, upright."""
+Vectors = NDArray[np.float32]
+"""(n d) or (d,) float32."""
+T = TypeVar("T")
+
+DIMENSION = 128
+"""Length of every template's vector, fixed by the product."""
+LANDMARKS = ("right_eye", "left_eye", "nose", "right_mouth", "left_mouth")
+"""Order of the five landmarks; right and left are the subject's own, so right_eye lies left in the image."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Image:
+    """A decoded photograph.
+
+    pixels: (h w 3) uint8 RGB, upright (EXIF orientation applied, alpha flattened, CMYK and 16 bit converted).
+    width, height: size of the upright photograph as sent, px; larger than pixels' when decoding reduced it.
+    format: decoder's name of the file format, e.g. "JPEG".
+    """
+
+    pixels: Pixels
+    width: int
+    height: int
+    format: str
+
+    @property
+    def scale(self) -> float:
+        """Decoded pixels per pixel of the photograph as sent, 0 < scale <= 1."""
+        return self.pixels.shape[1] / self.width
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Face:
+    """A detected face.
+
+    box: (4,) float32, x1 y1 x2 y2 px; may reach beyond the image where the face does.
+    landmarks: (5 2) float32, x y px, in the order of LANDMARKS.
+    score: the detector's own score, 0..1.
+    """
+
+    box: NDArray[np.float32]
+    landmarks: NDArray[np.float32]
+    score: float
+
+    def scaled(self, factor: float) -> "Face":
+        """The same face in an image whose sides are ``factor`` times as long."""
+        return Face(self.box * np.float32(factor), self.landmarks * np.float32(factor), self.score)
+
+    @property
+    def size(self) -> float:
+        """Geometric mean of the box's sides, px."""
+        w, h = np.maximum(self.box[2:] - self.box[:2], 0)
+        return float(np.sqrt(w * h))
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """What a sample is worth. Measures are defined in ``core.quality``.
+
+    face_size px (as sent); sharpness 0.. (higher is sharper); yaw, pitch -1..1 and roll degrees, from landmarks;
+    brightness 0..255 (mean luminance), contrast 0.. (its standard deviation).
+    reasons: stable error codes (``face_blurred``, ...) for which the sample fails; empty when acceptable.
+    """
+
+    face_size: float
+    sharpness: float
+    yaw: float
+    pitch: float
+    roll: float
+    brightness: float
+    contrast: float
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def acceptable(self) -> bool:
+        return not self.reasons
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Template:
+    """vector: (128,) float32 of the length its pack states (1 unless the manifest says otherwise);
+    version: the pack's template version. Only templates of one version may be compared."""
+
+    vector: Vectors
+    version: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """One face of a photograph, through all stages. ``face`` is in pixels of the photograph as sent."""
+
+    face: Face
+    quality: Quality
+    template: Template
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Capture:
+    """What one photograph gave. samples: the faces asked for, largest first; faces_found: all that were detected;
+    timings: stage name -> milliseconds."""
+
+    samples: tuple[Sample, ...]
+    faces_found: int
+    width: int
+    height: int
+    timings: Mapping[str, float] = field(default_factory=dict)
+
+
+class FaceChoice(StrEnum):
+    """Which faces of a photograph to use."""
+
+    LARGEST = "largest"
+    ONLY = "only"
+    ALL = "all"
+
+
+# --- stored things -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """A named set of subjects whose templates share one version.
+
+    key: the store's own number, never reused; revision: number of the last change to its references.
+    """
+
+    key: int
+    name: str
+    template_version: str
+    keep_photographs: bool
+    revision: int
+    subjects: int
+    references: int
+    metadata: Mapping[str, Any]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A person in a gallery. id: the caller's own (external) identifier, unique in the gallery."""
+
+    id: str
+    gallery: str
+    display_name: str | None
+    metadata: Mapping[str, Any]
+    references: int
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NewReference:
+    """A reference about to be stored: a sample and, where the gallery keeps photographs, its bytes."""
+
+    sample: Sample
+    image_sha256: str
+    photograph: bytes | None = None
+    media_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reference:
+    """A stored template of a subject. key: the store's own number (the index's id); id: public ``ref_...``."""
+
+    key: int
+    id: str
+    subject: str
+    display_name: str | None
+    sample: Sample
+    image_sha256: str
+    has_photograph: bool
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Photograph:
+    content: bytes
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page of a listing; ``next_cursor`` is opaque, None on the last page."""
+
+    items: tuple[T, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Changes:
+    """What happened to a gallery's references after some revision, in order, net of later removals.
+
+    added: (n,) int64 keys; vectors: (n d) float32; removed: (m,) int64 keys; revision: where this leads to.
+    """
+
+    added: NDArray[np.int64]
+    vectors: Vectors
+    removed: NDArray[np.int64]
+    revision: int
+
+
+# --- answers -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A subject that a probe may belong to: squared L2 distance of its nearest reference."""
+
+    subject: str
+    display_name: str | None
+    distance: float
+    reference: str

@@ -1,0 +1,233 @@
+"""Every failure the service can name, drawn along the data flow.
+
+::
+
+    photograph --decode--> Image          ImageError: not_an_image, unsupported_format,
+                                            corrupt_image, image_too_large, image_too_small
+    Image      --detect--> Face           SampleError: no_face, several_faces, too_many_faces
+    Face       --assess--> Quality        SampleError: face_too_small, face_blurred, face_turned,
+                                            face_too_dark, face_too_bright, face_cut_off
+    Face       --embed---> Template       ModelError: pack_not_found, carrier_missing, pack_damaged,
+                                            pack_invalid; Overloaded
+    Template   --compare-> distance       TemplateVersionMismatch
+    distance   --decide--> Decision       DecisionError: invalid_threshold, target_fmr_unsupported,
+                                            calibration_missing
+    Template   --store---> Reference      StoreError: gallery_not_found, gallery_exists,
+                                            subject_not_found, subject_exists, reference_not_found,
+                                            photograph_not_found, invalid_cursor, store_unavailable
+    anything   --ask-----> facesvc        RequestError: invalid_request, unsupported_media_type,
+                                            request_too_large; RemoteError (the CLI's --server)
+
+Codes are stable: clients may switch on them. HTTP statuses live in ``facesvc.web.errors`` alone.
+"""
+
+from typing import ClassVar
+
+
+class FaceServiceError(Exception):
+    """Base of all. ``code`` is stable, ``title`` is its plain-words name, ``str(e)`` is the detail."""
+
+    code: ClassVar[str] = "internal_error"
+    title: ClassVar[str] = "Internal error"
+
+    def __init__(self, detail: str | None = None) -> None:
+        super().__init__(detail or self.title)
+
+    @property
+    def detail(self) -> str:
+        return str(self)
+
+
+# --- decode -----------------------------------------------------------------------------------
+
+
+class ImageError(FaceServiceError):
+    """The bytes could not become an Image."""
+
+    code, title = "image_error", "Unusable image"
+
+
+class NotAnImage(ImageError):
+    code, title = "not_an_image", "Not an image"
+
+
+class UnsupportedFormat(ImageError):
+    code, title = "unsupported_format", "Image format not supported"
+
+
+class CorruptImage(ImageError):
+    code, title = "corrupt_image", "Image is damaged"
+
+
+class ImageTooLarge(ImageError):
+    code, title = "image_too_large", "Image too large"
+
+
+class ImageTooSmall(ImageError):
+    code, title = "image_too_small", "Image too small"
+
+
+# --- detect and assess --------------------------------------------------------------------------
+
+
+class SampleError(FaceServiceError):
+    """The photograph holds no usable face sample: a failure to acquire (ISO/IEC 19795-1)."""
+
+    code, title = "sample_error", "Unusable face sample"
+
+
+class NoFace(SampleError):
+    code, title = "no_face", "No face found"
+
+
+class SeveralFaces(SampleError):
+    code, title = "several_faces", "Several faces found"
+
+
+class TooManyFaces(SampleError):
+    code, title = "too_many_faces", "Too many faces found"
+
+
+class FaceTooSmall(SampleError):
+    code, title = "face_too_small", "Face too small"
+
+
+class FaceBlurred(SampleError):
+    code, title = "face_blurred", "Face blurred"
+
+
+class FaceTurned(SampleError):
+    code, title = "face_turned", "Face turned away"
+
+
+class FaceTooDark(SampleError):
+    code, title = "face_too_dark", "Face too dark"
+
+
+class FaceTooBright(SampleError):
+    code, title = "face_too_bright", "Face too bright"
+
+
+class FaceCutOff(SampleError):
+    code, title = "face_cut_off", "Face cut off by the border"
+
+
+# --- models ---------------------------------------------------------------------------------------
+
+
+class ModelError(FaceServiceError):
+    """A model pack is absent, incomplete or not what its manifest says."""
+
+    code, title = "model_error", "Model unusable"
+
+
+class PackNotFound(ModelError):
+    code, title = "pack_not_found", "Model pack not found"
+
+
+class CarrierMissing(ModelError):
+    code, title = "carrier_missing", "No carrier of the model's weights found"
+
+
+class PackDamaged(ModelError):
+    code, title = "pack_damaged", "Model pack damaged"
+
+
+class PackInvalid(ModelError):
+    code, title = "pack_invalid", "Model pack manifest invalid"
+
+
+class Overloaded(FaceServiceError):
+    """A bounded queue is full; ask again later."""
+
+    code, title = "overloaded", "Service busy"
+
+
+# --- compare and decide ---------------------------------------------------------------------------
+
+
+class TemplateVersionMismatch(FaceServiceError):
+    """Two templates of different versions were about to be compared."""
+
+    code, title = "template_version_mismatch", "Templates of different versions"
+
+
+class DecisionError(FaceServiceError):
+    code, title = "decision_error", "No decision possible"
+
+
+class InvalidThreshold(DecisionError):
+    code, title = "invalid_threshold", "Threshold out of range"
+
+
+class TargetFmrUnsupported(DecisionError):
+    code, title = "target_fmr_unsupported", "Calibration can't support this false match rate"
+
+
+class CalibrationMissing(DecisionError):
+    code, title = "calibration_missing", "Model pack has no calibration"
+
+
+# --- store ------------------------------------------------------------------------------------------
+
+
+class StoreError(FaceServiceError):
+    code, title = "store_error", "Store error"
+
+
+class GalleryNotFound(StoreError):
+    code, title = "gallery_not_found", "Gallery not found"
+
+
+class GalleryExists(StoreError):
+    code, title = "gallery_exists", "Gallery exists already"
+
+
+class SubjectNotFound(StoreError):
+    code, title = "subject_not_found", "Subject not found"
+
+
+class SubjectExists(StoreError):
+    code, title = "subject_exists", "Subject exists already"
+
+
+class ReferenceNotFound(StoreError):
+    code, title = "reference_not_found", "Reference not found"
+
+
+class PhotographNotFound(StoreError):
+    code, title = "photograph_not_found", "Photograph not kept"
+
+
+class InvalidCursor(StoreError):
+    code, title = "invalid_cursor", "Cursor not valid"
+
+
+class StoreUnavailable(StoreError):
+    code, title = "store_unavailable", "Database not available"
+
+
+# --- ask --------------------------------------------------------------------------------------------
+
+
+class RequestError(FaceServiceError):
+    code, title = "invalid_request", "Request not valid"
+
+
+class UnsupportedMediaType(RequestError):
+    code, title = "unsupported_media_type", "Media type not supported"
+
+
+class RequestTooLarge(RequestError):
+    code, title = "request_too_large", "Request too large"
+
+
+class RemoteError(FaceServiceError):
+    """What a server answered to the CLI; carries the server's own code."""
+
+    code, title = "remote_error", "Server could not be asked"
+
+    def __init__(self, detail: str | None = None, code: str | None = None) -> None:
+        super().__init__(detail)
+        if code:
+            self.code = code  # type: ignore[misc]  # the server's code stands for this instance
