@@ -21,6 +21,7 @@
 Codes are stable: clients may switch on them. HTTP statuses live in ``facesvc.web.errors`` alone.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -29,6 +30,9 @@ class FaceServiceError(Exception):
 
     code: ClassVar[str] = "internal_error"
     title: ClassVar[str] = "Internal error"
+
+    source: str | None = None
+    """Which of the caller's inputs it is about: "probe", "reference", "image"; None where there is one only."""
 
     def __init__(self, detail: str | None = None) -> None:
         super().__init__(detail or self.title)
@@ -110,6 +114,13 @@ class FaceTooBright(SampleError):
 
 class FaceCutOff(SampleError):
     code, title = "face_cut_off", "Face cut off by the border"
+
+
+def sample_error(reasons: Sequence[str]) -> SampleError:
+    """The error of the first failed quality check (codes as in ``Quality.reasons``); its detail names all."""
+    by_code = {kind.code: kind for kind in SampleError.__subclasses__()}
+    kind = by_code[reasons[0]]
+    return kind(f"sample refused: {', '.join(by_code[code].title.lower() for code in reasons)}")
 
 
 # --- models ---------------------------------------------------------------------------------------

@@ -1,0 +1,120 @@
+"""The stages in a row: photograph -> decode -> detect -> align -> assess -> embed -> templates.
+
+The service and training both run this one chain, so what is measured is what is served.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from time import perf_counter
+
+import numpy as np
+
+from facesvc.core.decide import Calibration
+from facesvc.core.ports import Detector, Embedder
+from facesvc.core.quality import QualityPolicy, assess
+from facesvc.core.types import Capture, Face, FaceChoice, Image, Pixels, Quality, Sample, Template, Vectors
+from facesvc.errors import NoFace, SeveralFaces, TooManyFaces
+
+
+class Stopwatch:
+    """Milliseconds by stage."""
+
+    def __init__(self) -> None:
+        self.timings: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = perf_counter()
+        try:
+            yield
+        finally:
+            self.timings[name] = self.timings.get(name, 0.0) + (perf_counter() - start) * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class PhotographExtractor:
+    """Implements ``core.ports.Extractor`` over its stages.
+
+    decode: bytes -> Image (raises ImageError); max_faces: faces in one photograph;
+    norm, threshold, calibration: of the pack behind ``embedder``.
+    """
+
+    decode: Callable[[bytes], Image]
+    detector: Detector
+    embedder: Embedder
+    norm: float = 1.0
+    threshold: float = 1.1
+    calibration: Calibration | None = None
+    policy: QualityPolicy = field(default_factory=QualityPolicy)
+    max_faces: int = 100
+
+    @property
+    def template_version(self) -> str:
+        return self.embedder.template_version
+
+    def detect(self, photograph: bytes) -> Capture:
+        """See ``core.ports.Extractor.detect``."""
+        watch = Stopwatch()
+        image, faces = self._find(photograph, watch)
+        chips = self._align(image, faces, watch)
+        nothing = np.zeros((len(faces), 0), np.float32)
+        return self._capture(image, faces, chips, nothing, len(faces), watch)
+
+    def extract(self, photograph: bytes, choice: FaceChoice) -> Capture:
+        """See ``core.ports.Extractor.extract``."""
+        watch = Stopwatch()
+        image, faces = self._find(photograph, watch)
+        chosen = choose(faces, choice)
+        chips = self._align(image, chosen, watch)
+        with watch.stage("embed"):
+            vectors = self.embedder.embed(np.stack(chips))
+        return self._capture(image, chosen, chips, vectors, len(faces), watch)
+
+    def _find(self, photograph: bytes, watch: Stopwatch) -> tuple[Image, list[Face]]:
+        with watch.stage("decode"):
+            image = self.decode(photograph)
+        with watch.stage("detect"):
+            faces = self.detector.detect(image.pixels)
+        if len(faces) > self.max_faces:
+            raise TooManyFaces(f"{len(faces)} faces found, at most {self.max_faces} are handled in one photograph")
+        return image, faces
+
+    def _align(self, image: Image, faces: Sequence[Face], watch: Stopwatch) -> list[Pixels]:
+        with watch.stage("align"):
+            return [self.embedder.align(image.pixels, face.landmarks) for face in faces]
+
+    def _capture(
+        self,
+        image: Image,
+        faces: Sequence[Face],
+        chips: Sequence[Pixels],
+        vectors: Vectors,
+        found: int,
+        watch: Stopwatch,
+    ) -> Capture:
+        upright = [face.scaled(1 / image.scale) for face in faces]
+        with watch.stage("assess"):
+            qualities = [self._assess(face, chip, image) for face, chip in zip(upright, chips, strict=True)]
+        samples = tuple(
+            Sample(face, quality, Template(vector, self.template_version))
+            for face, quality, vector in zip(upright, qualities, vectors, strict=True)
+        )
+        return Capture(samples, found, image.width, image.height, watch.timings)
+
+    def _assess(self, face: Face, chip: Pixels, image: Image) -> Quality:
+        return assess(face, chip, image.width, image.height, self.policy)
+
+
+def choose(faces: Sequence[Face], choice: FaceChoice) -> Sequence[Face]:
+    """The faces that ``choice`` asks for, from ``faces`` sorted largest first.
+
+    Raises NoFace, and SeveralFaces where ONLY meets more than one.
+    """
+    if not faces:
+        raise NoFace("no face was found in the photograph")
+    if choice is FaceChoice.ALL:
+        return faces
+    if choice is FaceChoice.ONLY and len(faces) > 1:
+        raise SeveralFaces(f"{len(faces)} faces found where one was expected")
+    return faces[:1]

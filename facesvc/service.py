@@ -1,0 +1,264 @@
+"""The use cases: verify, identify, detect, enrol, and the care of galleries. Stages and ports come by argument."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from facesvc.core.answers import Enrolment, EnrolmentOutcome, Identification, IdentifiedFace, Verification
+from facesvc.core.compare import distance, fuse_minimum, require_version, similarity, squared_l2
+from facesvc.core.decide import DecisionRule, Threshold, choose_threshold
+from facesvc.core.ports import Extractor, GalleryIndexes, ReferenceStore
+from facesvc.core.types import (
+    Candidate,
+    Capture,
+    FaceChoice,
+    Gallery,
+    NewReference,
+    Reference,
+    Sample,
+    Subject,
+    Vectors,
+)
+from facesvc.errors import (
+    FaceServiceError,
+    ImageError,
+    RequestError,
+    SampleError,
+    SubjectNotFound,
+    sample_error,
+)
+
+REFERENCES_AT_ONCE = 500
+"""References read from the store in one go when a subject is compared."""
+
+
+@contextmanager
+def blame(source: str) -> Iterator[None]:
+    """Notes on a passing error which of the caller's inputs it is about."""
+    try:
+        yield
+    except FaceServiceError as error:
+        error.source = source
+        raise
+
+
+class FaceService:
+    """Everything the edges (HTTP, CLI) may ask for, for one tenant's store."""
+
+    def __init__(self, extractor: Extractor, store: ReferenceStore, indexes: GalleryIndexes) -> None:
+        self.extractor, self.store, self.indexes = extractor, store, indexes
+
+    # --- decisions ---------------------------------------------------------------------------------
+
+    def threshold(self, rule: DecisionRule) -> Threshold:
+        """The threshold ``rule`` asks for, with its FMR. Raises DecisionError."""
+        pack = self.extractor
+        return choose_threshold(rule, pack.template_version, pack.calibration, pack.threshold, pack.norm)
+
+    def verify(
+        self,
+        probe: bytes,
+        reference: bytes,
+        choice: FaceChoice = FaceChoice.LARGEST,
+        rule: DecisionRule = DecisionRule(),  # noqa: B008  frozen
+    ) -> Verification:
+        """Do two photographs show one person? Raises ImageError, SampleError, DecisionError with their source."""
+        threshold = self.threshold(rule)
+        a, b = self._sample(probe, choice, "probe"), self._sample(reference, choice, "reference")
+        start = perf_counter()
+        value = distance(a.samples[0].template, b.samples[0].template)
+        timings = {**_add(a.timings, b.timings), "compare": (perf_counter() - start) * 1000}
+        acceptable = a.samples[0].quality.acceptable and b.samples[0].quality.acceptable
+        return self._verification(value, threshold, acceptable, a, b, timings)
+
+    def verify_subject(
+        self,
+        probe: bytes,
+        gallery: str,
+        subject: str,
+        choice: FaceChoice = FaceChoice.LARGEST,
+        rule: DecisionRule = DecisionRule(),  # noqa: B008  frozen
+    ) -> Verification:
+        """Is the person of the photograph this subject? The subject's references fuse by minimum distance.
+
+        Raises GalleryNotFound, SubjectNotFound (also for a subject without references), TemplateVersionMismatch.
+        """
+        threshold = self.threshold(rule)
+        self._gallery(gallery)
+        references = list(self._references(gallery, subject))
+        if not references:
+            raise SubjectNotFound(f"subject {subject!r} has no references in gallery {gallery!r}")
+        capture = self._sample(probe, choice, "probe")
+        sample = capture.samples[0]
+        start = perf_counter()
+        nearest = self._candidates(sample.template.vector, references, 1)[0]
+        timings = {**capture.timings, "compare": (perf_counter() - start) * 1000}
+        return self._verification(nearest.distance, threshold, sample.quality.acceptable, capture, nearest, timings)
+
+    def identify(
+        self,
+        photograph: bytes,
+        gallery: str,
+        top_k: int = 5,
+        choice: FaceChoice = FaceChoice.ALL,
+        rule: DecisionRule = DecisionRule(),  # noqa: B008  frozen
+    ) -> Identification:
+        """Who is it? The top_k nearest subjects for each face; unknown where none is below the threshold.
+
+        Raises GalleryNotFound, TemplateVersionMismatch, ImageError, NoFace, SeveralFaces, DecisionError.
+        """
+        if top_k < 1:
+            raise RequestError("top_k must be at least 1")
+        threshold = self.threshold(rule)
+        self._gallery(gallery)
+        capture = self._sample(photograph, choice, "image")
+        start = perf_counter()
+        found = self._search(gallery, np.stack([s.template.vector for s in capture.samples]), top_k)
+        faces = tuple(
+            IdentifiedFace(sample, candidates, threshold)
+            for sample, candidates in zip(capture.samples, found, strict=True)
+        )
+        timings = {**capture.timings, "search": (perf_counter() - start) * 1000}
+        return Identification(faces, capture, gallery, threshold, _with_total(timings))
+
+    def detect(self, photograph: bytes) -> Capture:
+        """All faces with box, landmarks and quality. Raises ImageError, TooManyFaces."""
+        with blame("image"):
+            return self.extractor.detect(photograph)
+
+    # --- enrolment ---------------------------------------------------------------------------------
+
+    def enrol(
+        self,
+        gallery: str,
+        subject: str,
+        photographs: Sequence[bytes],
+        choice: FaceChoice = FaceChoice.ONLY,
+        strict: bool = True,
+    ) -> Enrolment:
+        """Adds references to a subject, made if it is new; each photograph has its own outcome.
+
+        strict refuses samples that fail their quality checks. Raises GalleryNotFound, TemplateVersionMismatch.
+        """
+        target = self._gallery(gallery)
+        outcomes = tuple(self._enrol_one(target, subject, data, choice, strict) for data in photographs)
+        return Enrolment(gallery, subject, outcomes)
+
+    def _enrol_one(
+        self, gallery: Gallery, subject: str, photograph: bytes, choice: FaceChoice, strict: bool
+    ) -> EnrolmentOutcome:
+        try:
+            sample = self.extractor.extract(photograph, choice).samples[0]
+            if strict:
+                require_quality(sample)
+        except (ImageError, SampleError) as error:  # the photograph's own fault; anything else stops the request
+            return EnrolmentOutcome(error=error)
+        kept = photograph if gallery.keep_photographs else None
+        new = NewReference(sample, sha256(photograph).hexdigest(), kept)
+        (reference,) = self.store.add_references(gallery.name, subject, [new])
+        return EnrolmentOutcome(reference=reference)
+
+    # --- galleries and subjects ----------------------------------------------------------------------
+
+    def create_gallery(
+        self, name: str, keep_photographs: bool = False, metadata: Mapping[str, Any] | None = None
+    ) -> Gallery:
+        """A gallery for the templates of the pack in use. Raises GalleryExists."""
+        return self.store.create_gallery(name, self.extractor.template_version, keep_photographs, metadata or {})
+
+    def delete_gallery(self, name: str) -> None:
+        """Deletes the gallery, its subjects, references, photographs and index. Raises GalleryNotFound."""
+        gallery = self.store.gallery(name)
+        self.store.delete_gallery(name)
+        self.indexes.drop(gallery)
+
+    def create_subject(
+        self, gallery: str, subject: str, display_name: str | None, metadata: Mapping[str, Any]
+    ) -> Subject:
+        return self.store.create_subject(gallery, subject, display_name, metadata)
+
+    # --- parts ---------------------------------------------------------------------------------------
+
+    def _gallery(self, name: str) -> Gallery:
+        gallery = self.store.gallery(name)
+        require_version(gallery.template_version, self.extractor.template_version)
+        return gallery
+
+    def _sample(self, photograph: bytes, choice: FaceChoice, source: str) -> Capture:
+        with blame(source):
+            return self.extractor.extract(photograph, choice)
+
+    def _references(self, gallery: str, subject: str) -> Iterator[Reference]:
+        cursor: str | None = None
+        while True:
+            page = self.store.references(gallery, subject, REFERENCES_AT_ONCE, cursor)
+            yield from page.items
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    def _search(self, gallery: str, probes: Vectors, top_k: int) -> list[tuple[Candidate, ...]]:
+        """Shortlists from the index, rescored exactly; grows the shortlist until it holds top_k subjects."""
+        current = self.store.gallery(gallery)  # read after the pipeline, so that a fresh enrolment is seen
+        wanted, size = top_k * 4, max(current.references, 1)
+        while True:
+            shortlists = self.indexes.search(current, probes, min(wanted, size))
+            known = {r.key: r for r in self.store.references_by_key(current, sorted(set().union(*shortlists)))}
+            found = [
+                self._candidates(probe, [known[key] for key in keys if key in known], top_k)
+                for probe, keys in zip(probes, shortlists, strict=True)
+            ]
+            if wanted >= size or all(len(candidates) == top_k for candidates in found):
+                return found
+            wanted *= 4
+
+    def _candidates(self, probe: Vectors, references: Sequence[Reference], top_k: int) -> tuple[Candidate, ...]:
+        if not references:
+            return ()
+        for reference in references:
+            require_version(reference.sample.template.version, self.extractor.template_version)
+        vectors = np.stack([r.sample.template.vector for r in references])
+        distances = squared_l2(probe[None], vectors)[0]
+        fused = fuse_minimum([r.subject for r in references], distances.tolist())[:top_k]
+        return tuple(
+            Candidate(subject, references[i].display_name, float(distances[i]), references[i].id)
+            for subject, i in fused
+        )
+
+    def _verification(
+        self,
+        value: float,
+        threshold: Threshold,
+        acceptable: bool,
+        probe: Capture,
+        reference: Capture | Candidate,
+        timings: Mapping[str, float],
+    ) -> Verification:
+        return Verification(
+            decision=threshold.decide(value, acceptable),
+            match=threshold.matches(value),
+            distance=value,
+            similarity=similarity(value, self.extractor.norm),
+            threshold=threshold,
+            probe=probe,
+            reference=reference,
+            timings=_with_total(timings),
+        )
+
+
+def require_quality(sample: Sample) -> None:
+    """Raises the SampleError of the first quality check that failed; its detail names all of them."""
+    if sample.quality.reasons:
+        raise sample_error(sample.quality.reasons)
+
+
+def _add(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, float]:
+    return {stage: a.get(stage, 0.0) + b.get(stage, 0.0) for stage in {**a, **b}}
+
+
+def _with_total(timings: Mapping[str, float]) -> dict[str, float]:
+    return {**timings, "total": sum(timings.values())}
