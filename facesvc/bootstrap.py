@@ -2,11 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 
 import cv2
-from sqlalchemy import Engine
 
 from facesvc.config import Settings
 from facesvc.index.faiss import FlatIndex
@@ -22,17 +20,6 @@ from facesvc.service import FaceService
 from facesvc.storage.engine import open_engine
 from facesvc.storage.migrate import upgrade
 from facesvc.storage.references import SqlReferenceStore
-
-
-@dataclass(frozen=True, slots=True)
-class Wiring:
-    """A running service and what its edges need beside it."""
-
-    settings: Settings
-    service: FaceService
-    pack: Pack
-    engine: Engine
-    projection: Projection
 
 
 def load_pack(settings: Settings) -> Pack:
@@ -64,17 +51,18 @@ def open_extractor(settings: Settings, pack: Pack) -> Iterator[PhotographExtract
 
 
 @contextmanager
-def bootstrap(settings: Settings) -> Iterator[Wiring]:
-    """Migrates the database, loads the pack and wires the service; closes everything when the context ends."""
+def bootstrap(settings: Settings) -> Iterator[FaceService]:
+    """The running service: pack loaded, database migrated, default gallery there; closed when the context ends."""
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     pack = load_pack(settings)
     upgrade(settings.url)
     engine = open_engine(settings.url)
     store = SqlReferenceStore(engine)
-    projection = Projection(store, FlatIndex)
     try:
         with open_extractor(settings, pack) as extractor:
             gated = GatedExtractor(extractor, Gate(settings.workers, settings.queue))
-            yield Wiring(settings, FaceService(gated, store, projection), pack, engine, projection)
+            service = FaceService(gated, store, Projection(store, FlatIndex))
+            service.ensure_gallery(settings.default_gallery)
+            yield service
     finally:
         engine.dispose()

@@ -1,7 +1,7 @@
 """The use cases: verify, identify, detect, enrol, and the care of galleries. Stages and ports come by argument."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from time import perf_counter
 from typing import Any
@@ -25,6 +25,8 @@ from facesvc.core.types import (
 )
 from facesvc.errors import (
     FaceServiceError,
+    GalleryExists,
+    GalleryNotFound,
     ImageError,
     RequestError,
     SampleError,
@@ -170,6 +172,15 @@ class FaceService:
         """A gallery for the templates of the pack in use. Raises GalleryExists."""
         return self.store.create_gallery(name, self.extractor.template_version, keep_photographs, metadata or {})
 
+    def ensure_gallery(self, name: str) -> Gallery:
+        """The gallery of that name, created if it is new."""
+        try:
+            return self.store.gallery(name)
+        except GalleryNotFound:
+            with suppress(GalleryExists):  # another process was faster
+                return self.create_gallery(name)
+            return self.store.gallery(name)
+
     def delete_gallery(self, name: str) -> None:
         """Deletes the gallery, its subjects, references, photographs and index. Raises GalleryNotFound."""
         gallery = self.store.gallery(name)
@@ -180,6 +191,10 @@ class FaceService:
         self, gallery: str, subject: str, display_name: str | None, metadata: Mapping[str, Any]
     ) -> Subject:
         return self.store.create_subject(gallery, subject, display_name, metadata)
+
+    def ready(self) -> None:
+        """Raises StoreUnavailable unless the database answers."""
+        self.store.ping()
 
     # --- parts ---------------------------------------------------------------------------------------
 
