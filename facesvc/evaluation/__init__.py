@@ -1,0 +1,1 @@
+"""How good are the decisions? Labelled pairs go in, error rates come out."""
