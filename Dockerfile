@@ -1,0 +1,24 @@
+# Packs are built into the image, so that a container starts without reaching out for anything.
+FROM python:3.11-slim AS build
+RUN pip install --no-cache-dir uv==0.13.8
+WORKDIR /app
+COPY pyproject.toml constraints.txt README.md ./
+COPY facesvc facesvc
+COPY training training
+COPY migrations migrations
+RUN uv venv /venv && uv pip install --python /venv/bin/python --torch-backend cpu -c constraints.txt '.[openvino]'
+RUN FACESVC_DATA=/data /venv/bin/facesvc models build sface
+
+FROM python:3.11-slim
+RUN useradd --uid 10001 --no-create-home facesvc && mkdir /data && chown facesvc /data
+COPY --from=build /venv /venv
+COPY --from=build --chown=facesvc /data /data
+COPY server.py /app/server.py
+WORKDIR /app
+USER facesvc
+ENV PATH=/venv/bin:$PATH FACESVC_DATA=/data FACESVC_HOST=0.0.0.0 PYTHONDONTWRITEBYTECODE=1
+VOLUME /data
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s \
+    CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/readyz', timeout=2)"]
+CMD ["facesvc", "serve"]
