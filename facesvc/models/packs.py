@@ -1,0 +1,241 @@
+"""Model packs on disk: built from published weights once, checked by digest on every load."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from filelock import FileLock
+
+from facesvc.core.decide import Calibration
+from facesvc.errors import CarrierMissing, FaceServiceError, PackDamaged, PackInvalid, PackNotFound
+from facesvc.models import calibration as calibrations
+from facesvc.models import carriers, custom, dlib, facenet, mtcnn, network, sface, yunet
+from facesvc.models import head as heads
+from facesvc.models import manifest as manifests
+from facesvc.models.manifest import DetectorName, Manifest
+from facesvc.models.sealed import seal, sweep, verify
+
+DEFAULT_PACK = "sface"
+MANIFESTS = Path(__file__).parent / "manifests"
+MANIFEST, NETWORK, HEAD = "manifest.json", "network.onnx", "head.safetensors"
+CONVERTERS: Mapping[str, Callable[[bytes, Path], None]] = {
+    "sface": sface.convert,
+    "dlib": dlib.convert,
+    "facenet": facenet.convert,
+    "onnx": custom.convert,
+}
+MTCNN_FILES = ("pnet.onnx", "rnet.onnx", "onet.onnx")
+DETECTOR_FOLDERS = {**dict.fromkeys(MTCNN_FILES, "mtcnn"), "yunet.onnx": "yunet"}
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """A built pack whose files were found intact.
+
+    files: name -> SHA-256; calibration_folders: where its calibration is looked for.
+    """
+
+    manifest: Manifest
+    folder: Path
+    files: Mapping[str, str]
+    calibration: Calibration | None
+    calibration_folders: tuple[Path, ...] = (calibrations.COMMITTED,)
+
+    @property
+    def template_version(self) -> str:
+        return self.manifest.template_version
+
+    def path(self, file: str) -> Path:
+        """Raises PackDamaged where the pack has no such file."""
+        if file not in self.files:
+            raise PackDamaged(f"{self.folder} has no {file}; build it anew")
+        return self.folder / file
+
+    def with_detector(self, detector: DetectorName) -> "Pack":
+        """The pack fed by another detector: another template version, so another calibration or none."""
+        changed = self.manifest.with_detector(detector)
+        found = calibrations.find(changed.template_version, self.calibration_folders)
+        return replace(self, manifest=changed, calibration=found)
+
+    def head(self) -> heads.LinearHead | None:
+        """The head, if the pack has one. Raises PackDamaged, PackInvalid."""
+        if self.manifest.head is None:
+            return None
+        layer = heads.load(self.path(HEAD), self.manifest.head.features)
+        if heads.digest(layer) != self.manifest.head.sha256:
+            raise PackDamaged(f"{self.folder / HEAD} is not the head of its manifest; build it anew")
+        return layer
+
+
+class Packs:
+    """The packs of one folder: a subfolder each, ``detectors``, ``calibrations`` (the user's own) and ``chosen``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def names(self) -> list[str]:
+        """All packs that are built or can be."""
+        return sorted({path.stem for path in MANIFESTS.glob("*.json")} | set(self.built()))
+
+    def built(self) -> list[str]:
+        return sorted(path.parent.name for path in self.folder.glob(f"[a-z0-9]*/{MANIFEST}"))
+
+    def manifest(self, name: str) -> Manifest:
+        """The built pack's manifest, else the committed one. Raises PackNotFound, PackInvalid."""
+        manifests.check_name(name)
+        for path in (self.folder / name / MANIFEST, MANIFESTS / f"{name}.json"):
+            if path.is_file():
+                return manifests.read(path)
+        raise PackNotFound(f"there is no pack {name!r}; known: {', '.join(self.names())}")
+
+    def load(self, name: str) -> Pack:
+        """The pack, every file checked against its digest. Raises PackNotFound, PackDamaged, PackInvalid."""
+        known = self.manifest(name)
+        folder = self.folder / name
+        try:
+            files = verify(folder)
+        except PackNotFound as error:
+            raise PackNotFound(f"pack {name} is not built yet: facesvc models build {name}") from error
+        folders = (self.folder / "calibrations", calibrations.COMMITTED)
+        return Pack(known, folder, files, calibrations.find(known.template_version, folders), folders)
+
+    def check(self, name: str) -> Pack:
+        """Loads the pack and runs its network. Raises ModelError."""
+        pack = self.load(name)
+        network.check(pack.path(NETWORK), pack.manifest)
+        pack.head()
+        return pack
+
+    def build(
+        self,
+        name: str,
+        *,
+        weights: Path | None = None,
+        manifest: Path | None = None,
+        head: Path | None = None,
+        allow_url: bool = False,
+    ) -> Pack:
+        """Builds the pack all at once or not at all; returns at once where it is built and good.
+
+        weights: the user's own copy of the source file; manifest: of a pack of the user's own; head: a trained
+        head, safetensors; allow_url: the weights may be downloaded. Raises ModelError.
+        """
+        wanted = self._wanted(name, manifest)
+        is_given = bool(weights or manifest or head)
+        if not is_given and (pack := self._good(wanted)):
+            return pack
+        with self._locked():
+            if is_given or not self._good(wanted):
+                seal(self.folder / name, lambda draft: _fill(draft, wanted, weights, head, allow_url))
+        return self.load(name)
+
+    def _wanted(self, name: str, path: Path | None) -> Manifest:
+        manifests.check_name(name)
+        committed = MANIFESTS / f"{name}.json"
+        if path is None:
+            return manifests.read(committed) if committed.is_file() else self.manifest(name)
+        wanted = manifests.read(path)
+        if committed.is_file() or wanted.name != name:
+            raise PackInvalid(f"{path.name} describes {wanted.name!r}: it can't become pack {name!r}")
+        return wanted
+
+    def _good(self, wanted: Manifest) -> Pack | None:
+        """The built pack, if it is intact and what ``wanted`` describes."""
+        try:
+            pack = self.load(wanted.name)
+        except FaceServiceError:
+            return None
+        return pack if _describes(wanted, pack.manifest) else None
+
+    def use(self, name: str) -> Pack:
+        """Makes a built pack the default of this folder. Raises ModelError."""
+        pack = self.load(name)
+        with self._locked(), tempfile.TemporaryDirectory(dir=self.folder) as scratch:
+            draft = Path(scratch) / "chosen"
+            draft.write_text(f"{name}\n")
+            draft.replace(self.folder / "chosen.txt")
+        return pack
+
+    def chosen(self) -> str:
+        """Name of the pack in use."""
+        try:
+            return (self.folder / "chosen.txt").read_text().strip() or DEFAULT_PACK
+        except FileNotFoundError:
+            return DEFAULT_PACK
+
+    def detector_file(self, file: str) -> Path:
+        """One of the detectors' networks (pnet.onnx, rnet.onnx, onet.onnx, yunet.onnx), built on first need.
+
+        Raises PackNotFound for another name, CarrierMissing, PackDamaged, PackInvalid.
+        """
+        if file not in DETECTOR_FOLDERS:
+            raise PackNotFound(f"no detector has a file {file}")
+        folder = self.folder / "detectors" / DETECTOR_FOLDERS[file]
+        if not _intact(folder):
+            with self._locked():
+                if not _intact(folder):
+                    seal(folder, _write_mtcnn if file in MTCNN_FILES else _write_yunet)
+        return folder / file
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One builder at a time, also among processes; what killed ones left is removed."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder / ".lock"):
+            sweep(self.folder)
+            sweep(self.folder / "detectors")
+            yield
+
+
+def _describes(wanted: Manifest, built: Manifest) -> bool:
+    """True where ``built`` is ``wanted`` with the user's own weights and head filled in."""
+    if wanted.source.sha256 is None:
+        wanted = replace(wanted, source=replace(wanted.source, sha256=built.source.sha256))
+    if wanted.head and wanted.head.stand_in and built.head and not built.head.stand_in:
+        wanted = replace(wanted, head=built.head)  # a trained head took the stand-in's place
+    return wanted == built
+
+
+def _fill(draft: Path, wanted: Manifest, weights: Path | None, head_file: Path | None, allow_url: bool) -> None:
+    content, source_digest = carriers.fetch(wanted.source, wanted.name, weights, allow_url)
+    layer = _choose_head(wanted, head_file)
+    CONVERTERS[wanted.converter](content, draft / NETWORK)
+    network.check(draft / NETWORK, wanted)
+    if layer:
+        heads.save(draft / HEAD, layer)
+    is_stand_in = bool(wanted.head and wanted.head.stand_in and not head_file)
+    built = wanted.with_digests(source_digest, heads.digest(layer) if layer else None, is_stand_in)
+    (draft / MANIFEST).write_text(built.to_json())
+
+
+def _choose_head(wanted: Manifest, path: Path | None) -> heads.LinearHead | None:
+    if wanted.head is None:
+        if path:
+            raise PackInvalid(f"pack {wanted.name} takes no head")
+        return None
+    if path is None and not wanted.head.stand_in:
+        raise CarrierMissing(f"pack {wanted.name} needs its head: facesvc models build {wanted.name} --head FILE")
+    layer = heads.load(path, wanted.head.features) if path else heads.projection(wanted.head.features)
+    is_pinned = wanted.head.sha256 and (path is None or not wanted.head.stand_in)
+    if is_pinned and heads.digest(layer) != wanted.head.sha256:
+        raise PackDamaged(f"the head of pack {wanted.name} has another digest than its manifest says")
+    return layer
+
+
+def _intact(folder: Path) -> bool:
+    try:
+        verify(folder)
+    except (PackNotFound, PackDamaged):
+        return False
+    return True
+
+
+def _write_mtcnn(draft: Path) -> None:
+    mtcnn.export(draft)
+
+
+def _write_yunet(draft: Path) -> None:
+    content, _ = carriers.fetch(yunet.SOURCE, "sface")
+    yunet.convert(content, draft / "yunet.onnx")
