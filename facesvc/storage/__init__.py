@@ -1,0 +1,1 @@
+"""The truth: galleries, subjects, references and photographs in SQLite or PostgreSQL, through SQLAlchemy."""

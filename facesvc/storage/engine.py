@@ -1,0 +1,108 @@
+"""Opens the database: one SQLAlchemy engine, made the same way for the service, the CLI and the migrations."""
+
+import json
+import os
+import sqlite3
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from facesvc.errors import StoreUnavailable
+
+WRITING = "facesvc_writing"
+"""Execution option of connections that will write."""
+BUSY_SECONDS = 20
+"""How long a SQLite write waits for another process's, and a request for a pooled connection."""
+CONNECT_SECONDS = 5
+
+PRAGMAS = (
+    f"busy_timeout = {BUSY_SECONDS * 1000}",
+    "journal_mode = WAL",  # readers don't wait for the writer
+    # FULL syncs the log at each commit. NORMAL would survive kill -9 too, but a power failure could take back
+    # acknowledged enrolments, or bring back acknowledged deletions.
+    "synchronous = FULL",
+    "foreign_keys = ON",
+    "secure_delete = ON",  # deleted templates are overwritten with zeros, not just unlinked
+)
+
+
+def open_engine(url: str) -> Engine:
+    """An engine for ``sqlite:///file`` or ``postgresql+psycopg://...``. Raises StoreUnavailable for other URLs.
+
+    Connects at first use. A SQLite file is created readable by its owner alone.
+    """
+    try:
+        target = make_url(url)
+        if target.get_backend_name() == "sqlite":
+            return _sqlite(target)
+        if target.get_backend_name() == "postgresql":
+            return _postgresql(target)
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise StoreUnavailable("database URL is not valid") from error
+    raise StoreUnavailable(f"database {target.get_backend_name()!r} is not supported: use sqlite or postgresql")
+
+
+def _sqlite(url: URL) -> Engine:
+    if not url.database or url.database == ":memory:" or url.query:
+        raise StoreUnavailable("SQLite needs a plain file: sqlite:///path/to/facesvc.db")
+    _create_private(Path(url.database))
+    engine = create_engine(url, pool_timeout=BUSY_SECONDS, json_serializer=_to_json)
+    event.listen(engine, "connect", _set_pragmas)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _postgresql(url: URL) -> Engine:
+    return create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        pool_pre_ping=True,  # a restarted server costs no request
+        pool_timeout=BUSY_SECONDS,
+        json_serializer=_to_json,
+        connect_args={"connect_timeout": CONNECT_SECONDS},
+    )
+
+
+_to_json = partial(json.dumps, allow_nan=False)  # NaN is no JSON; PostgreSQL refuses it, SQLite would not
+
+
+def _create_private(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # its -wal and -shm files take the same mode
+    except OSError as error:
+        raise StoreUnavailable(f"database file can't be opened: {error.strerror}") from error
+
+
+def _set_pragmas(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # the driver starts no transactions of its own: _begin does
+    for pragma in PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: Connection) -> None:
+    """A transaction that will write takes the lock at once: a reader's snapshot that turns writer late fails
+    with SQLITE_BUSY however long it is ready to wait."""
+    writing = connection.get_execution_options().get(WRITING, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+
+def wipe_log(engine: Engine) -> None:
+    """After a deletion: moves SQLite's write-ahead log into the database and empties it, since the log still holds
+    the deleted bytes. Gives way to readers in progress; then the next deletion or the last connection's close does
+    it. PostgreSQL keeps dead rows until it vacuums; nothing to do from here."""
+    if engine.dialect.name != "sqlite":
+        return
+    with suppress(SQLAlchemyError, sqlite3.Error):  # the deletion itself is committed
+        connection = engine.raw_connection()
+        cursor = connection.cursor()
+        try:
+            cursor.execute("PRAGMA busy_timeout = 100")
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            cursor.fetchall()
+        finally:
+            cursor.execute(f"PRAGMA {PRAGMAS[0]}")
+            connection.close()

@@ -1,0 +1,144 @@
+"""Galleries: names, template versions, counts and revisions."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Select, delete, select, update
+from sqlalchemy.orm import Session
+
+from facesvc.core.types import Gallery, Page
+from facesvc.errors import GalleryExists, GalleryNotFound
+from facesvc.storage.cursors import decode_cursor, encode_cursor
+from facesvc.storage.engine import wipe_log
+from facesvc.storage.tables import GalleryRow, PhotographRow, ReferenceRow
+from facesvc.storage.transactions import Transactions, require_limit
+
+
+class Galleries(Transactions):
+    """The galleries of one tenant; see core.ports.ReferenceStore."""
+
+    def ping(self) -> None:
+        """Raises StoreUnavailable unless the database answers and has its tables."""
+        with self.reading() as session:
+            session.execute(select(GalleryRow.key).limit(1))
+
+    def create_gallery(
+        self, name: str, template_version: str, keep_photographs: bool, metadata: Mapping[str, Any]
+    ) -> Gallery:
+        row = GalleryRow(
+            tenant=self.tenant,
+            name=name,
+            template_version=template_version,
+            keep_photographs=keep_photographs,
+            details=dict(metadata),
+            created_at=datetime.now(UTC),
+        )
+        with self.writing(conflict=GalleryExists(f"gallery {name!r} exists already")) as session:
+            session.add(row)
+            session.flush()
+            return as_gallery(row)
+
+    def gallery(self, name: str) -> Gallery:
+        with self.reading() as session:
+            return as_gallery(find_gallery(session, self.tenant, name))
+
+    def galleries(self, limit: int, cursor: str | None = None) -> Page[Gallery]:
+        require_limit(limit)
+        query = select(GalleryRow).where(GalleryRow.tenant == self.tenant).order_by(GalleryRow.name)
+        if cursor is not None:
+            query = query.where(GalleryRow.name > decode_cursor("galleries", cursor, str))
+        with self.reading() as session:
+            found = [as_gallery(row) for row in session.scalars(query.limit(limit + 1))]
+        more = len(found) > limit
+        return Page(tuple(found[:limit]), encode_cursor("galleries", found[limit - 1].name) if more else None)
+
+    def update_gallery(
+        self, name: str, *, keep_photographs: bool | None = None, metadata: Mapping[str, Any] | None = None
+    ) -> Gallery:
+        with self.writing() as session:
+            row = lock_gallery(session, self.tenant, name)
+            if metadata is not None:
+                row.details = dict(metadata)
+            if keep_photographs is not None:
+                row.keep_photographs = keep_photographs
+            if keep_photographs is False:
+                _delete_photographs(session, row.key)
+            session.flush()
+            updated = as_gallery(row)
+        if keep_photographs is False:
+            wipe_log(self.engine)
+        return updated
+
+    def delete_gallery(self, name: str) -> None:
+        with self.writing() as session:
+            row = lock_gallery(session, self.tenant, name)
+            session.execute(delete(GalleryRow).where(GalleryRow.key == row.key))  # the rest by ON DELETE CASCADE
+        wipe_log(self.engine)
+
+
+def find_gallery(session: Session, tenant: str, name: str) -> GalleryRow:
+    """Raises GalleryNotFound."""
+    return _only(session.scalar(_named(tenant, name)), name)
+
+
+def lock_gallery(session: Session, tenant: str, name: str) -> GalleryRow:
+    """The gallery's row, no one else's to write until the transaction ends. Every write to a gallery's subjects
+    or references takes this lock first, so writes to a gallery form one line and can't deadlock.
+
+    Raises GalleryNotFound.
+    """
+    # SQLite ignores FOR UPDATE: its transaction holds the whole database already
+    return _only(session.scalar(_named(tenant, name).with_for_update()), name)
+
+
+def _named(tenant: str, name: str) -> Select[GalleryRow]:
+    return select(GalleryRow).where(GalleryRow.tenant == tenant, GalleryRow.name == name)
+
+
+def _only(row: GalleryRow | None, name: str) -> GalleryRow:
+    if row is None:
+        raise GalleryNotFound(f"no gallery {name!r}")
+    return row
+
+
+def advance(session: Session, gallery: GalleryRow, *, subjects: int = 0, references: int = 0) -> int:
+    """Counts the changes and returns the gallery's new revision. The row's lock makes revisions gapless and
+    visible in their order."""
+    statement = (
+        update(GalleryRow)
+        .where(GalleryRow.key == gallery.key)
+        .values(
+            revision=GalleryRow.revision + 1,
+            subjects=GalleryRow.subjects + subjects,
+            references=GalleryRow.references + references,
+        )
+        .returning(GalleryRow.revision)
+    )
+    return session.execute(statement).scalar_one()
+
+
+def as_gallery(row: GalleryRow) -> Gallery:
+    return Gallery(
+        key=row.key,
+        name=row.name,
+        template_version=row.template_version,
+        keep_photographs=row.keep_photographs,
+        revision=row.revision,
+        subjects=row.subjects,
+        references=row.references,
+        metadata=row.details,
+        created_at=row.created_at,
+    )
+
+
+def _delete_photographs(session: Session, gallery_key: int) -> None:
+    owned = select(ReferenceRow.key).where(ReferenceRow.gallery_key == gallery_key)
+    unseen = {"synchronize_session": False}  # none of these rows is in the session
+    session.execute(delete(PhotographRow).where(PhotographRow.reference_key.in_(owned)).execution_options(**unseen))
+    session.execute(
+        update(ReferenceRow)
+        .where(ReferenceRow.gallery_key == gallery_key, ReferenceRow.has_photograph)
+        .values(has_photograph=False)
+        .execution_options(**unseen)
+    )

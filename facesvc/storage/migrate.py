@@ -1,0 +1,35 @@
+"""Brings a database to the schema this release wants, with Alembic's scripts in ``migrations/``."""
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import SQLAlchemyError
+
+import migrations
+from facesvc.errors import StoreUnavailable
+from facesvc.storage.engine import WRITING, open_engine
+
+ADVISORY_LOCK = 0x66616365  # "face": any number, the same in every process that migrates
+
+
+def upgrade(url: str) -> None:
+    """Creates or upgrades the tables; does nothing where they are current. Processes that start at once wait for
+    one another, and a migration that fails leaves the schema as it was. Raises StoreUnavailable."""
+    engine = open_engine(url)
+    try:
+        with engine.execution_options(**{WRITING: True}).begin() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": ADVISORY_LOCK})
+            command.upgrade(configured(connection), "head")
+    except SQLAlchemyError as error:
+        raise StoreUnavailable("database can't be migrated") from error
+    finally:
+        engine.dispose()
+
+
+def configured(connection: Connection) -> Config:
+    """Alembic's configuration for commands on this connection, inside its transaction."""
+    config = Config()
+    config.set_main_option("script_location", next(iter(migrations.__path__)).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config

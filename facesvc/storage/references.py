@@ -1,0 +1,210 @@
+"""References: stored templates of subjects, and the photographs they were made from where those are kept."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from facesvc.core.compare import require_version
+from facesvc.core.types import (
+    DIMENSION,
+    Face,
+    Gallery,
+    NewReference,
+    Page,
+    Photograph,
+    Quality,
+    Reference,
+    Sample,
+    Template,
+)
+from facesvc.errors import PhotographNotFound, ReferenceNotFound, StoreError, SubjectNotFound
+from facesvc.storage.cipher import VectorCodec
+from facesvc.storage.cursors import decode_cursor, encode_cursor
+from facesvc.storage.engine import wipe_log
+from facesvc.storage.galleries import advance, find_gallery, lock_gallery
+from facesvc.storage.revisions import log_added, log_removed_reference
+from facesvc.storage.subjects import find_subject, insert_subject
+from facesvc.storage.tables import GalleryRow, PhotographRow, ReferenceRow, SubjectRow
+from facesvc.storage.transactions import Transactions, require_limit
+
+Identity = tuple[str, bytes]
+"""image_sha256 and box: what makes a reference the same one when it is sent again."""
+BATCH = 5_000
+"""Keys in one statement; databases allow 32766 parameters and more."""
+
+
+class References(Transactions):
+    """The references of one tenant's galleries; see core.ports.ReferenceStore."""
+
+    def add_references(self, gallery: str, subject: str, new: Sequence[NewReference]) -> list[Reference]:
+        """Also raises StoreError for a template that is not (128,) finite numbers. Stores no subject when ``new``
+        is empty."""
+        for reference in new:
+            _require_template(reference.sample.template)
+        with self.writing() as session:
+            home = lock_gallery(session, self.tenant, gallery)
+            for reference in new:
+                require_version(reference.sample.template.version, home.template_version)
+            return self._add(session, home, subject, new) if new else []
+
+    def _add(self, session: Session, home: GalleryRow, subject: str, new: Sequence[NewReference]) -> list[Reference]:
+        owner, created = _find_or_insert(session, home, subject)
+        wanted = {identity(reference): reference for reference in new}
+        stored = _stored(session, owner, wanted)
+        fresh = {identifier: reference for identifier, reference in wanted.items() if identifier not in stored}
+        if fresh:
+            revision = advance(session, home, subjects=int(created), references=len(fresh))
+            rows = {identifier: self._row(home, owner, reference, revision) for identifier, reference in fresh.items()}
+            self._insert(session, home, owner, list(zip(rows.values(), fresh.values(), strict=True)))
+            log_added(session, home, [row.key for row in rows.values()], revision)
+            stored |= rows
+        return [as_reference(stored[identity(reference)], owner, self.codec) for reference in new]
+
+    def _insert(
+        self, session: Session, home: GalleryRow, owner: SubjectRow, fresh: Sequence[tuple[ReferenceRow, NewReference]]
+    ) -> None:
+        session.add_all(row for row, _ in fresh)
+        owner.references += len(fresh)
+        owner.updated_at = datetime.now(UTC)
+        session.flush()  # gives the rows their keys
+        for row, new in fresh:
+            if row.has_photograph and new.photograph is not None:
+                session.add(
+                    PhotographRow(
+                        tenant=self.tenant,
+                        reference_key=row.key,
+                        content=self.codec.seal(new.photograph, row.id),
+                        media_type=new.media_type or "application/octet-stream",
+                    )
+                )
+
+    def _row(self, home: GalleryRow, owner: SubjectRow, new: NewReference, revision: int) -> ReferenceRow:
+        sample, public_id = new.sample, f"ref_{secrets.token_hex(13)}"
+        return ReferenceRow(
+            tenant=self.tenant,
+            id=public_id,
+            gallery_key=home.key,
+            subject_key=owner.key,
+            template_version=sample.template.version,
+            revision=revision,
+            vector=self.codec.encode(sample.template.vector, public_id),
+            image_sha256=new.image_sha256,
+            box=pack(sample.face.box),
+            landmarks=pack(sample.face.landmarks),
+            score=float(sample.face.score),
+            quality=asdict(sample.quality),
+            has_photograph=new.photograph is not None and home.keep_photographs,
+            created_at=datetime.now(UTC),
+        )
+
+    def references(self, gallery: str, subject: str, limit: int, cursor: str | None = None) -> Page[Reference]:
+        require_limit(limit)
+        with self.reading() as session:
+            owner = find_subject(session, find_gallery(session, self.tenant, gallery), subject)
+            listing = f"references/{owner.key}"
+            query = select(ReferenceRow).where(ReferenceRow.subject_key == owner.key).order_by(ReferenceRow.key)
+            if cursor is not None:
+                query = query.where(ReferenceRow.key > decode_cursor(listing, cursor, int))
+            found = [as_reference(row, owner, self.codec) for row in session.scalars(query.limit(limit + 1))]
+        more = len(found) > limit
+        return Page(tuple(found[:limit]), encode_cursor(listing, found[limit - 1].key) if more else None)
+
+    def references_by_key(self, gallery: Gallery, keys: Sequence[int]) -> list[Reference]:
+        query = select(ReferenceRow, SubjectRow).join(SubjectRow, SubjectRow.key == ReferenceRow.subject_key)
+        query = query.where(ReferenceRow.tenant == self.tenant)
+        found: list[Reference] = []
+        with self.reading() as session:
+            for start in range(0, len(keys), BATCH):
+                rows = session.execute(query.where(ReferenceRow.key.in_(keys[start : start + BATCH])))
+                # The gallery is compared here: in the query, SQLite would walk the whole gallery for it.
+                found += [as_reference(row, owner, self.codec) for row, owner in rows if row.gallery_key == gallery.key]
+        return found
+
+    def delete_reference(self, gallery: str, subject: str, reference: str) -> None:
+        with self.writing() as session:
+            home = lock_gallery(session, self.tenant, gallery)
+            owner = find_subject(session, home, subject)
+            row = find_reference(session, owner, reference)
+            revision = advance(session, home, references=-1)
+            log_removed_reference(session, home, row.key, revision)
+            session.execute(delete(ReferenceRow).where(ReferenceRow.key == row.key))
+            owner.references -= 1
+            owner.updated_at = datetime.now(UTC)
+        wipe_log(self.engine)
+
+    def photograph(self, gallery: str, subject: str, reference: str) -> Photograph:
+        with self.reading() as session:
+            owner = find_subject(session, find_gallery(session, self.tenant, gallery), subject)
+            found = session.get(PhotographRow, find_reference(session, owner, reference).key)
+            if found is None:
+                raise PhotographNotFound(f"no photograph kept of {reference!r}")
+            return Photograph(self.codec.open(found.content, reference), found.media_type)
+
+
+def find_reference(session: Session, owner: SubjectRow, reference: str) -> ReferenceRow:
+    """Raises ReferenceNotFound."""
+    query = select(ReferenceRow).where(ReferenceRow.subject_key == owner.key, ReferenceRow.id == reference)
+    row = session.scalar(query)
+    if row is None:
+        raise ReferenceNotFound(f"no reference {reference!r} of subject {owner.id!r}")
+    return row
+
+
+def _find_or_insert(session: Session, home: GalleryRow, subject: str) -> tuple[SubjectRow, bool]:
+    """The subject, and whether it is new; the gallery's lock keeps others from adding it in between."""
+    try:
+        return find_subject(session, home, subject), False
+    except SubjectNotFound:
+        return insert_subject(session, home, subject, None, {}), True
+
+
+def _stored(session: Session, owner: SubjectRow, wanted: dict[Identity, NewReference]) -> dict[Identity, ReferenceRow]:
+    """Those of the wanted references that the subject has. Asks by photograph, of which a request has few."""
+    found: dict[Identity, ReferenceRow] = {}
+    digests = sorted({digest for digest, _ in wanted})
+    for start in range(0, len(digests), BATCH):
+        chunk = digests[start : start + BATCH]
+        query = select(ReferenceRow).where(ReferenceRow.subject_key == owner.key, ReferenceRow.image_sha256.in_(chunk))
+        found |= {(row.image_sha256, row.box): row for row in session.scalars(query)}
+    return found
+
+
+def identity(new: NewReference) -> Identity:
+    return new.image_sha256, pack(new.sample.face.box)
+
+
+def pack(numbers: NDArray[np.float32]) -> bytes:
+    """float32 of any shape -> little-endian bytes."""
+    return np.asarray(numbers, "<f4").tobytes()
+
+
+def unpack(stored: bytes, *shape: int) -> NDArray[np.float32]:
+    """What ``pack`` was given, writable."""
+    return np.frombuffer(stored, "<f4").astype(np.float32).reshape(shape)
+
+
+def as_reference(row: ReferenceRow, owner: SubjectRow, codec: VectorCodec) -> Reference:
+    quality = Quality(**{**row.quality, "reasons": tuple(row.quality["reasons"])})
+    face = Face(unpack(row.box, 4), unpack(row.landmarks, 5, 2), row.score)
+    template = Template(codec.decode(row.vector, row.id), row.template_version)
+    return Reference(
+        key=row.key,
+        id=row.id,
+        subject=owner.id,
+        display_name=owner.display_name,
+        sample=Sample(face, quality, template),
+        image_sha256=row.image_sha256,
+        has_photograph=row.has_photograph,
+        created_at=row.created_at,
+    )
+
+
+def _require_template(template: Template) -> None:
+    if template.vector.shape != (DIMENSION,) or not np.isfinite(template.vector).all():
+        raise StoreError(f"a template has shape {template.vector.shape} or values that are not numbers")

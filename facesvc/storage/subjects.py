@@ -1,0 +1,114 @@
+"""Subjects: the people of a gallery, by the caller's own identifiers."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from facesvc.core.types import Page, Subject
+from facesvc.errors import SubjectExists, SubjectNotFound
+from facesvc.storage.cursors import decode_cursor, encode_cursor
+from facesvc.storage.engine import wipe_log
+from facesvc.storage.galleries import advance, find_gallery, lock_gallery
+from facesvc.storage.revisions import log_removed_subject
+from facesvc.storage.tables import GalleryRow, SubjectRow
+from facesvc.storage.transactions import Transactions, require_limit
+
+
+class Subjects(Transactions):
+    """The subjects of one tenant's galleries; see core.ports.ReferenceStore."""
+
+    def create_subject(
+        self, gallery: str, subject: str, display_name: str | None, metadata: Mapping[str, Any]
+    ) -> Subject:
+        with self.writing(conflict=SubjectExists(f"subject {subject!r} exists already in {gallery!r}")) as session:
+            home = lock_gallery(session, self.tenant, gallery)
+            row = insert_subject(session, home, subject, display_name, metadata)
+            advance(session, home, subjects=1)
+            return as_subject(row, gallery)
+
+    def subject(self, gallery: str, subject: str) -> Subject:
+        with self.reading() as session:
+            home = find_gallery(session, self.tenant, gallery)
+            return as_subject(find_subject(session, home, subject), gallery)
+
+    def subjects(self, gallery: str, limit: int, cursor: str | None = None) -> Page[Subject]:
+        require_limit(limit)
+        with self.reading() as session:
+            home = find_gallery(session, self.tenant, gallery)
+            listing = f"subjects/{home.key}"
+            query = select(SubjectRow).where(SubjectRow.gallery_key == home.key).order_by(SubjectRow.id)
+            if cursor is not None:
+                query = query.where(SubjectRow.id > decode_cursor(listing, cursor, str))
+            found = [as_subject(row, gallery) for row in session.scalars(query.limit(limit + 1))]
+        more = len(found) > limit
+        return Page(tuple(found[:limit]), encode_cursor(listing, found[limit - 1].id) if more else None)
+
+    def update_subject(
+        self,
+        gallery: str,
+        subject: str,
+        *,
+        display_name: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Subject:
+        with self.writing() as session:
+            row = find_subject(session, lock_gallery(session, self.tenant, gallery), subject)
+            if display_name is not None:
+                row.display_name = display_name
+            if metadata is not None:
+                row.details = dict(metadata)
+            row.updated_at = datetime.now(UTC)
+            session.flush()
+            return as_subject(row, gallery)
+
+    def delete_subject(self, gallery: str, subject: str) -> None:
+        with self.writing() as session:
+            home = lock_gallery(session, self.tenant, gallery)
+            row = find_subject(session, home, subject)
+            revision = advance(session, home, subjects=-1, references=-row.references)
+            log_removed_subject(session, home, row.key, revision)
+            session.execute(delete(SubjectRow).where(SubjectRow.key == row.key))  # the rest by ON DELETE CASCADE
+        wipe_log(self.engine)
+
+
+def find_subject(session: Session, gallery: GalleryRow, subject: str) -> SubjectRow:
+    """Raises SubjectNotFound."""
+    query = select(SubjectRow).where(SubjectRow.gallery_key == gallery.key, SubjectRow.id == subject)
+    row = session.scalar(query)
+    if row is None:
+        raise SubjectNotFound(f"no subject {subject!r} in gallery {gallery.name!r}")
+    return row
+
+
+def insert_subject(
+    session: Session, gallery: GalleryRow, subject: str, display_name: str | None, metadata: Mapping[str, Any]
+) -> SubjectRow:
+    """A new subject without references; the caller holds the gallery's lock and counts it."""
+    now = datetime.now(UTC)
+    row = SubjectRow(
+        tenant=gallery.tenant,
+        gallery_key=gallery.key,
+        id=subject,
+        display_name=display_name,
+        details=dict(metadata),
+        created_at=now,
+        updated_at=now,
+    )
+    session.add(row)
+    session.flush()
+    return row
+
+
+def as_subject(row: SubjectRow, gallery: str) -> Subject:
+    return Subject(
+        id=row.id,
+        gallery=gallery,
+        display_name=row.display_name,
+        metadata=row.details,
+        references=row.references,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )

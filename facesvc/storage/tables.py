@@ -1,0 +1,174 @@
+"""The schema. Every row names its tenant; whatever holds or orders templates names their version too.
+
+Keys are the database's own numbers and are never given out twice (AUTOINCREMENT, IDENTITY), so that an index
+which still holds a deleted reference's key can't answer with somebody else's.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+NAME_LENGTH = 256
+"""Characters of the longest name, identifier or version that is stored."""
+
+
+class Name(TypeDecorator[str]):
+    """Text of at most NAME_LENGTH characters, ordered by code point in every database.
+
+    Refuses what one of the databases would (NUL, lone surrogates, excess length) for all of them: ValueError,
+    which SQLAlchemy wraps and ``storage.transactions`` turns into RequestError.
+    """
+
+    impl = String(NAME_LENGTH).with_variant(String(NAME_LENGTH, collation="C"), "postgresql")
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        if value is not None:
+            value.encode()  # UnicodeEncodeError, a ValueError, for lone surrogates
+            if "\0" in value or len(value) > NAME_LENGTH:
+                raise ValueError(f"text has a NUL or over {NAME_LENGTH} characters")
+        return value
+
+
+class Moment(TypeDecorator[datetime]):
+    """An aware datetime in UTC; SQLite has no time zones, so there it is kept as naive UTC."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None or dialect.name != "sqlite":
+            return value
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+Key = BigInteger().with_variant(Integer, "sqlite")  # AUTOINCREMENT wants the type INTEGER, which has 64 bits there
+
+
+class Table(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012  # SQLAlchemy reads it as it stands
+        str: Name(),
+        datetime: Moment(),
+        int: BigInteger(),
+        float: Float(53),
+        bytes: LargeBinary(),
+        dict[str, Any]: JSON(),
+    }
+
+    tenant: Mapped[str]
+
+
+class GalleryRow(Table):
+    """The counts are kept by every write, so that no request counts millions of rows."""
+
+    __tablename__ = "galleries"
+    __table_args__ = (UniqueConstraint("tenant", "name"), {"sqlite_autoincrement": True})
+
+    key: Mapped[int] = mapped_column(Key, Identity(), primary_key=True)
+    name: Mapped[str]
+    template_version: Mapped[str]
+    keep_photographs: Mapped[bool]
+    revision: Mapped[int] = mapped_column(default=0)
+    subjects: Mapped[int] = mapped_column(default=0)
+    references: Mapped[int] = mapped_column(default=0)
+    details: Mapped[dict[str, Any]] = mapped_column("metadata")  # declarative classes keep the name for themselves
+    created_at: Mapped[datetime]
+
+
+class SubjectRow(Table):
+    __tablename__ = "subjects"
+    __table_args__ = (UniqueConstraint("gallery_key", "id"), {"sqlite_autoincrement": True})
+
+    key: Mapped[int] = mapped_column(Key, Identity(), primary_key=True)
+    gallery_key: Mapped[int] = mapped_column(ForeignKey("galleries.key", ondelete="CASCADE"))
+    id: Mapped[str]
+    display_name: Mapped[str | None]
+    references: Mapped[int] = mapped_column(default=0)
+    details: Mapped[dict[str, Any]] = mapped_column("metadata")
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class ReferenceRow(Table):
+    """vector goes through ``storage.cipher``; box (4) and landmarks (5 2) are little-endian float32, bit for bit,
+    so that the box can be part of what makes a reference unique. revision: the write that added it."""
+
+    __tablename__ = "face_references"
+    __table_args__ = (
+        UniqueConstraint("subject_key", "image_sha256", "box"),
+        Index(None, "gallery_key", "revision"),
+        Index(None, "subject_key", "key"),
+        {"sqlite_autoincrement": True},
+    )
+
+    key: Mapped[int] = mapped_column(Key, Identity(), primary_key=True)
+    id: Mapped[str] = mapped_column(unique=True)
+    gallery_key: Mapped[int] = mapped_column(ForeignKey("galleries.key", ondelete="CASCADE"))
+    subject_key: Mapped[int] = mapped_column(ForeignKey("subjects.key", ondelete="CASCADE"))
+    template_version: Mapped[str]
+    revision: Mapped[int]
+    vector: Mapped[bytes]
+    image_sha256: Mapped[str]
+    box: Mapped[bytes]
+    landmarks: Mapped[bytes]
+    score: Mapped[float]
+    quality: Mapped[dict[str, Any]]
+    has_photograph: Mapped[bool]
+    created_at: Mapped[datetime]
+
+
+class PhotographRow(Table):
+    """content goes through ``storage.cipher``."""
+
+    __tablename__ = "photographs"
+
+    reference_key: Mapped[int] = mapped_column(
+        ForeignKey("face_references.key", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    content: Mapped[bytes]
+    media_type: Mapped[str]
+
+
+class RevisionRow(Table):
+    """The log: which references each write added or removed. reference_key outlives its reference."""
+
+    __tablename__ = "revisions"
+    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012
+
+    gallery_key: Mapped[int] = mapped_column(
+        ForeignKey("galleries.key", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    revision: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    reference_key: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    op: Mapped[str]
+    template_version: Mapped[str]

@@ -1,0 +1,60 @@
+"""Transactions over one tenant's rows, with the database's failures told in our own errors."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
+from sqlalchemy.orm import Session
+
+from facesvc.errors import FaceServiceError, RequestError, StoreError, StoreUnavailable
+from facesvc.storage.cipher import PlainCodec, VectorCodec
+from facesvc.storage.engine import WRITING
+
+
+class Transactions:
+    """What the parts of the store share: the engine, whose rows, and how bytes are stored."""
+
+    def __init__(self, engine: Engine, tenant: str = "default", codec: VectorCodec | None = None) -> None:
+        self.engine = engine
+        self.tenant = tenant
+        self.codec = codec or PlainCodec()
+        self._writer = engine.execution_options(**{WRITING: True})
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A transaction that writes nothing."""
+        with _translated(None), Session(self.engine) as session:
+            yield session
+
+    @contextmanager
+    def writing(self, conflict: StoreError | None = None) -> Iterator[Session]:
+        """A transaction committed at the end, rolled back on any exception; ``conflict`` is raised where the rows
+        that exist forbid the write."""
+        with _translated(conflict), Session(self._writer) as session, session.begin():
+            yield session
+
+
+@contextmanager
+def _translated(conflict: StoreError | None) -> Iterator[None]:
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise _translate(error, conflict) from error
+
+
+def _translate(error: SQLAlchemyError, conflict: StoreError | None) -> FaceServiceError:
+    """Details stay in the exception's cause: they name hosts and hold values."""
+    if isinstance(error, IntegrityError):
+        return conflict or StoreError("write conflicts with what is stored")
+    if isinstance(error, DataError):
+        return RequestError("a value can't be stored")
+    if isinstance(error, StatementError) and not isinstance(error, DBAPIError):
+        return RequestError(f"a value can't be stored: {error.orig}")
+    return StoreUnavailable()
+
+
+def require_limit(limit: int) -> None:
+    """Raises RequestError for a page size below one."""
+    if limit < 1:
+        raise RequestError("limit must be at least 1")
