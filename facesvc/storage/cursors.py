@@ -13,7 +13,8 @@ HIGHEST_KEY = 2**63 - 1
 
 def encode_cursor(listing: str, last: str | int) -> str:
     """The cursor after the item at ``last`` (its name or key) of ``listing``."""
-    return base64.urlsafe_b64encode(json.dumps([listing, last]).encode()).decode().rstrip("=")
+    position = json.dumps([listing, last], ensure_ascii=False, separators=(",", ":"))
+    return base64.urlsafe_b64encode(position.encode()).decode().rstrip("=")
 
 
 def decode_cursor(listing: str, cursor: str, kind: type[P]) -> P:

@@ -1,4 +1,5 @@
-"""References: stored templates of subjects, and the photographs they were made from where those are kept."""
+"""The store, whole, and its references: templates of subjects, and the photographs they were made from where those
+are kept."""
 
 import secrets
 from collections.abc import Sequence
@@ -27,11 +28,11 @@ from facesvc.errors import PhotographNotFound, ReferenceNotFound, StoreError, Su
 from facesvc.storage.cipher import VectorCodec
 from facesvc.storage.cursors import decode_cursor, encode_cursor
 from facesvc.storage.engine import wipe_log
-from facesvc.storage.galleries import advance, find_gallery, lock_gallery
-from facesvc.storage.revisions import log_added, log_removed_reference
-from facesvc.storage.subjects import find_subject, insert_subject
+from facesvc.storage.galleries import Galleries, advance, find_gallery, lock_gallery
+from facesvc.storage.revisions import Revisions, log_added, log_removed_reference
+from facesvc.storage.subjects import Subjects, find_subject, insert_subject
 from facesvc.storage.tables import GalleryRow, PhotographRow, ReferenceRow, SubjectRow
-from facesvc.storage.transactions import Transactions, require_limit
+from facesvc.storage.transactions import require_limit
 
 Identity = tuple[str, bytes]
 """image_sha256 and box: what makes a reference the same one when it is sent again."""
@@ -39,8 +40,16 @@ BATCH = 5_000
 """Keys in one statement; databases allow 32766 parameters and more."""
 
 
-class References(Transactions):
-    """The references of one tenant's galleries; see core.ports.ReferenceStore."""
+class SqlReferenceStore(Galleries, Subjects, Revisions):
+    """core.ports.ReferenceStore on SQLite or PostgreSQL, for one tenant: no method reads or writes another's rows.
+
+    ``SqlReferenceStore(engine, tenant="default", codec=PlainCodec())``. Thread-safe. Raises RequestError for text
+    that can't be stored (over 256 characters, NUL, lone surrogates) and for metadata that is not JSON.
+    """
+
+    def scoped(self, tenant: str) -> "SqlReferenceStore":
+        """The same database, another tenant."""
+        return SqlReferenceStore(self.engine, tenant, self.codec)
 
     def add_references(self, gallery: str, subject: str, new: Sequence[NewReference]) -> list[Reference]:
         """Also raises StoreError for a template that is not (128,) finite numbers. Stores no subject when ``new``
