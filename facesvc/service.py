@@ -28,6 +28,7 @@ from facesvc.errors import (
     GalleryExists,
     GalleryNotFound,
     ImageError,
+    ReferenceNotFound,
     RequestError,
     SampleError,
     SubjectNotFound,
@@ -191,6 +192,13 @@ class FaceService:
         self, gallery: str, subject: str, display_name: str | None, metadata: Mapping[str, Any]
     ) -> Subject:
         return self.store.create_subject(gallery, subject, display_name, metadata)
+
+    def reference(self, gallery: str, subject: str, reference: str) -> Reference:
+        """Raises GalleryNotFound, SubjectNotFound, ReferenceNotFound."""
+        for found in self._references(gallery, subject):
+            if found.id == reference:
+                return found
+        raise ReferenceNotFound(f"subject {subject!r} has no reference {reference!r}")
 
     def ready(self) -> None:
         """Raises StoreUnavailable unless the database answers."""

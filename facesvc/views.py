@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesvc.core.answers import Enrolment, EnrolmentOutcome, Identification, IdentifiedFace, Verification
-from facesvc.core.decide import Threshold
-from facesvc.core.types import Candidate, Capture, Face, Gallery, Page, Quality, Reference, Sample, Subject
+from facesvc.core.decide import Calibration, Threshold
+from facesvc.core.ports import Extractor
+from facesvc.core.types import DIMENSION, Candidate, Capture, Face, Gallery, Page, Quality, Reference, Sample, Subject
 from facesvc.errors import FaceServiceError
 
 View = dict[str, Any]
@@ -157,6 +158,29 @@ def reference(kept: Reference) -> View:
         "image_sha256": kept.image_sha256,
         "has_photograph": kept.has_photograph,
         "created_at": moment(kept.created_at),
+    }
+
+
+def model(pack: Extractor) -> View:
+    """The contract of the templates in use: their version, threshold and what its error rate rests on."""
+    known = pack.calibration
+    return {
+        "template_version": pack.template_version,
+        "dimension": DIMENSION,
+        "threshold": pack.threshold,
+        "largest_distance": 4 * pack.norm**2,
+        "fmr_at_threshold": known.fmr_at(pack.threshold) if known else None,
+        "calibration": calibration(known) if known else None,
+    }
+
+
+def calibration(measured: Calibration) -> View:
+    return {
+        "id": measured.id,
+        "data": measured.data,
+        "mated": measured.mated,
+        "non_mated": measured.non_mated,
+        "smallest_fmr": measured.smallest_fmr,
     }
 
 

@@ -1,0 +1,69 @@
+"""The HTTP application: routes under /v1, the page at /, operations at /healthz, /readyz and /metrics."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
+
+from anyio.to_thread import current_default_thread_limiter
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from facesvc import __version__
+from facesvc.config import Settings
+from facesvc.service import FaceService
+from facesvc.web.errors import install_error_handlers
+from facesvc.web.limits import BodyLimits
+from facesvc.web.metrics import Metrics
+from facesvc.web.observe import Observed, json_logger
+from facesvc.web.openapi import install_openapi
+from facesvc.web.routes import detect, errors, galleries, health, identify, model, references, subjects, verify
+from facesvc.web.routes.page import mount_page
+
+SPARE_THREADS = 16
+"""Threads beyond those that may wait at the pipeline, so that listings and health checks still get one."""
+ROUTES = (verify, identify, detect, galleries, subjects, references, model, health, errors)
+INTAKES = (
+    verify.intake,
+    identify.intake,
+    detect.intake,
+    galleries.creation,
+    galleries.change,
+    subjects.creation,
+    subjects.change,
+    references.intake,
+)
+
+
+def create_app(settings: Settings, open_service: Callable[[], AbstractContextManager[FaceService]]) -> FastAPI:
+    """The application over the service that ``open_service`` opens when the server starts."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        current_default_thread_limiter().total_tokens = settings.workers + settings.queue + SPARE_THREADS
+        with open_service() as service:
+            app.state.service = service
+            app.state.metrics.model.labels(service.extractor.template_version).set(1)
+            yield
+
+    app = FastAPI(
+        title="facesvc",
+        version=__version__,
+        summary="Face verification with its error rate said.",
+        lifespan=lifespan,
+        docs_url=None,  # its page loads scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=_operation_id,
+    )
+    app.state.settings, app.state.metrics = settings, Metrics()
+    for routes in ROUTES:
+        app.include_router(routes.router)
+    mount_page(app)
+    install_error_handlers(app)
+    install_openapi(app, (model for intake in INTAKES for model in intake.models))
+    app.add_middleware(BodyLimits, max_bytes=settings.max_request_bytes)
+    app.add_middleware(Observed, logger=json_logger(), metrics=app.state.metrics)  # added last, so outermost
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name

@@ -1,0 +1,108 @@
+"""One entrance for every body: multipart/form-data or application/json, bounded, validated, off the event loop.
+
+Photographs are held in memory while they are worked on and never touch the disk, so that nothing of them
+remains in a temporary folder.
+"""
+
+import sys
+from collections.abc import Mapping
+from typing import Any, Generic, TypeVar
+
+from fastapi import Request
+from fastapi.concurrency import run_in_threadpool
+from pydantic import BaseModel, ValidationError
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from facesvc.errors import RequestError, RequestTooLarge, UnsupportedMediaType
+from facesvc.web.errors import invalid_fields
+
+M = TypeVar("M", bound=BaseModel)
+
+FORM, JSON = "multipart/form-data", "application/json"
+MAX_PARTS = 256
+"""Parts of one form, unless settings.max_images asks for more: thousands of tiny parts are no request of ours."""
+MAX_FIELD_BYTES = 64 * 1024
+"""Bytes of one form field that is not a file."""
+SMALL_JSON = 256 * 1024
+"""Bytes of a JSON body without photographs."""
+
+
+class Intake(Generic[M]):
+    """A dependency that reads a request into one of its models, by the request's media type.
+
+    form, json: the models of the two media types (the same operation in two notations), or None where one is
+    not taken. max_json: bytes of a JSON body, where the service's general limit is too generous.
+    Raises UnsupportedMediaType, RequestTooLarge, InvalidFields, RequestError.
+    """
+
+    def __init__(self, *, json: type[M], form: type[M] | None = None, max_json: int | None = None) -> None:
+        self.json, self.form, self.max_json = json, form, max_json
+
+    async def __call__(self, request: Request) -> M:
+        media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
+        try:
+            if media_type == JSON:
+                return await self._read_json(request)
+            if media_type == FORM and self.form:
+                return await run_in_threadpool(self.form.model_validate, await _read_form(request))
+        except ValidationError as error:
+            raise invalid_fields(error.errors(include_input=False, include_url=False, include_context=False)) from None
+        raise UnsupportedMediaType(f"{media_type or 'a body without media type'} is not taken, {self._taken()} is")
+
+    async def _read_json(self, request: Request) -> M:
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if self.max_json and len(body) > self.max_json:
+                raise RequestTooLarge(f"this request may have at most {self.max_json} bytes")
+        # Parsing megabytes of base64 would stop every other request if it ran on the event loop.
+        return await run_in_threadpool(self.json.model_validate_json, body)
+
+    def _taken(self) -> str:
+        return f"{FORM} or {JSON}" if self.form else JSON
+
+    @property
+    def openapi(self) -> dict[str, Any]:
+        """The operation's requestBody for ``openapi_extra``; models are referred to by name."""
+        taken: Mapping[str, type[BaseModel] | None] = {FORM: self.form, JSON: self.json}
+        content = {
+            media_type: {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}
+            for media_type, model in taken.items()
+            if model
+        }
+        return {"requestBody": {"required": True, "content": content}}
+
+    @property
+    def models(self) -> list[type[BaseModel]]:
+        return [model for model in (self.form, self.json) if model]
+
+
+class _InMemoryParser(MultiPartParser):
+    spool_max_size = sys.maxsize
+
+
+async def _read_form(request: Request) -> dict[str, Any]:
+    """Fields by name: text as str, files as bytes; a list where a name occurs more than once."""
+    parser = _InMemoryParser(
+        request.headers,
+        request.stream(),
+        max_files=max(MAX_PARTS, request.app.state.settings.max_images + 1),
+        max_fields=MAX_PARTS,
+        max_part_size=MAX_FIELD_BYTES,
+    )
+    try:
+        form = await parser.parse()
+    except MultiPartException as error:
+        raise RequestError(error.message) from None
+    try:
+        return await _collect(form)
+    finally:
+        await form.close()
+
+
+async def _collect(form: FormData) -> dict[str, Any]:
+    values: dict[str, list[Any]] = {}
+    for name, value in form.multi_items():
+        values.setdefault(name, []).append(await value.read() if isinstance(value, UploadFile) else value)
+    return {name: found[0] if len(found) == 1 else found for name, found in values.items()}

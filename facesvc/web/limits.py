@@ -1,0 +1,76 @@
+"""What a request's body may cost: bytes, time to arrive, and bytes of all requests together.
+
+An ASGI middleware that counts while the body streams, so that neither a false Content-Length nor chunked
+encoding goes around it. (Starlette's own RequestBodyLimitMiddleware answers in plain text; we owe a problem.)
+"""
+
+import asyncio
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from facesvc.errors import Overloaded, RequestTooLarge
+from facesvc.web.errors import RequestTimeout, problem
+
+ARRIVAL_SECONDS = 60.0
+"""Time in which a body must have arrived whole: a slow client may not hold a connection for ever."""
+BODIES_HELD = 8
+"""Bodies of full size that may lie in memory at once; further bytes are answered `overloaded`."""
+
+
+class BodyLimits:
+    """Bounds bodies to ``max_bytes`` each and BODIES_HELD times that together."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int, arrival_seconds: float = ARRIVAL_SECONDS) -> None:
+        self.app, self.max_bytes, self.arrival_seconds = app, max_bytes, arrival_seconds
+        self.held = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        if _stated_length(scope) > self.max_bytes:
+            await problem(self.too_large())(scope, receive, send)
+            return
+        body = _Body(self, receive)
+        try:
+            await self.app(scope, body.receive, send)
+        finally:
+            self.held -= body.size
+
+    def too_large(self) -> RequestTooLarge:
+        return RequestTooLarge(f"a request may have at most {self.max_bytes} bytes")
+
+
+class _Body:
+    """One request's body on its way in."""
+
+    def __init__(self, limits: BodyLimits, receive: Receive) -> None:
+        self.limits, self.upstream = limits, receive
+        self.deadline = asyncio.get_running_loop().time() + limits.arrival_seconds
+        self.size, self.complete = 0, False
+
+    async def receive(self) -> Message:
+        if self.complete:  # what follows is the wait for the client to hang up
+            return await self.upstream()
+        try:
+            async with asyncio.timeout_at(self.deadline):
+                message = await self.upstream()
+        except TimeoutError:
+            raise RequestTimeout(f"the body did not arrive within {self.limits.arrival_seconds:g} s") from None
+        self._count(len(message.get("body", b"")))
+        self.complete = not message.get("more_body", False)
+        return message
+
+    def _count(self, size: int) -> None:
+        self.size += size
+        self.limits.held += size
+        if self.size > self.limits.max_bytes:
+            raise self.limits.too_large()
+        if self.limits.held > self.limits.max_bytes * BODIES_HELD:
+            raise Overloaded("too many photographs are arriving at once; try again in a moment")
+
+
+def _stated_length(scope: Scope) -> int:
+    stated = Headers(scope=scope).get("content-length", "0")
+    return int(stated) if stated.isdecimal() else 0

@@ -1,0 +1,43 @@
+/* The page: three tasks, one shown at a time by the address's fragment. */
+
+import "./photo.js";
+import { model } from "./api.js";
+import { setUpCompare } from "./compare.js";
+import { $ } from "./dom.js";
+import { setUpEnrol } from "./enrol.js";
+import { refreshGalleries } from "./galleries.js";
+import { setUpIdentify } from "./identify.js";
+import { rate } from "./words.js";
+
+const TASKS = ["compare", "identify", "enrol"];
+
+function showTask() {
+  const chosen = TASKS.find((task) => `#${task}` === location.hash) ?? TASKS[0];
+  for (const task of TASKS) {
+    $(task).hidden = task !== chosen;
+    const link = document.querySelector(`nav a[href="#${task}"]`);
+    if (task === chosen) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  scrollTo(0, 0);
+}
+
+async function start() {
+  try {
+    const inUse = await model();
+    setUpCompare(inUse);
+    setUpIdentify();
+    setUpEnrol();
+    await refreshGalleries();
+    $("status").textContent = `Threshold ${inUse.threshold.toFixed(2)}, false matches ${rate(inUse.fmr_at_threshold)}`;
+    $("contract").textContent += ` Model ${inUse.template_version.slice(0, 15)}…`;
+    document.body.dataset.ready = "true";
+  } catch (problem) {
+    $("status").textContent = problem.message;
+    $("status").classList.add("bad");
+  }
+}
+
+addEventListener("hashchange", showTask);
+showTask();
+start();

@@ -1,0 +1,220 @@
+"""What callers send. Each operation on photographs has two notations, a form and a JSON document, of one meaning.
+
+Both are documented in OpenAPI and both answer to the same attributes, so that routes don't know which one came.
+"""
+
+import base64
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic.json_schema import SkipJsonSchema
+
+from facesvc.core.decide import DecisionRule
+from facesvc.core.types import FaceChoice
+from facesvc.web.names import DisplayName, Metadata, Name
+
+
+def _decoded(text: Any) -> bytes:
+    """Strict base64 (RFC 4648, section 4): foreign characters are an error, not noise to skip."""
+    if not isinstance(text, str):
+        raise ValueError("base64 must be a string")
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        raise ValueError("not valid base64 (RFC 4648, without line breaks or a data: prefix)") from None
+
+
+def _file(value: Any) -> bytes:
+    if not isinstance(value, bytes):
+        raise ValueError("must be one file part (with a filename)")
+    return value
+
+
+def _files(value: Any) -> Any:
+    """A form knows no lists: one file comes alone."""
+    return value if isinstance(value, list) else [value]
+
+
+Upload = Annotated[bytes, BeforeValidator(_file), WithJsonSchema({"type": "string", "format": "binary"})]
+Base64 = Annotated[
+    bytes, BeforeValidator(_decoded), WithJsonSchema({"type": "string", "format": "byte", "contentEncoding": "base64"})
+]
+OneFace = Literal["largest", "only"]
+AnyFace = Literal["all", "largest", "only"]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Body(BaseModel):
+    """Unknown fields are refused: a misspelt option must not be ignored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class EncodedPhotograph(Body):
+    """A photograph inside a JSON document."""
+
+    base64: Base64 = Field(description="The file's bytes in base64: JPEG, PNG, WebP or HEIC.")
+
+
+class KnownSubject(Body):
+    """A subject of a gallery, in place of a second photograph."""
+
+    subject: Name = Field(examples=["ada"])
+    gallery: Name | None = Field(None, description="By default the service's default gallery.", examples=["staff"])
+
+
+class Options(Body):
+    """How to decide; neither given means the threshold of the model pack."""
+
+    threshold: Number | None = Field(None, description="Squared L2 distance below which two faces match, 0..4.")
+    target_fmr: Number | None = Field(None, description="Choose the threshold for this false match rate instead.")
+
+    @property
+    def rule(self) -> DecisionRule:
+        return DecisionRule(self.threshold, self.target_fmr)
+
+
+class VerifyOptions(Options):
+    face: OneFace = Field("largest", description="The face to use: the largest, or the only one.")
+
+    @property
+    def choice(self) -> FaceChoice:
+        return FaceChoice(self.face)
+
+
+class VerifyForm(VerifyOptions):
+    """A probe, and either a reference photograph or a subject."""
+
+    probe: Upload
+    reference: Upload | None = None
+    subject: Name | None = None
+    gallery: Name | None = Field(None, description="Of the subject; by default the service's default gallery.")
+
+    @model_validator(mode="after")
+    def _one_reference(self) -> "VerifyForm":
+        if (self.reference is None) == (self.subject is None):
+            raise ValueError("give either a reference photograph or a subject")
+        if self.subject is None and self.gallery is not None:
+            raise ValueError("a gallery goes with a subject")
+        return self
+
+    @property
+    def photograph(self) -> bytes:
+        return self.probe
+
+    @property
+    def against(self) -> bytes | KnownSubject:
+        if self.subject is not None:
+            return KnownSubject(subject=self.subject, gallery=self.gallery)
+        assert self.reference is not None  # _one_reference
+        return self.reference
+
+
+class VerifyJson(VerifyOptions):
+    """A probe, and either a reference photograph or a subject."""
+
+    probe: EncodedPhotograph
+    reference: EncodedPhotograph | KnownSubject
+
+    @property
+    def photograph(self) -> bytes:
+        return self.probe.base64
+
+    @property
+    def against(self) -> bytes | KnownSubject:
+        return self.reference.base64 if isinstance(self.reference, EncodedPhotograph) else self.reference
+
+
+class IdentifyOptions(Options):
+    gallery: Name | None = Field(None, description="By default the service's default gallery.", examples=["staff"])
+    top_k: int = Field(5, ge=1, le=100, description="Candidates for each face, nearest first.")
+    face: AnyFace = Field("all", description="All faces of the photograph, the largest, or the only one.")
+
+    @property
+    def choice(self) -> FaceChoice:
+        return FaceChoice(self.face)
+
+
+class IdentifyForm(IdentifyOptions):
+    image: Upload
+
+    @property
+    def photograph(self) -> bytes:
+        return self.image
+
+
+class IdentifyJson(IdentifyOptions):
+    image: EncodedPhotograph
+
+    @property
+    def photograph(self) -> bytes:
+        return self.image.base64
+
+
+class DetectForm(Body):
+    image: Upload
+
+    @property
+    def photograph(self) -> bytes:
+        return self.image
+
+
+class DetectJson(Body):
+    image: EncodedPhotograph
+
+    @property
+    def photograph(self) -> bytes:
+        return self.image.base64
+
+
+class EnrolOptions(Body):
+    face: OneFace = Field("only", description="Refuse photographs of several people, or use their largest face.")
+    strict: bool = Field(True, description="Refuse faces that fail a quality check.")
+
+    @property
+    def choice(self) -> FaceChoice:
+        return FaceChoice(self.face)
+
+
+class EnrolForm(EnrolOptions):
+    images: Annotated[list[Upload], BeforeValidator(_files), Field(min_length=1)]
+
+    @property
+    def photographs(self) -> list[bytes]:
+        return self.images
+
+
+class EnrolJson(EnrolOptions):
+    images: list[EncodedPhotograph] = Field(min_length=1)
+
+    @property
+    def photographs(self) -> list[bytes]:
+        return [image.base64 for image in self.images]
+
+
+class NewGallery(Body):
+    name: Name = Field(examples=["staff"])
+    keep_photographs: bool = Field(False, description="Keep enrolled photographs beside their templates.")
+    metadata: Metadata = {}
+
+
+class GalleryChange(Body):
+    """Fields left out stay as they are."""
+
+    keep_photographs: bool | SkipJsonSchema[None] = Field(
+        None, description="Turning it off deletes the photographs that were kept."
+    )
+    metadata: Metadata | SkipJsonSchema[None] = None
+
+
+class NewSubject(Body):
+    id: Name = Field(description="Your own identifier of the person, unique in the gallery.", examples=["ada"])
+    display_name: DisplayName | None = Field(None, examples=["Ada Lovelace"])
+    metadata: Metadata = {}
+
+
+class SubjectChange(Body):
+    """Fields left out stay as they are."""
+
+    display_name: DisplayName | SkipJsonSchema[None] = None
+    metadata: Metadata | SkipJsonSchema[None] = None

@@ -1,0 +1,100 @@
+"""References: the stored templates of a subject, and the photographs they came from."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Response
+from fastapi.responses import JSONResponse
+
+from facesvc import views
+from facesvc.core.answers import Enrolment
+from facesvc.errors import RequestTooLarge
+from facesvc.web import schemas
+from facesvc.web.access import MetricsDep, ServiceDep, SettingsDep
+from facesvc.web.addresses import reference_address, references_address
+from facesvc.web.errors import problem
+from facesvc.web.intake import Intake
+from facesvc.web.names import GalleryPath, ReferencePath, SubjectPath
+from facesvc.web.openapi import CHANGE, READ, problem_response
+from facesvc.web.paging import Cursor, Limit
+from facesvc.web.requests import EnrolForm, EnrolJson
+
+router = APIRouter(prefix="/v1/galleries/{gallery}/subjects/{subject}/references", tags=["references"])
+intake = Intake[EnrolForm | EnrolJson](form=EnrolForm, json=EnrolJson)
+Asked = Annotated[EnrolForm | EnrolJson, Depends(intake)]
+
+ENROL: Any = CHANGE | {
+    status: problem_response(schemas.NothingEnrolled, "Every photograph was rejected") for status in (413, 415, 422)
+}
+PHOTOGRAPH: Any = READ | {
+    200: {"description": "The file as it was enrolled", "content": {"image/*": {"schema": {"type": "string"}}}}
+}
+
+
+@router.get("", response_model=schemas.Page[schemas.Reference], responses=READ)
+def list_references(
+    gallery: GalleryPath, subject: SubjectPath, service: ServiceDep, limit: Limit = 50, cursor: Cursor = None
+) -> views.View:
+    """The references of a subject, oldest first. Templates' vectors never leave the service."""
+    return views.page(service.store.references(gallery, subject, limit, cursor), views.reference)
+
+
+@router.post("", status_code=201, response_model=schemas.Enrolment, responses=ENROL, openapi_extra=intake.openapi)
+def enrol(
+    gallery: GalleryPath,
+    subject: SubjectPath,
+    asked: Asked,
+    service: ServiceDep,
+    settings: SettingsDep,
+    metrics: MetricsDep,
+    response: Response,
+) -> Any:
+    """Enrols photographs of a subject, which is created if it is new; each photograph has its own outcome.
+
+    201 when at least one was enrolled. When all were rejected, the problem of the first, with all `results`.
+    Enrolling the same photograph again answers the reference that is already there.
+    """
+    if len(asked.photographs) > settings.max_images:
+        raise RequestTooLarge(f"{len(asked.photographs)} photographs; one request may have {settings.max_images}")
+    answer = service.enrol(gallery, subject, asked.photographs, asked.choice, asked.strict)
+    metrics.record_enrolment(answer)
+    location = _location(answer)
+    if location is None:
+        return _nothing_enrolled(answer)
+    response.headers["Location"] = location
+    return views.enrolment(answer)
+
+
+@router.get("/{reference}", response_model=schemas.Reference, responses=READ)
+def read_reference(
+    gallery: GalleryPath, subject: SubjectPath, reference: ReferencePath, service: ServiceDep
+) -> views.View:
+    return views.reference(service.reference(gallery, subject, reference))
+
+
+@router.delete("/{reference}", status_code=204, responses=READ)
+def delete_reference(gallery: GalleryPath, subject: SubjectPath, reference: ReferencePath, service: ServiceDep) -> None:
+    """Deletes the reference and its photograph, for good."""
+    service.store.delete_reference(gallery, subject, reference)
+
+
+@router.get("/{reference}/photograph", response_class=Response, responses=PHOTOGRAPH)
+def read_photograph(
+    gallery: GalleryPath, subject: SubjectPath, reference: ReferencePath, service: ServiceDep
+) -> Response:
+    """The photograph of a reference, where the gallery keeps them."""
+    kept = service.store.photograph(gallery, subject, reference)
+    return Response(kept.content, media_type=kept.media_type)
+
+
+def _location(answer: Enrolment) -> str | None:
+    """Of the new reference, or of the list where there are several; None where nothing was enrolled."""
+    made = [outcome.reference.id for outcome in answer.outcomes if outcome.reference]
+    if len(made) == 1:
+        return reference_address(answer.gallery, answer.subject, made[0])
+    return references_address(answer.gallery, answer.subject) if made else None
+
+
+def _nothing_enrolled(answer: Enrolment) -> JSONResponse:
+    error = answer.outcomes[0].error
+    assert error is not None  # nothing was enrolled, and there is at least one photograph
+    return problem(error, **views.enrolment(answer))
