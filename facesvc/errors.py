@@ -15,8 +15,10 @@
     Template   --store---> Reference      StoreError: gallery_not_found, gallery_exists,
                                             subject_not_found, subject_exists, reference_not_found,
                                             photograph_not_found, invalid_cursor, store_unavailable
+    registry   --fetch---> samples        SamplesUnavailable
     anything   --ask-----> facesvc        RequestError: invalid_request, unsupported_media_type,
-                                            request_too_large; RemoteError (the CLI's --server)
+                                            request_too_large; file_unreadable (the CLI's files),
+                                            RemoteError (the CLI's --server)
 
 Codes are stable: clients may switch on them. HTTP statuses live in ``facesvc.web.errors`` alone.
 """
@@ -218,6 +220,13 @@ class StoreUnavailable(StoreError):
     code, title = "store_unavailable", "Database not available"
 
 
+# --- fetch ------------------------------------------------------------------------------------------
+
+
+class SamplesUnavailable(FaceServiceError):
+    code, title = "samples_unavailable", "Sample photographs could not be fetched"
+
+
 # --- ask --------------------------------------------------------------------------------------------
 
 
@@ -231,6 +240,10 @@ class UnsupportedMediaType(RequestError):
 
 class RequestTooLarge(RequestError):
     code, title = "request_too_large", "Request too large"
+
+
+class FileUnreadable(RequestError):
+    code, title = "file_unreadable", "File can't be read"
 
 
 class RemoteError(FaceServiceError):

@@ -1,5 +1,24 @@
-"""The command line."""
+"""The command line: one file a command family over ``facesvc.cli.backends.Backend``, local or --server."""
+
+import sys
+import traceback
+from collections.abc import Sequence
+
+FAILED = 2
+"""Exit code of a command that could not do what it was asked; 1 is an answer (no match, some files refused)."""
 
 
-def main() -> None:
-    raise SystemExit("not yet")
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs one command and exits. A typed error is one line on stderr, never a traceback."""
+    from facesvc.cli.app import app  # here: the package's other modules are used without the whole command line
+    from facesvc.cli.console import say
+    from facesvc.errors import FaceServiceError
+
+    try:
+        app(arguments)
+    except FaceServiceError as error:
+        say(f"facesvc: {error.source + ': ' if error.source else ''}{error.detail} [{error.code}]")
+    except Exception:  # a defect of ours: all there is to know is shown, and the exit code must not read "no match"
+        traceback.print_exc()
+        say("facesvc: unexpected failure, please report it with the lines above [internal_error]")
+    sys.exit(FAILED)

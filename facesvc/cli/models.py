@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="List, build, check and choose model packs.")
 Name = Annotated[str | None, typer.Argument(metavar="[NAME]", help="Pack; by default the one in use.")]
-File = typer.Option(metavar="FILE", exists=True, dir_okay=False)
+
+
+def source(name: str, text: str) -> Any:
+    """An option that names an existing file."""
+    return typer.Option(name, metavar="FILE", exists=True, dir_okay=False, help=text)
 
 
 def packs_of(context: typer.Context) -> "Packs":
@@ -43,9 +47,13 @@ def list_packs(context: typer.Context, as_json: AsJson = False) -> None:
 def build(
     context: typer.Context,
     name: Name = None,
-    weights: Annotated[Path | None, File, typer.Option(help="Your copy of the published weights file.")] = None,
-    manifest: Annotated[Path | None, typer.Option(help="Manifest of a pack of your own.")] = None,
-    head: Annotated[Path | None, typer.Option(help="Trained head: safetensors with weight and bias.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Your copy of the published weights file.")
+    ] = None,
+    manifest: Annotated[Path | None, typer.Option(metavar="FILE", help="Manifest of a pack of your own.")] = None,
+    head: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Trained head: safetensors with weight and bias.")
+    ] = None,
     allow_url: Annotated[bool, typer.Option("--allow-url", help="Weights may be downloaded.")] = False,
     as_json: AsJson = False,
 ) -> None:

@@ -1,0 +1,59 @@
+"""What the commands ask, answered by this machine's store or by a server: the same JSON shapes either way.
+
+The shapes are those of ``facesvc.views``; errors are ``FaceServiceError`` with the same codes.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from facesvc.config import Settings
+    from facesvc.core.decide import DecisionRule
+
+View = dict[str, Any]
+
+
+class Backend(Protocol):
+    """Thread-safe. ``face`` is a ``FaceChoice`` by value; photographs are whole files."""
+
+    def model(self) -> View:
+        """The pack in use: template version, threshold, calibration."""
+        ...
+
+    def verify(self, probe: bytes, reference: bytes, face: str, rule: "DecisionRule") -> View: ...
+
+    def identify(self, photograph: bytes, gallery: str, top_k: int, face: str, rule: "DecisionRule") -> View: ...
+
+    def enrol(self, gallery: str, subject: str, photograph: bytes, face: str, strict: bool) -> View:
+        """The outcome of one photograph: ``status`` is enrolled or rejected."""
+        ...
+
+    def galleries(self) -> Iterator[View]: ...
+
+    def gallery(self, name: str) -> View: ...
+
+    def create_gallery(self, name: str, keep_photographs: bool = False) -> View: ...
+
+    def delete_gallery(self, name: str) -> None: ...
+
+    def subjects(self, gallery: str) -> Iterator[View]: ...
+
+    def subject(self, gallery: str, subject: str) -> View: ...
+
+    def rename_subject(self, gallery: str, subject: str, display_name: str) -> View: ...
+
+    def delete_subject(self, gallery: str, subject: str) -> None: ...
+
+    def references(self, gallery: str, subject: str) -> Iterator[View]: ...
+
+
+def open_backend(settings: "Settings", server: str | None = None) -> AbstractContextManager[Backend]:
+    """The server at ``server``, or the local store; closed when the context ends."""
+    if server:
+        from facesvc.cli.remote import open_remote
+
+        return open_remote(server)
+    from facesvc.cli.local import open_local  # here: loads the networks' runtime and the database driver
+
+    return open_local(settings)

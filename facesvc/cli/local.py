@@ -1,0 +1,81 @@
+"""The backend that runs the service in this process."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from facesvc import views
+from facesvc.bootstrap import bootstrap
+from facesvc.cli.backends import View
+from facesvc.config import Settings
+from facesvc.core.decide import DecisionRule
+from facesvc.core.types import FaceChoice, Page
+from facesvc.service import FaceService
+
+PAGE = 500
+"""Rows of a listing read from the database at once."""
+
+
+@contextmanager
+def open_local(settings: Settings) -> Iterator["LocalBackend"]:
+    with bootstrap(settings) as service:
+        yield LocalBackend(service)
+
+
+class LocalBackend:
+    """Implements ``backends.Backend`` over the use cases."""
+
+    def __init__(self, service: FaceService) -> None:
+        self.service = service
+
+    def model(self) -> View:
+        return views.model(self.service.extractor)
+
+    def verify(self, probe: bytes, reference: bytes, face: str, rule: DecisionRule) -> View:
+        return views.verification(self.service.verify(probe, reference, FaceChoice(face), rule))
+
+    def identify(self, photograph: bytes, gallery: str, top_k: int, face: str, rule: DecisionRule) -> View:
+        return views.identification(self.service.identify(photograph, gallery, top_k, FaceChoice(face), rule))
+
+    def enrol(self, gallery: str, subject: str, photograph: bytes, face: str, strict: bool) -> View:
+        answer = self.service.enrol(gallery, subject, [photograph], FaceChoice(face), strict)
+        return views.enrolment_outcome(answer.outcomes[0])
+
+    def galleries(self) -> Iterator[View]:
+        return listed(self.service.store.galleries, views.gallery)
+
+    def gallery(self, name: str) -> View:
+        return views.gallery(self.service.store.gallery(name))
+
+    def create_gallery(self, name: str, keep_photographs: bool = False) -> View:
+        return views.gallery(self.service.create_gallery(name, keep_photographs))
+
+    def delete_gallery(self, name: str) -> None:
+        self.service.delete_gallery(name)
+
+    def subjects(self, gallery: str) -> Iterator[View]:
+        return listed(lambda limit, cursor: self.service.store.subjects(gallery, limit, cursor), views.subject)
+
+    def subject(self, gallery: str, subject: str) -> View:
+        return views.subject(self.service.store.subject(gallery, subject))
+
+    def rename_subject(self, gallery: str, subject: str, display_name: str) -> View:
+        return views.subject(self.service.store.update_subject(gallery, subject, display_name=display_name))
+
+    def delete_subject(self, gallery: str, subject: str) -> None:
+        self.service.store.delete_subject(gallery, subject)
+
+    def references(self, gallery: str, subject: str) -> Iterator[View]:
+        store = self.service.store
+        return listed(lambda limit, cursor: store.references(gallery, subject, limit, cursor), views.reference)
+
+
+def listed(read: Callable[[int, str | None], Page[Any]], shape: Callable[[Any], View]) -> Iterator[View]:
+    """All items of a paged listing, in order, one page in memory at a time."""
+    cursor: str | None = None
+    while True:
+        page = read(PAGE, cursor)
+        yield from map(shape, page.items)
+        cursor = page.next_cursor
+        if cursor is None:
+            return

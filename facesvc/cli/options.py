@@ -1,0 +1,43 @@
+"""Options that several commands share: one spelling, one help text."""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from facesvc.core.decide import DecisionRule
+
+OneFace = Literal["only", "largest"]
+AnyFace = Literal["all", "largest", "only"]
+
+Gallery = Annotated[str, typer.Option("--gallery", "-g", metavar="NAME", help="Gallery to work in.")]
+Server = Annotated[
+    str | None, typer.Option("--server", metavar="URL", help="Ask this facesvc server instead of the local store.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")]
+Face = Annotated[
+    OneFace, typer.Option("--face", help="Face to use: the largest, or the only one (several are then an error).")
+]
+Threshold = Annotated[
+    float | None,
+    typer.Option("--threshold", metavar="DISTANCE", help="Match below this squared L2. [default: the pack's]"),
+]
+TargetFmr = Annotated[
+    float | None,
+    typer.Option("--target-fmr", metavar="RATE", help="Threshold with at most this false match rate, such as 1e-4."),
+]
+AllowLowQuality = Annotated[
+    bool, typer.Option("--allow-low-quality", help="Enrol faces too that are blurred, turned, dark or small.")
+]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, max=64, help="Photographs in work at once. [default: FACESVC_WORKERS, or 2]"),
+]
+
+
+def rule(threshold: float | None, target_fmr: float | None) -> "DecisionRule":
+    """The decision rule that --threshold and --target-fmr ask for."""
+    from facesvc.core.decide import DecisionRule
+
+    return DecisionRule(threshold, target_fmr)

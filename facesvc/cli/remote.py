@@ -1,0 +1,162 @@
+"""The backend that asks a facesvc server over HTTP, with patience for one that is busy or restarting."""
+
+import logging
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from facesvc.cli.backends import View
+from facesvc.core.decide import DecisionRule
+from facesvc.errors import RemoteError, RequestError
+
+ATTEMPTS = 6
+FIRST_PAUSE = 0.25
+"""Seconds before the second attempt; each further pause is twice as long, up to LONGEST_PAUSE."""
+LONGEST_PAUSE = 30.0
+TIMEOUT = httpx.Timeout(120, connect=5)
+PAGE = 500
+BUSY = {429, 503}
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def open_remote(url: str) -> Iterator["RemoteBackend"]:
+    """Raises RequestError for what is not the http(s) address of a server."""
+    try:
+        base = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise RequestError(f"--server {url}: {error}") from error
+    if base.scheme not in {"http", "https"} or not base.host:
+        raise RequestError(f"--server {url}: give an address such as http://127.0.0.1:8000")
+    with httpx.Client(base_url=base, timeout=TIMEOUT) as client:
+        yield RemoteBackend(client)
+
+
+class RemoteBackend:
+    """Implements ``backends.Backend`` over the HTTP API. Raises RemoteError, with the server's code if it sent one."""
+
+    def __init__(self, client: httpx.Client) -> None:
+        self.client = client
+
+    def model(self) -> View:
+        return self._ask("GET", "/v1/model")
+
+    def verify(self, probe: bytes, reference: bytes, face: str, rule: DecisionRule) -> View:
+        files = [part("probe", probe), part("reference", reference)]
+        return self._ask("POST", "/v1/verify", files=files, data={"face": face, **asked(rule)})
+
+    def identify(self, photograph: bytes, gallery: str, top_k: int, face: str, rule: DecisionRule) -> View:
+        fields = {"gallery": gallery, "top_k": str(top_k), "face": face, **asked(rule)}
+        return self._ask("POST", "/v1/identify", files=[part("image", photograph)], data=fields)
+
+    def enrol(self, gallery: str, subject: str, photograph: bytes, face: str, strict: bool) -> View:
+        fields = {"face": face, "strict": str(strict).lower()}
+        files = [part("images", photograph)]
+        return self._ask("POST", f"{subject_path(gallery, subject)}/references", files=files, data=fields)["results"][0]
+
+    def galleries(self) -> Iterator[View]:
+        return self._listed("/v1/galleries")
+
+    def gallery(self, name: str) -> View:
+        return self._ask("GET", gallery_path(name))
+
+    def create_gallery(self, name: str, keep_photographs: bool = False) -> View:
+        return self._ask(
+            "POST", "/v1/galleries", again=False, json={"name": name, "keep_photographs": keep_photographs}
+        )
+
+    def delete_gallery(self, name: str) -> None:
+        self._ask("DELETE", gallery_path(name), again=False)
+
+    def subjects(self, gallery: str) -> Iterator[View]:
+        return self._listed(f"{gallery_path(gallery)}/subjects")
+
+    def subject(self, gallery: str, subject: str) -> View:
+        return self._ask("GET", subject_path(gallery, subject))
+
+    def rename_subject(self, gallery: str, subject: str, display_name: str) -> View:
+        return self._ask("PATCH", subject_path(gallery, subject), json={"display_name": display_name})
+
+    def delete_subject(self, gallery: str, subject: str) -> None:
+        self._ask("DELETE", subject_path(gallery, subject), again=False)
+
+    def references(self, gallery: str, subject: str) -> Iterator[View]:
+        return self._listed(f"{subject_path(gallery, subject)}/references")
+
+    def _listed(self, path: str) -> Iterator[View]:
+        cursor: str | None = None
+        while True:
+            page = self._ask("GET", path, params={"limit": PAGE} | ({"cursor": cursor} if cursor else {}))
+            yield from page["items"]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                return
+
+    def _ask(self, method: str, path: str, again: bool = True, **request: Any) -> View:
+        """One answered request. ``again``: whether doing it twice is the same as once; only then is a request
+        repeated whose answer was lost. One that the server did not take is repeated in any case."""
+        for attempt in range(1, ATTEMPTS + 1):
+            last = attempt == ATTEMPTS
+            try:
+                response = self.client.request(method, path, **request)
+            except httpx.HTTPError as error:
+                refused = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+                if last or not (refused or (again and isinstance(error, httpx.TransportError))):
+                    raise RemoteError(f"{self.client.base_url}: {error or type(error).__name__}") from error
+                pause(attempt, str(error))
+                continue
+            if response.status_code not in BUSY or last:
+                return answered(response)
+            pause(attempt, f"status {response.status_code}", response.headers.get("Retry-After"))
+        raise AssertionError("unreachable")
+
+
+def answered(response: httpx.Response) -> View:
+    """The answer's JSON; {} where there is none. Raises RemoteError for problem documents and what is no JSON."""
+    if response.status_code == httpx.codes.NO_CONTENT:
+        return {}
+    try:
+        body = response.json()
+    except ValueError:
+        body = None
+    if not isinstance(body, dict) or (response.is_error and "code" not in body and "results" not in body):
+        raise RemoteError(f"{response.url} answered {response.status_code}, but not as a facesvc server does")
+    if response.is_error and "results" not in body:  # with results, the photographs' own outcomes say it all
+        error = RemoteError(body.get("detail") or body.get("title"), body["code"])
+        error.source = body.get("source")
+        raise error
+    return body
+
+
+def pause(attempt: int, reason: str, retry_after: str | None = None) -> None:
+    """Sleeps as long as the server asks, else with exponential back-off; jitter keeps many clients apart."""
+    seconds = FIRST_PAUSE * 2 ** (attempt - 1)
+    if retry_after and retry_after.isdecimal():
+        seconds = max(seconds, float(retry_after))
+    seconds = min(seconds, LONGEST_PAUSE) * random.uniform(1, 1.25)  # noqa: S311
+    logger.info("attempt %d failed (%s), next in %.1f s", attempt, reason, seconds)
+    time.sleep(seconds)
+
+
+def asked(rule: DecisionRule) -> dict[str, str]:
+    """The rule as form or query fields; floats as the shortest text that reads back as the same number."""
+    fields = {"threshold": rule.threshold, "target_fmr": rule.target_fmr}
+    return {name: repr(value) for name, value in fields.items() if value is not None}
+
+
+def part(field: str, content: bytes) -> tuple[str, tuple[str, bytes, str]]:
+    return field, ("photograph", content, "application/octet-stream")
+
+
+def gallery_path(name: str) -> str:
+    return f"/v1/galleries/{quote(name, safe='')}"
+
+
+def subject_path(gallery: str, subject: str) -> str:
+    return f"{gallery_path(gallery)}/subjects/{quote(subject, safe='')}"

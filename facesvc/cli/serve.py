@@ -1,0 +1,99 @@
+"""`facesvc serve`: the HTTP service and its page."""
+
+import socket
+from contextlib import nullcontext, suppress
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from facesvc.cli.console import say
+from facesvc.errors import RequestError
+
+if TYPE_CHECKING:
+    from facesvc.config import Settings
+
+BACKLOG = 2048
+LAST_REQUESTS = 30
+"""Seconds that running requests have to finish when the service is stopped."""
+
+
+def serve(
+    context: typer.Context,
+    host: Annotated[str | None, typer.Option("--host", help="Address to listen on (FACESVC_HOST).")] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one (FACESVC_PORT).")
+    ] = None,
+) -> None:
+    """Run the service: the API under /v1, the page at /. The first run builds the model pack.
+
+    Example: facesvc serve --port 8000
+    """
+    given = {"host": host, "port": port}
+    settings = context.obj.model_copy(update={key: value for key, value in given.items() if value is not None})
+    listener = listen(settings.host, settings.port)  # first: a taken port is known before the models are loaded
+    report_first_run(settings)
+    run(settings, listener)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises RequestError where the address can't be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except (OSError, OverflowError) as error:
+        hint = "; try another with --port, or --port 0" if port else ""
+        raise RequestError(f"can't listen on {host} port {port}: {reason(error)}{hint}") from error
+
+
+def reason(error: Exception) -> str:
+    return (getattr(error, "strerror", None) or str(error)).lower()
+
+
+def report_first_run(settings: "Settings") -> None:
+    """Says why the first start takes longer."""
+    from facesvc.models.packs import Packs
+
+    packs = Packs(settings.packs)
+    name = settings.pack or packs.chosen()
+    if name not in packs.built():
+        say(f"first run: building model pack {name} from the installed weights, about half a minute")
+
+
+def run(settings: "Settings", listener: socket.socket) -> None:
+    """Serves until SIGINT or SIGTERM. The service is opened before the server, so that what keeps it from starting
+    is one plain line."""
+    import uvicorn
+
+    from facesvc.bootstrap import bootstrap
+    from facesvc.web.app import create_app
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                announce(address(listener))
+
+    with bootstrap(settings) as service:
+        config = uvicorn.Config(
+            create_app(settings, lambda: nullcontext(service)),
+            log_level="warning",  # the application logs its requests itself
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=LAST_REQUESTS,
+        )
+        with suppress(KeyboardInterrupt):  # uvicorn repeats the signal once everything is closed
+            Server(config).run([listener])
+    say("stopped")
+
+
+def address(listener: socket.socket) -> str:
+    """The URL to try: an address that listens everywhere is reached at the loopback one."""
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host) or str(host)  # noqa: S104
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def announce(url: str) -> None:
+    say(f"facesvc is ready at {url}")
+    say("try: facesvc samples && curl -s -F probe=@samples/people/obama/obama.jpg \\")
+    say(f"       -F reference=@samples/people/obama/obama2.jpg {url}/v1/verify")
