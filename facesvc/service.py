@@ -66,7 +66,7 @@ class FaceService:
         self,
         probe: bytes,
         reference: bytes,
-        choice: FaceChoice = FaceChoice.LARGEST,
+        choice: FaceChoice = FaceChoice.PROMINENT,
         rule: DecisionRule = DecisionRule(),  # noqa: B008  frozen
     ) -> Verification:
         """Do two photographs show one person? Raises ImageError, SampleError, DecisionError with their source."""
@@ -83,7 +83,7 @@ class FaceService:
         probe: bytes,
         gallery: str,
         subject: str,
-        choice: FaceChoice = FaceChoice.LARGEST,
+        choice: FaceChoice = FaceChoice.PROMINENT,
         rule: DecisionRule = DecisionRule(),  # noqa: B008  frozen
     ) -> Verification:
         """Is the person of the photograph this subject? The subject's references fuse by minimum distance.

@@ -35,7 +35,7 @@ def embed_people(extractor: Extractor, folder: Path, workers: int) -> tuple[Vect
     people = sorted(path for path in folder.iterdir() if path.is_dir())
     number = {person: i for i, person in enumerate(people)}
     files = [file for person in people for file in sorted(person.iterdir()) if file.suffix.lower() in {".jpg", ".png"}]
-    results = extract_files(extractor, files, FaceChoice.LARGEST, workers)
+    results = extract_files(extractor, files, FaceChoice.PROMINENT, workers)
     vectors, labels = [], []
     for file, result in track(results, "photographs", total=len(files), console=Console(stderr=True)):
         if isinstance(result, Capture):

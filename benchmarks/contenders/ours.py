@@ -13,7 +13,7 @@ settings = Settings(workers=1, **dict(option.split("=") for option in sys.argv[1
 with open_extractor(settings, load_pack(settings)) as extractor:
 
     def compare(a: str, b: str) -> tuple[float, dict[str, float]]:
-        first, second = (extractor.extract(Path(file).read_bytes(), FaceChoice.LARGEST) for file in (a, b))
+        first, second = (extractor.extract(Path(file).read_bytes(), FaceChoice.PROMINENT) for file in (a, b))
         stages = {stage: first.timings[stage] + second.timings[stage] for stage in first.timings}
         return distance(first.samples[0].template, second.samples[0].template), stages
 

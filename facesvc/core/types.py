@@ -123,8 +123,13 @@ class Capture:
 
 
 class FaceChoice(StrEnum):
-    """Which faces of a photograph to use."""
+    """Which faces of a photograph to use.
 
+    PROMINENT: the one a photographer meant, by size and nearness to the centre (``core.choose.prominence``);
+    LARGEST: by size alone; ONLY: the one there is, several are an error; ALL: every face, largest first.
+    """
+
+    PROMINENT = "prominent"
     LARGEST = "largest"
     ONLY = "only"
     ALL = "all"

@@ -34,7 +34,7 @@ def score_pairs(
     pairs: Sequence[Pair],
     images: Path,
     workers: int,
-    choice: FaceChoice = FaceChoice.LARGEST,
+    choice: FaceChoice = FaceChoice.PROMINENT,
     advance: Callable[[], object] = lambda: None,
 ) -> PairScores:
     """Runs every photograph once through the pipeline and compares the pairs; ``advance`` is called per photograph."""

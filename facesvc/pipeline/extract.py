@@ -10,11 +10,12 @@ from time import perf_counter
 
 import numpy as np
 
+from facesvc.core.choose import choose
 from facesvc.core.decide import Calibration
 from facesvc.core.ports import Detector, Embedder
 from facesvc.core.quality import QualityPolicy, assess
 from facesvc.core.types import Capture, Face, FaceChoice, Image, Pixels, Quality, Sample, Template, Vectors
-from facesvc.errors import NoFace, SeveralFaces, TooManyFaces
+from facesvc.errors import TooManyFaces
 
 
 class Stopwatch:
@@ -65,7 +66,7 @@ class PhotographExtractor:
         """See ``core.ports.Extractor.extract``."""
         watch = Stopwatch()
         image, faces = self._find(photograph, watch)
-        chosen = choose(faces, choice)
+        chosen = choose(faces, choice, image.pixels.shape[1], image.pixels.shape[0])
         chips = self._align(image, chosen, watch)
         with watch.stage("embed"):
             vectors = self.embedder.embed(np.stack(chips))
@@ -104,17 +105,3 @@ class PhotographExtractor:
 
     def _assess(self, face: Face, chip: Pixels, image: Image) -> Quality:
         return assess(face, chip, image.width, image.height, self.policy)
-
-
-def choose(faces: Sequence[Face], choice: FaceChoice) -> Sequence[Face]:
-    """The faces that ``choice`` asks for, from ``faces`` sorted largest first.
-
-    Raises NoFace, and SeveralFaces where ONLY meets more than one.
-    """
-    if not faces:
-        raise NoFace("no face was found in the photograph")
-    if choice is FaceChoice.ALL:
-        return faces
-    if choice is FaceChoice.ONLY and len(faces) > 1:
-        raise SeveralFaces(f"{len(faces)} faces found where one was expected")
-    return faces[:1]
