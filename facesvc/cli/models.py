@@ -39,7 +39,7 @@ def list_packs(context: typer.Context, as_json: AsJson = False) -> None:
     rows = [describe(packs, name, name == name_or_chosen(context, None)) for name in packs.names()]
     if as_json:
         return answer_json(rows)
-    columns = ("", "Pack", "State", "Title", "Detector", "Threshold", "FMR there", "Template version")
+    columns = ("", "Pack", "State", "Detector", "Threshold", "FMR there", "Version")
     answer_table(columns, (as_cells(row) for row in rows))
 
 
@@ -117,9 +117,9 @@ def as_cells(row: dict[str, Any]) -> tuple[object, ...]:
     version = row["template_version"]
     return (
         "*" if row["in_use"] else "",
-        *(row[key] for key in ("name", "state", "title", "detector", "threshold")),
+        *(row[key] for key in ("name", "state", "detector", "threshold")),
         "unknown" if rate is None else f"{rate:.2%}",
-        version[: len("sha256:") + 12] if version else "after building",
+        version.removeprefix("sha256:")[:12] if version else "when built",
     )
 
 

@@ -24,7 +24,8 @@ class Calibration:
 
     id: digest of what follows; distances: (k,) float64 ascending, squared L2;
     fmr, fnmr: (k,) float64, shares of non-mated comparisons below, of mated ones at or above each distance;
-    non_mated, mated: numbers of comparisons behind them; data: what they were measured on.
+    non_mated, mated: numbers of comparisons behind them; data: what they were measured on;
+    independent: how many of the non-mated ones are of different pairs of people, None where it isn't known.
     """
 
     id: str
@@ -35,6 +36,7 @@ class Calibration:
     non_mated: int
     mated: int
     data: str
+    independent: int | None = None
 
     def fmr_at(self, distance: float) -> float:
         """False match rate with the threshold at ``distance``, interpolated between measured points."""

@@ -30,6 +30,7 @@ class _Curve(BaseModel):
     non_mated: Count
     mated: Count
     data: str
+    independent: Count | None = None
 
     def faults(self) -> list[str]:
         faults = []
@@ -53,6 +54,7 @@ def create(
     non_mated: int,
     mated: int,
     data: str,
+    independent: int | None = None,
 ) -> Calibration:
     """A calibration with its id: "cal_" and the first 16 hex digits of the SHA-256 of its canonical JSON.
 
@@ -60,7 +62,7 @@ def create(
     """
     curves = {"distances": distances, "fmr": fmr, "fnmr": fnmr}
     floats = {name: np.asarray(curve, np.float64).tolist() for name, curve in curves.items()}
-    counts = {"non_mated": int(non_mated), "mated": int(mated)}
+    counts = {"non_mated": int(non_mated), "mated": int(mated), "independent": independent}
     return _checked({"template_version": template_version, **floats, **counts, "data": data}, "calibration")
 
 
@@ -109,4 +111,5 @@ def _content(calibration: Calibration) -> dict[str, Any]:
         "non_mated": calibration.non_mated,
         "mated": calibration.mated,
         "data": calibration.data,
+        "independent": calibration.independent,
     }
