@@ -1,0 +1,85 @@
+"""What all tests share: sample photographs fetched once per machine, model packs built once per source."""
+
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+from platformdirs import user_cache_path
+
+from facesvc.core.types import Pixels
+from facesvc.pipeline.decode import DecodeLimits, decode
+from facesvc.samples import fetch
+from tests.hostile import HostileFile, hostile_files
+
+LIMITS = DecodeLimits(max_bytes=20 * 2**20, max_pixels=50_000_000)
+"""The service's defaults."""
+MODELS = Path(__file__).parents[1] / "facesvc" / "models"
+DAY = 86_400
+
+
+@pytest.fixture(scope="session")
+def cache() -> Path:
+    """Survives between runs; shared by all test processes."""
+    folder = user_cache_path("facesvc")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def samples(cache: Path) -> Path:
+    """Folder of the sample photographs, laid out as ``facesvc.samples.fetch`` says."""
+    with FileLock(cache / "samples.lock"):
+        fetch(cache / "samples")
+    return cache / "samples"
+
+
+@pytest.fixture(scope="session")
+def photographs(samples: Path) -> dict[str, bytes]:
+    """Real photographs by name: obama, obama2, obama3, biden, obama_partial, obama_partial2, astronaut, group (three
+    people side by side), no_face."""
+    return {path.stem: path.read_bytes() for path in sorted(samples.rglob("*.[jp][pn]g"))}
+
+
+@pytest.fixture(scope="session")
+def pixels(photographs: dict[str, bytes]) -> dict[str, Pixels]:
+    """The photographs, (h w 3) uint8 RGB. All tests share them: copy before you write."""
+    return {name: decode(data, LIMITS).pixels for name, data in photographs.items()}
+
+
+@pytest.fixture(scope="session")
+def hostile(photographs: dict[str, bytes]) -> dict[str, HostileFile]:
+    """Hostile and odd files by name, with the code that the pipeline owes each: see ``tests.hostile``."""
+    return hostile_files(photographs)
+
+
+@pytest.fixture(scope="session")
+def packs_folder(cache: Path) -> Path:
+    """Folder in which test processes build model packs once, for these very sources of ``facesvc.models``.
+    Build into it through ``locked_build``."""
+    sources = b"".join(path.read_bytes() for path in sorted(MODELS.rglob("*")) if path.suffix in (".py", ".json"))
+    folder = cache / f"test-packs-{hashlib.sha256(sources).hexdigest()[:12]}"
+    with FileLock(cache / "test-packs.lock"):
+        for old in cache.glob("test-packs-*/"):
+            if old != folder and time.time() - old.stat().st_mtime > DAY:
+                shutil.rmtree(old)
+        folder.mkdir(exist_ok=True)
+        os.utime(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def locked_build(packs_folder: Path) -> Callable[[str], Path]:
+    """Builds a pack by name in ``packs_folder`` unless another process has, and returns that folder."""
+    from facesvc.models.packs import Packs  # only tests that ask for a pack pay for the import
+
+    def build(name: str) -> Path:
+        with FileLock(packs_folder / f"{name}.lock"):
+            Packs(packs_folder).build(name)
+        return packs_folder
+
+    return build
