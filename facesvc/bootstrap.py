@@ -35,7 +35,9 @@ def open_extractor(settings: Settings, pack: Pack) -> Iterator[PhotographExtract
     cv2.setNumThreads(1)  # photographs run side by side; threads within each would fight for the same cores
     limits = DecodeLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
     detector = open_detector(pack.manifest.detector, Packs(settings.packs).detector_file, settings.runtime)
-    embedder = BatchingEmbedder(OnnxEmbedder(pack, settings.runtime), workers=settings.workers)
+    embedder = BatchingEmbedder(
+        OnnxEmbedder(pack, settings.runtime, streams=settings.workers), workers=settings.workers
+    )
     try:
         yield PhotographExtractor(
             decode=partial(decode, limits=limits),

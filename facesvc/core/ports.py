@@ -36,7 +36,8 @@ class Detector(Protocol):
 class Embedder(Protocol):
     """Turns aligned chips into vectors. Thread-safe."""
 
-    template_version: str
+    @property
+    def template_version(self) -> str: ...
 
     def align(self, pixels: Pixels, landmarks: NDArray[np.float32]) -> Pixels:
         """(h w 3) uint8 RGB and (5 2) px -> the chip (s s 3) uint8 RGB that the weights were trained on."""
@@ -50,10 +51,21 @@ class Embedder(Protocol):
 class Extractor(Protocol):
     """The whole pipeline: decode, detect, align, assess, embed."""
 
-    template_version: str
-    norm: float
-    calibration: Calibration | None
-    threshold: float
+    @property
+    def template_version(self) -> str: ...
+
+    @property
+    def norm(self) -> float:
+        """Length of every template's vector."""
+        ...
+
+    @property
+    def calibration(self) -> Calibration | None: ...
+
+    @property
+    def threshold(self) -> float:
+        """Squared L2 below which templates match unless a caller asks otherwise."""
+        ...
 
     def detect(self, photograph: bytes) -> Capture:
         """All faces of a photograph, largest first, with box, landmarks and quality; their templates are empty

@@ -23,16 +23,19 @@ class Network(Protocol):
 
 
 def resolve_runtime(runtime: str) -> str:
-    """"auto" -> the fastest installed runtime; anything else is returned as it is."""
+    """The fastest installed runtime for "auto"; anything else is returned as it is."""
     if runtime != "auto":
         return runtime
     return "openvino" if find_spec("openvino") else "onnxruntime"
 
 
-def open_network(path: Path, runtime: str = "auto", threads: int = 1) -> Network:
-    """Loads the ONNX file (one input) into the runtime, float32 arithmetic throughout."""
+def open_network(path: Path, runtime: str = "auto", threads: int = 1, streams: int = 1) -> Network:
+    """Loads the ONNX file (one input) into the runtime, float32 arithmetic throughout.
+
+    threads: of one call; streams: calls that run side by side, where the runtime must know beforehand.
+    """
     if resolve_runtime(runtime) == "openvino":
-        return OpenVinoNetwork(path, threads)
+        return OpenVinoNetwork(path, threads, streams)
     return OnnxRuntimeNetwork(path, threads)
 
 
@@ -55,12 +58,12 @@ class OnnxRuntimeNetwork:
 class OpenVinoNetwork:
     """A compiled model is shared; every call takes its own request, since a request holds one call's tensors."""
 
-    def __init__(self, path: Path, threads: int = 1) -> None:
+    def __init__(self, path: Path, threads: int = 1, streams: int = 1) -> None:
         import openvino
 
         properties: dict[str, Any] = {
-            "INFERENCE_NUM_THREADS": threads,
-            "NUM_STREAMS": 1,
+            "INFERENCE_NUM_THREADS": threads * streams,
+            "NUM_STREAMS": streams,  # with one, two callers would take turns
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "f32",  # the default is bfloat16 on new processors: other vectors
         }

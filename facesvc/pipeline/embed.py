@@ -13,10 +13,11 @@ from facesvc.pipeline.align import align
 class OnnxEmbedder:
     """Implements ``core.ports.Embedder`` for a built pack; thread-safe.
 
-    runtime: as in ``models.runtime.open_network``; threads: of one call. Raises PackDamaged, PackInvalid.
+    runtime: as in ``models.runtime.open_network``; threads and streams too.
+    Raises PackDamaged, PackInvalid.
     """
 
-    def __init__(self, pack: Pack, runtime: str = "auto", threads: int = 1) -> None:
+    def __init__(self, pack: Pack, runtime: str = "auto", threads: int = 1, streams: int = 1) -> None:
         manifest = pack.manifest
         self.template_version = pack.template_version
         self.norm = manifest.norm
@@ -30,7 +31,7 @@ class OnnxEmbedder:
         self.head = pack.head()
         path = pack.path(NETWORK)
         try:
-            self.network = open_network(path, runtime, threads)
+            self.network = open_network(path, runtime, threads, streams)
         except Exception as error:  # each runtime has its own exceptions for a file it can't take
             raise PackDamaged(f"{path} can't be loaded: {error}") from error
 
