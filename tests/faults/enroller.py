@@ -1,0 +1,23 @@
+"""Enrols and erases without end, and says so after each acknowledged write. Run by test_store_kill."""
+
+import sys
+
+from facesvc.storage.engine import open_engine
+from facesvc.storage.references import SqlReferenceStore
+from tests.databases import new_reference
+
+
+def main(url: str, start: int) -> None:
+    store = SqlReferenceStore(open_engine(url))
+    for seed in range(start, start + 10**6):
+        stored = store.add_references(
+            "staff", f"subject {seed % 7}", [new_reference(2 * seed), new_reference(2 * seed + 1)]
+        )
+        print("+", *(reference.id for reference in stored), flush=True)
+        if seed % 3 == 0:
+            store.delete_reference("staff", stored[0].subject, stored[0].id)
+            print("-", stored[0].id, flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
