@@ -1,6 +1,6 @@
 """Which share of labelled photographs each detector gets right, and how long it takes, beside its peers.
 
-    python -m benchmarks.detection --data DIR [--limit 600] [--detectors yunet-onet mtcnn ...] [--json FILE]
+    python -m benchmarks.detection --data DIR [--limit 600] [--detectors yunet-onet ...] [--no-peers] [--json FILE]
 
 DIR holds the folders of SETS, as many as there are. One thread, decoding not counted, detectors take turns on each
 photograph, so that a busy neighbour slows all of them alike.
@@ -10,7 +10,7 @@ import argparse
 import json
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, median
@@ -152,13 +152,12 @@ def opencv_yunet(packs: Packs) -> Find:
     return find
 
 
-def contenders(names: Iterable[str], packs: Packs) -> dict[str, Find]:
-    peers: dict[str, Callable[[], Find]] = {
-        "peer: facenet-pytorch MTCNN": facenet_pytorch,
-        "peer: OpenCV Haar": opencv_haar,
-        "peer: OpenCV YuNet": lambda: opencv_yunet(packs),
+def peers(packs: Packs) -> dict[str, Find]:
+    return {
+        "facenet-pytorch MTCNN": facenet_pytorch(),
+        "OpenCV Haar": opencv_haar(),
+        "OpenCV YuNet": opencv_yunet(packs),
     }
-    return {name: ours(name, packs) for name in names} | {name: make() for name, make in peers.items()}
 
 
 def photographs(folder: Path, limit: int) -> list[Path]:
@@ -191,11 +190,14 @@ def record(tally: Tally, find: Find, each: Set, path: Path, pixels: Pixels) -> N
 
 
 def show(reports: dict[str, dict[str, dict]]) -> None:
-    console = Console()
-    table = Table("detector", *(f"{name} ({next(iter(r.values()))['photographs']})" for name, r in reports.items()))
+    console = Console(width=120)
+    table = Table(show_lines=True)
+    table.add_column("detector", no_wrap=True)
+    for name, by_detector in reports.items():
+        table.add_column(f"{name} ({next(iter(by_detector.values()))['photographs']})", no_wrap=True)
     for name in next(iter(reports.values())):
         cells = (reports[each][name] for each in reports)
-        table.add_row(name, *(f"{c['right']:.2%}  {c['exactly_one']:.1%}  {c['median_ms']:.1f} ms" for c in cells))
+        table.add_row(name, *(f"{c['right']:.2%}\n{c['exactly_one']:.1%}\n{c['median_ms']:.1f} ms" for c in cells))
     console.print(table)
     console.print("Share of photographs as expected, share with exactly one face, median time on one thread. Expected:")
     for each in SETS:
@@ -206,11 +208,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--detectors", nargs="+", choices=DETECTORS, default=list(DETECTORS))
+    parser.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--limit", type=int, default=600, help="photographs of each set")
     parser.add_argument("--json", type=Path, help="also written there, with the names of photographs gone wrong")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
-    finders = contenders(arguments.detectors, Packs(Settings().packs))
+    packs = Packs(Settings().packs)
+    finders = {name: ours(name, packs) for name in arguments.detectors} | (peers(packs) if arguments.peers else {})
     reports = run(arguments.data, arguments.limit, finders)
     if not reports:
         parser.error(f"{arguments.data} has none of the folders {', '.join(s.folder for s in SETS)}")

@@ -18,13 +18,15 @@ STEP, NEIGHBOURS = 1.1, 5
 SCALE = 1.05
 """Side of O-Net's crop in sides of the cascade's box: the median, over 357 photographs, of the crops that MTCNN's own
 cascade hands to O-Net."""
+SEEN = 0.5
+"""Least face probability of a box whose landmarks mean something."""
 OVERLAP = 0.5
 """Share of the smaller box that may lie under a larger one's."""
 
 
 class HaarDetector:
-    """Boxes of the cascade, landmarks and score of MTCNN's O-Net on them, since the cascade gives none: whatever it
-    takes for a face is returned, its mistakes too, with O-Net's low score.
+    """Boxes of the cascade, landmarks and score of MTCNN's O-Net on them, since the cascade gives none. A box in
+    which O-Net sees no face has no landmarks, so it is left out: nothing could align it.
 
     min_face: px, smallest face sought in an image of ``long_side`` px; larger images are reduced to that.
     Thread-safe: OpenCV's classifier keeps state, so each thread has its own.
@@ -42,7 +44,8 @@ class HaarDetector:
         if not len(boxes):
             return []
         landmarks, scores = place_landmarks(self.onet, pixels, boxes, SCALE)
-        kept = suppress(boxes, scores, OVERLAP, by_smaller=True)
+        seen = np.flatnonzero(scores > SEEN)
+        kept = seen[suppress(boxes[seen], scores[seen], OVERLAP, by_smaller=True)]
         return largest_first([Face(boxes[i], landmarks[i], float(scores[i])) for i in kept])
 
     def _scan(self, pixels: Pixels) -> np.ndarray:

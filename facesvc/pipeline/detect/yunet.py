@@ -16,6 +16,9 @@ LONG_SIDE = 320
 SCORE = 0.7
 OVERLAP = 0.3
 """Largest intersection over union of two faces that are both kept (OpenCV Zoo's default)."""
+LEAST_SIDE = 64
+"""px: OpenCV pads images to multiples of 32, and where a side is 32 its network reads memory that was never written:
+faces at random (seen with 4.14; from 64 on, results are the same bytes each time)."""
 MOST = 5000
 """Boxes before suppression (OpenCV's default)."""
 
@@ -51,12 +54,19 @@ class YunetDetector:
         height, width = pixels.shape[:2]
         factor = min(1.0, long_side / max(height, width))
         size = max(round(width * factor), 1), max(round(height * factor), 1)
-        small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA) if factor < 1 else pixels
-        network = self._network()
-        network.setInputSize(size)
-        _, rows = network.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
+        small: Pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA) if factor < 1 else pixels  # type: ignore[assignment]
         back = np.array([width, height], np.float32) / np.array(size, np.float32)
-        return [] if rows is None else [_face(row, back) for row in rows]
+        return [_face(row, back) for row in self._rows(small)]
+
+    def _rows(self, pixels: Pixels) -> np.ndarray:
+        """OpenCV's rows (n 15) float32 for (h w 3) uint8 RGB."""
+        right, below = (max(LEAST_SIDE - side, 0) for side in pixels.shape[1::-1])
+        if right or below:
+            pixels = cv2.copyMakeBorder(pixels, 0, below, 0, right, cv2.BORDER_CONSTANT)  # type: ignore[assignment]
+        network = self._network()
+        network.setInputSize(pixels.shape[1::-1])
+        _, rows = network.detect(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+        return np.zeros((0, 15), np.float32) if rows is None else rows
 
     def _network(self) -> cv2.FaceDetectorYN:
         if not hasattr(self.local, "network"):
