@@ -155,13 +155,15 @@ class FaceService:
         self, gallery: Gallery, subject: str, photograph: bytes, choice: FaceChoice, strict: bool
     ) -> EnrolmentOutcome:
         try:
-            sample = self.extractor.extract(photograph, choice).samples[0]
+            capture = self.extractor.extract(photograph, choice)
+            sample = capture.samples[0]
             if strict:
                 require_quality(sample)
         except (ImageError, SampleError) as error:  # the photograph's own fault; anything else stops the request
             return EnrolmentOutcome(error=error)
         kept = photograph if gallery.keep_photographs else None
-        new = NewReference(sample, sha256(photograph).hexdigest(), kept)
+        media_type = f"image/{capture.format.lower()}"  # true of every format that decodes
+        new = NewReference(sample, sha256(photograph).hexdigest(), kept, media_type)
         (reference,) = self.store.add_references(gallery.name, subject, [new])
         return EnrolmentOutcome(reference=reference)
 

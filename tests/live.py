@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import uvicorn
+from fastapi import FastAPI
 
 from facesvc.bootstrap import bootstrap
 from facesvc.config import Settings
@@ -45,17 +46,24 @@ class _Server(uvicorn.Server):
 @contextmanager
 def serve(settings: Settings) -> Iterator[Live]:
     """The whole service over ``settings``, as `facesvc serve` runs it."""
+    with (
+        listen(create_app(settings, partial(bootstrap, settings))) as url,
+        httpx.Client(base_url=url, timeout=60) as client,
+    ):
+        yield Live(url, settings, client)
+
+
+@contextmanager
+def listen(app: FastAPI) -> Iterator[str]:
+    """The address of ``app``, served until the context ends."""
     listener = socket.create_server(("127.0.0.1", 0))
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    app = create_app(settings, partial(bootstrap, settings))
     server = _Server(uvicorn.Config(app, log_level="warning", access_log=False, ws="none"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="live server")
     thread.start()
     try:
         assert server.settled.wait(START_SECONDS)
         assert server.started, "the server did not start; its log says why"
-        with httpx.Client(base_url=url, timeout=60) as client:
-            yield Live(url, settings, client)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join()

@@ -113,13 +113,14 @@ class Sample:
 @dataclass(frozen=True, slots=True, eq=False)
 class Capture:
     """What one photograph gave. samples: the faces asked for, largest first; faces_found: all that were detected;
-    timings: stage name -> milliseconds."""
+    timings: stage name -> milliseconds; format: the file's, e.g. "JPEG"."""
 
     samples: tuple[Sample, ...]
     faces_found: int
     width: int
     height: int
     timings: Mapping[str, float] = field(default_factory=dict)
+    format: str = ""
 
 
 class FaceChoice(StrEnum):

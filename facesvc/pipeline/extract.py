@@ -101,7 +101,7 @@ class PhotographExtractor:
             Sample(face, quality, Template(vector, self.template_version))
             for face, quality, vector in zip(upright, qualities, vectors, strict=True)
         )
-        return Capture(samples, found, image.width, image.height, watch.timings)
+        return Capture(samples, found, image.width, image.height, watch.timings, image.format)
 
     def _assess(self, face: Face, chip: Pixels, image: Image) -> Quality:
         return assess(face, chip, image.width, image.height, self.policy)

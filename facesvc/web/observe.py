@@ -71,7 +71,7 @@ class Observed:
 
     def _record(self, exchange: "_Exchange") -> None:
         seconds, route = perf_counter() - exchange.start, route_of(exchange.scope)
-        method = exchange.scope["method"] if route != UNMATCHED else "*"
+        method = exchange.scope["method"] if route != OTHER else "*"
         self.metrics.requests.labels(method, route, exchange.status).observe(seconds)
         self.logger.info(
             "request",
@@ -116,10 +116,11 @@ def is_page(path: str) -> bool:
     return path == "/" or path.startswith("/page/")
 
 
-UNMATCHED = "unmatched"
+OTHER = "other"
+"""Static files, and addresses that nothing answers."""
 
 
 def route_of(scope: Scope) -> str:
     """The template of the route that took the request, e.g. /v1/galleries/{gallery}."""
     route = scope.get("route")
-    return getattr(route, "path", UNMATCHED)
+    return getattr(route, "path", OTHER)

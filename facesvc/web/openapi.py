@@ -13,16 +13,17 @@ from facesvc.web.errors import PROBLEM
 from facesvc.web.schemas import NothingEnrolled, Problem
 
 REF = "#/components/schemas/{model}"
+PROBLEM_REF, NOTHING_ENROLLED_REF = (REF.format(model=model.__name__) for model in (Problem, NothingEnrolled))
 Responses = dict[int | str, dict[str, Any]]
 
 
 def problems(*statuses: int) -> Responses:
     """``responses`` of a route: each status answers a problem document."""
-    return {status: problem_response(Problem, HTTPStatus(status).phrase) for status in statuses}
+    return {status: problem_response(HTTPStatus(status).phrase, {"$ref": PROBLEM_REF}) for status in statuses}
 
 
-def problem_response(model: type[BaseModel], description: str) -> dict[str, Any]:
-    return {"description": description, "content": {PROBLEM: {"schema": {"$ref": REF.format(model=model.__name__)}}}}
+def problem_response(description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"description": description, "content": {PROBLEM: {"schema": schema}}}
 
 
 READ = problems(404, 422, 503)

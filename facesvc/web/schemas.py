@@ -21,6 +21,7 @@ Distance = Annotated[float, Field(ge=0, description="Squared L2 of the two templ
 TemplateVersion = Annotated[
     str, Field(description="Digest of the model pack; only templates of one version compare.", examples=[_version])
 ]
+Timings = Annotated[dict[str, float], Field(examples=[{"decode": 8.1, "detect": 14.0, "embed": 15.2, "total": 38.0}])]
 
 
 class Answer(BaseModel):
@@ -76,18 +77,21 @@ class Decided(Answer):
     )
     template_version: TemplateVersion
     calibration: str | None = Field(description="Digest of the measurements behind the rate.")
-    timings_ms: dict[str, float] = Field(examples=[{"decode": 8.1, "detect": 14.0, "embed": 15.2, "total": 38.0}])
 
 
-class Verification(Decided):
+class Verdict(Answer):
     match: bool = Field(description="distance < threshold")
     decision: Literal["match", "no_match", "inconclusive"] = Field(
         description="inconclusive: a face failed its quality checks, whatever the distance."
     )
     distance: Distance
     similarity: float = Field(ge=-1.001, le=1.001, description="The cosine: 1 - distance / 2.")
+
+
+class Verification(Decided, Verdict):  # fields in this order: verdict, threshold, the rest
     probe: ComparedFace
     reference: ComparedFace | NearestReference
+    timings_ms: Timings
 
 
 class IdentifiedFace(FoundFace):
@@ -95,7 +99,7 @@ class IdentifiedFace(FoundFace):
     candidates: list[Candidate] = Field(description="The nearest subjects, nearest first, matching or not.")
 
 
-class Identification(Decided):
+class Identified(Answer):
     gallery: str
     faces: list[IdentifiedFace] = Field(description="Largest first.")
     faces_found: int = Field(ge=1)
@@ -103,17 +107,25 @@ class Identification(Decided):
     height: int
 
 
+class Identification(Decided, Identified):
+    timings_ms: Timings
+
+
 class Detection(Answer):
     faces: list[FoundFace] = Field(description="Largest first; empty when there is none.")
     faces_found: int = Field(ge=0)
     width: int
     height: int
-    timings_ms: dict[str, float]
+    timings_ms: Timings
 
 
-class EnrolledPhotograph(FoundFace):
+class NewReference(Answer):
     status: Literal["enrolled"]
     reference: str = Field(examples=["ref_2b6c"])
+
+
+class EnrolledPhotograph(FoundFace, NewReference):
+    """The reference that was stored, and the face it was made of."""
 
 
 class RejectedPhotograph(Answer):
@@ -152,9 +164,12 @@ class Subject(Answer):
     updated_at: str
 
 
-class Reference(FoundFace):
+class KeptReference(Answer):
     id: str = Field(examples=["ref_2b6c"])
     subject: str
+
+
+class Reference(FoundFace, KeptReference):
     template_version: TemplateVersion
     image_sha256: str
     has_photograph: bool

@@ -38,6 +38,8 @@ async function start() {
   }
 }
 
+/** A photograph dropped beside its place must not replace the page. */
+for (const type of ["dragover", "drop"]) addEventListener(type, (event) => event.preventDefault());
 addEventListener("hashchange", showTask);
 showTask();
 start();

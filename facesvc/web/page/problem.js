@@ -10,7 +10,7 @@ export function problemCard(problem) {
   const hint = make("p", { class: "hint" });
   if (problem.code && problem.code !== "unreachable") advice(problem.code).then((text) => (hint.textContent = text));
   const title = (SOURCES[problem.source] ?? "") + (problem.title ?? "Something went wrong");
-  const card = make("div", { class: "problem", role: "alert" }, make("h2", {}, title), make("p", {}, problem.message));
+  const card = make("div", { class: "problem" }, make("h2", {}, title), make("p", {}, problem.message));
   card.append(hint);
   return card;
 }

@@ -13,7 +13,7 @@ export function scale(value, threshold, largest, kind) {
   const zone = at(make("div", { class: "zone" }), threshold / largest, "width");
   const mark = at(make("div", { class: "threshold" }, make("span", {}, `threshold ${threshold.toFixed(2)}`)), threshold / largest);
   const dot = at(make("div", { class: `dot ${kind}` }, make("span", {}, shown(value))), value / largest);
-  const ends = make("div", { class: "ends" }, make("span", {}, "0 alike"), make("span", {}, `${largest.toFixed(0)} unlike`));
+  const ends = make("div", { class: "ends" }, make("span", {}, "0"), make("span", {}, largest.toFixed(0)));
   const label = `Distance ${shown(value)} on a scale from 0 to ${largest.toFixed(0)}, threshold ${threshold.toFixed(2)}`;
   return make("div", { class: "scale", role: "img", "aria-label": label }, make("div", { class: "track" }, zone, mark, dot), ends);
 }

@@ -14,7 +14,7 @@ export const distance = (value) => value.toFixed(3);
 
 /** 0.0007 -> "1 in 1,400": two digits, since measured rates carry no more. */
 export function rate(fmr) {
-  if (fmr == null) return "never measured";
+  if (fmr == null) return "not measured";
   if (fmr === 0) return "none seen";
   const one = 1 / fmr;
   const unit = 10 ** Math.max(Math.floor(Math.log10(one)) - 1, 0);

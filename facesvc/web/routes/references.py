@@ -14,7 +14,7 @@ from facesvc.web.addresses import reference_address, references_address
 from facesvc.web.errors import problem
 from facesvc.web.intake import Intake
 from facesvc.web.names import GalleryPath, ReferencePath, SubjectPath
-from facesvc.web.openapi import CHANGE, READ, problem_response
+from facesvc.web.openapi import CHANGE, NOTHING_ENROLLED_REF, PROBLEM_REF, READ, problem_response
 from facesvc.web.paging import Cursor, Limit
 from facesvc.web.requests import EnrolForm, EnrolJson
 
@@ -22,9 +22,11 @@ router = APIRouter(prefix="/v1/galleries/{gallery}/subjects/{subject}/references
 intake = Intake[EnrolForm | EnrolJson](form=EnrolForm, json=EnrolJson)
 Asked = Annotated[EnrolForm | EnrolJson, Depends(intake)]
 
-ENROL: Any = CHANGE | {
-    status: problem_response(schemas.NothingEnrolled, "Every photograph was rejected") for status in (413, 415, 422)
-}
+_refused = problem_response(
+    "The request, or every photograph of it, was refused",
+    {"anyOf": [{"$ref": NOTHING_ENROLLED_REF}, {"$ref": PROBLEM_REF}]},
+)
+ENROL: Any = CHANGE | dict.fromkeys((413, 415, 422), _refused)
 PHOTOGRAPH: Any = READ | {
     200: {"description": "The file as it was enrolled", "content": {"image/*": {"schema": {"type": "string"}}}}
 }
