@@ -20,7 +20,7 @@ def imported(file: Path) -> set[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             assert node.level == 0, f"{file}: relative import"
-            names.add(node.module)
+            names |= {f"facesvc.{a.name}" for a in node.names} if node.module == "facesvc" else {node.module}
     return names
 
 
