@@ -10,7 +10,7 @@ ADVICE = {
     "image_too_small": "The photograph has too few pixels to hold a usable face.",
     "sample_error": "The photograph holds no usable face.",
     "no_face": "Use a photograph in which the face is visible, upright and at least 40 pixels wide.",
-    "several_faces": "Crop the photograph to one person, or send face=largest to use the largest face.",
+    "several_faces": "Crop the photograph to one person, or send face=prominent to use the most prominent face.",
     "too_many_faces": "Crop the photograph, or split it.",
     "face_too_small": "Use a larger photograph or one taken from nearer.",
     "face_blurred": "Use a sharper photograph.",

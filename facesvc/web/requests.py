@@ -39,8 +39,9 @@ Upload = Annotated[bytes, BeforeValidator(_file), WithJsonSchema({"type": "strin
 Base64 = Annotated[
     bytes, BeforeValidator(_decoded), WithJsonSchema({"type": "string", "format": "byte", "contentEncoding": "base64"})
 ]
-OneFace = Literal["largest", "only"]
-AnyFace = Literal["all", "largest", "only"]
+OneFace = Literal["prominent", "largest", "only"]
+AnyFace = Literal["all", "prominent", "largest", "only"]
+ONE_FACE = "The face to use: the most prominent (large and near the centre), the largest, or the only one."
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -75,7 +76,7 @@ class Options(Body):
 
 
 class VerifyOptions(Options):
-    face: OneFace = Field("largest", description="The face to use: the largest, or the only one.")
+    face: OneFace = Field("prominent", description=ONE_FACE)
 
     @property
     def choice(self) -> FaceChoice:
@@ -128,7 +129,7 @@ class VerifyJson(VerifyOptions):
 class IdentifyOptions(Options):
     gallery: Name | None = Field(None, description="By default the service's default gallery.", examples=["staff"])
     top_k: int = Field(5, ge=1, le=100, description="Candidates for each face, nearest first.")
-    face: AnyFace = Field("all", description="All faces of the photograph, the largest, or the only one.")
+    face: AnyFace = Field("all", description="All faces of the photograph, or one as in verify.")
 
     @property
     def choice(self) -> FaceChoice:
@@ -168,7 +169,9 @@ class DetectJson(Body):
 
 
 class EnrolOptions(Body):
-    face: OneFace = Field("only", description="Refuse photographs of several people, or use their largest face.")
+    face: OneFace = Field(
+        "only", description="Refuse photographs of several people, or use one of their faces as in verify."
+    )
     strict: bool = Field(True, description="Refuse faces that fail a quality check.")
 
     @property

@@ -104,7 +104,7 @@ def test_only_one_face_wanted_where_there_are_three(client: httpx.Client, part: 
 
 
 def test_the_largest_face_of_a_group(client: httpx.Client, part: Parts) -> None:
-    answer = verify(client, part, "group", "biden").json()
+    answer = verify(client, part, "group", "biden", face="largest").json()
     assert (answer["match"], answer["probe"]["faces_found"]) == (True, 3)
 
 

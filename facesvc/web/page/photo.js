@@ -80,7 +80,7 @@ class FacePhoto extends HTMLElement {
   }
 
   noteQuality(face, found) {
-    const others = found > 1 ? `${found} faces found, the largest is used. ` : "";
+    const others = found > 1 ? `${found} faces found, the most prominent is used. ` : "";
     const reasons = face.quality.reasons.map(reason).join(", ");
     this.note(others + (reasons ? `Not good enough: ${reasons}.` : "Good enough to judge."), reasons ? "warn" : "good");
   }
