@@ -37,7 +37,7 @@ class QualityPolicy:
     pitch: float = 0.4
     darkest: float = 20.0
     brightest: float = 240.0
-    contrast: float = 8.0
+    contrast: float = 3.0
     inside: float = 0.6
 
 

@@ -267,7 +267,7 @@ GOOD: dict[str, Any] = {
     "pitch": -0.4,
     "roll": 170.0,
     "brightness": 20.0,
-    "contrast": 8.0,
+    "contrast": 3.0,
 }
 
 
@@ -281,7 +281,7 @@ def test_limits_are_inclusive_and_roll_is_free() -> None:
     [
         ({"face_size": 31.9}, "face_too_small"),
         ({"sharpness": 3.9}, "face_blurred"),
-        ({"contrast": 7.9}, "face_blurred"),
+        ({"contrast": 2.9}, "face_blurred"),
         ({"yaw": -0.81}, "face_turned"),
         ({"pitch": 0.41}, "face_turned"),
         ({"brightness": 19.9}, "face_too_dark"),
