@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 TIMEOUT = 240
@@ -62,10 +63,15 @@ class CommandLine:
         """A server of its own process on a free port; yields its URL."""
         process = subprocess.Popen(self.command("serve", "--port", 0), stderr=subprocess.PIPE, text=True)
         assert process.stderr is not None
+        drain = Thread(target=process.stderr.read, daemon=True)  # once it is up: a full pipe would stop the server
         try:
             said = (re.search(r"ready at (\S+)", line) for line in process.stderr)
             ready = next(found for found in said if found)
+            drain.start()
             yield ready[1]
         finally:
             process.send_signal(signal.SIGINT)
-            process.communicate(timeout=60)
+            process.wait(timeout=60)
+            if drain.ident:
+                drain.join()
+            process.stderr.close()

@@ -37,7 +37,10 @@ def identify(
     top_k: Annotated[int, typer.Option("--top-k", min=1, max=100, help="Nearest subjects listed for a face.")] = 5,
     threshold: options.Threshold = None,
     target_fmr: options.TargetFmr = None,
-    face: Annotated[options.AnyFace, typer.Option("--face", help="Faces to use; only: several are an error.")] = "all",
+    face: Annotated[
+        options.AnyFace,
+        typer.Option("--face", help="Faces to use; prominent: one, by size and place; only: several are an error."),
+    ] = "all",
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run of the same command.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Start over; replace --output if it exists.")] = False,
     null: Annotated[bool, typer.Option("--null", "-0", help="The list on stdin is separated by zero bytes.")] = False,

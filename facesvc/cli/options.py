@@ -7,8 +7,8 @@ import typer
 if TYPE_CHECKING:
     from facesvc.core.decide import DecisionRule
 
-OneFace = Literal["only", "largest"]
-AnyFace = Literal["all", "largest", "only"]
+OneFace = Literal["prominent", "largest", "only"]
+AnyFace = Literal["all", "prominent", "largest", "only"]
 
 Gallery = Annotated[str, typer.Option("--gallery", "-g", metavar="NAME", help="Gallery to work in.")]
 Server = Annotated[
@@ -17,7 +17,8 @@ Server = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")]
 Face = Annotated[
-    OneFace, typer.Option("--face", help="Face to use: the largest, or the only one (several are then an error).")
+    OneFace,
+    typer.Option("--face", help="Face to use: prominent by size and place, largest, or only (several are an error)."),
 ]
 Threshold = Annotated[
     float | None,

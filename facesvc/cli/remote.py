@@ -5,14 +5,16 @@ import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import httpx
 
 from facesvc.cli.backends import View
-from facesvc.core.decide import DecisionRule
 from facesvc.errors import RemoteError, RequestError
+
+if TYPE_CHECKING:
+    from facesvc.core.decide import DecisionRule
 
 ATTEMPTS = 6
 FIRST_PAUSE = 0.25
@@ -47,11 +49,11 @@ class RemoteBackend:
     def model(self) -> View:
         return self._ask("GET", "/v1/model")
 
-    def verify(self, probe: bytes, reference: bytes, face: str, rule: DecisionRule) -> View:
+    def verify(self, probe: bytes, reference: bytes, face: str, rule: "DecisionRule") -> View:
         files = [part("probe", probe), part("reference", reference)]
         return self._ask("POST", "/v1/verify", files=files, data={"face": face, **asked(rule)})
 
-    def identify(self, photograph: bytes, gallery: str, top_k: int, face: str, rule: DecisionRule) -> View:
+    def identify(self, photograph: bytes, gallery: str, top_k: int, face: str, rule: "DecisionRule") -> View:
         fields = {"gallery": gallery, "top_k": str(top_k), "face": face, **asked(rule)}
         return self._ask("POST", "/v1/identify", files=[part("image", photograph)], data=fields)
 
@@ -144,7 +146,7 @@ def pause(attempt: int, reason: str, retry_after: str | None = None) -> None:
     time.sleep(seconds)
 
 
-def asked(rule: DecisionRule) -> dict[str, str]:
+def asked(rule: "DecisionRule") -> dict[str, str]:
     """The rule as form or query fields; floats as the shortest text that reads back as the same number."""
     fields = {"threshold": rule.threshold, "target_fmr": rule.target_fmr}
     return {name: repr(value) for name, value in fields.items() if value is not None}

@@ -1,5 +1,7 @@
 """`facesvc serve`: the HTTP service and its page."""
 
+import errno
+import os
 import socket
 from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Annotated
@@ -40,13 +42,10 @@ def listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except (OSError, OverflowError) as error:
-        hint = "; try another with --port, or --port 0" if port else ""
-        raise RequestError(f"can't listen on {host} port {port}: {reason(error)}{hint}") from error
-
-
-def reason(error: Exception) -> str:
-    return (getattr(error, "strerror", None) or str(error)).lower()
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror  # < 0: no such host
+        hint = "; try another with --port, or --port 0" if error.errno == errno.EADDRINUSE else ""
+        raise RequestError(f"can't listen on {host} port {port}: {str(reason).lower()}{hint}") from error
 
 
 def report_first_run(settings: "Settings") -> None:

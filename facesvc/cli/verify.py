@@ -17,7 +17,7 @@ def verify(
     reference: Annotated[str, typer.Argument(metavar="B", help="The photograph to compare it with, or -.")],
     threshold: options.Threshold = None,
     target_fmr: options.TargetFmr = None,
-    face: options.Face = "largest",
+    face: options.Face = "prominent",
     as_json: options.AsJson = False,
     server: options.Server = None,
 ) -> None:
