@@ -107,9 +107,9 @@ def main() -> None:
     data = arguments.work / "data"
     references, probes, known = split(arguments.people, arguments.work)
     run(["models", "build"], data)
-    enrolment = run(["enrol-folder", str(references), "--gallery", GALLERY, "--face", "largest"], data)
+    enrolment = run(["enrol-folder", str(references), "--gallery", GALLERY, "--face", "prominent"], data)
     whole, resumed = arguments.work / "whole.jsonl", arguments.work / "resumed.jsonl"
-    identify = ["identify", str(probes), "--gallery", GALLERY, "--face", "largest", "--top-k", "3", "--output"]
+    identify = ["identify", str(probes), "--gallery", GALLERY, "--face", "prominent", "--top-k", "3", "--output"]
     seconds = run([*identify, str(whole)], data)
     killed_at = run_killed([*identify, str(resumed)], data, Path(f"{resumed}.partial"), count(whole) // 2)
     run([*identify, str(resumed), "--resume"], data)

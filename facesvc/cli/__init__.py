@@ -1,5 +1,6 @@
 """The command line: one file a command family over ``facesvc.cli.backends.Backend``, local or --server."""
 
+import logging
 import sys
 import traceback
 from collections.abc import Sequence
@@ -18,7 +19,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app(arguments)
     except FaceServiceError as error:
         say(f"facesvc: {error.source + ': ' if error.source else ''}{error.detail} [{error.code}]")
+    except OSError as error:  # a full disk, a data folder that can't be made
+        logging.getLogger(__name__).info("the system refused", exc_info=True)
+        place = f"{error.filename}: " if error.filename else ""
+        say(f"facesvc: {place}{error.strerror or error} [{FaceServiceError.code}]")
     except Exception:  # a defect of ours: all there is to know is shown, and the exit code must not read "no match"
         traceback.print_exc()
-        say("facesvc: unexpected failure, please report it with the lines above [internal_error]")
+        say(f"facesvc: unexpected failure, please report it with the lines above [{FaceServiceError.code}]")
     sys.exit(FAILED)

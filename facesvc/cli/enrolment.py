@@ -12,11 +12,11 @@ from typing import Any
 from facesvc.cli.backends import Backend, View
 from facesvc.cli.console import say
 from facesvc.cli.inputs import read_photograph, shown, walk
-from facesvc.cli.ordered import ordered_map
 from facesvc.cli.progress import Advance
 from facesvc.cli.rows import photograph_codes
 from facesvc.cli.tally import numbers
 from facesvc.errors import FaceServiceError, GalleryExists, GalleryNotFound, RequestError, SubjectNotFound
+from facesvc.pipeline.ordered import ordered_map
 
 ENROLLED, ALREADY, REJECTED = "enrolled", "already_enrolled", "rejected"
 

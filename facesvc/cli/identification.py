@@ -12,11 +12,11 @@ from facesvc.cli.console import say
 from facesvc.cli.exports import export
 from facesvc.cli.inputs import read_photograph, shown
 from facesvc.cli.journal import Journal
-from facesvc.cli.ordered import ordered_map
 from facesvc.cli.progress import Advance
 from facesvc.cli.rows import Row, face_rows, failed_row, photograph_codes
 from facesvc.cli.tally import Tally
 from facesvc.errors import FaceServiceError, RequestError
+from facesvc.pipeline.ordered import ordered_map
 
 if TYPE_CHECKING:
     from facesvc.core.decide import DecisionRule

@@ -121,6 +121,13 @@ def test_settings_that_are_not_valid(cli: CommandLine, tmp_path: Path) -> None:
     assert cli.run("galleries", "list", cwd=tmp_path).stderr.decode().startswith("facesvc: facesvc.toml: ")
 
 
+def test_a_data_folder_that_can_not_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert CommandLine(tmp_path / "file" / "data").refusal("galleries", "list") == (
+        f"facesvc: {tmp_path}/file/data: Not a directory [internal_error]"
+    )
+
+
 def test_a_database_out_of_reach(cli: CommandLine) -> None:
     url = "postgresql+psycopg://nobody@127.0.0.1:1/none"
     assert cli.refusal("--database-url", url, "galleries", "list").endswith("[store_unavailable]")

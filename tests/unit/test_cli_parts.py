@@ -13,10 +13,10 @@ import pytest
 from facesvc.cli.console import printable
 from facesvc.cli.exports import inert, write_csv, write_jsonl, write_parquet
 from facesvc.cli.inputs import expand, read_photograph, shown
-from facesvc.cli.ordered import ordered_map
 from facesvc.cli.rows import failed_row, photograph_codes, row
 from facesvc.cli.tally import Tally
 from facesvc.errors import FileUnreadable, ImageTooLarge, NoFace, RequestError
+from facesvc.pipeline.ordered import ordered_map
 
 # --- paths --------------------------------------------------------------------------------------------
 
