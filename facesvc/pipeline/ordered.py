@@ -19,7 +19,8 @@ def ordered_map(
     """(item, function(item)) in the order of ``items``, which are drawn as they are needed.
 
     Threads, since decoding and the networks release the interpreter lock; unlike Executor.map before Python 3.14
-    it neither reads all items nor holds all results. The first exception is raised at its item's turn. Closing the generator drops what has not begun.
+    it neither reads all items nor holds all results. The first exception is raised at its item's turn. Closing the
+    generator drops what has not begun.
     """
     source = iter(items)
     pool = ThreadPoolExecutor(workers, thread_name_prefix="photograph")

@@ -45,7 +45,7 @@ def test_core_runs_without_anything_else() -> None:
     """The decision itself needs no model, no database and no web: what is loaded proves it."""
     program = (
         "import sys, facesvc.core.compare, facesvc.core.decide, facesvc.core.quality, facesvc.core.metrics;"
-        "print(sorted({'cv2','torch','sqlalchemy','fastapi','pydantic','PIL','faiss','onnxruntime'} & set(sys.modules)))"
+        "print(sorted({'cv2','torch','sqlalchemy','fastapi','PIL','faiss','onnxruntime'} & set(sys.modules)))"
     )
     assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "[]"
 
