@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PEERS := .venv-peers
 
-.PHONY: serve samples test check lint bench clean
+.PHONY: serve samples test check lint bench constraints clean
 .DELETE_ON_ERROR:
 
 serve: $(VENV)/.installed-serve
@@ -64,3 +64,9 @@ $(PEERS)/.installed: $(VENV)/.uv
 
 clean:
 	rm -rf $(VENV) $(PEERS) build *.egg-info
+
+# After changing a version in pyproject.toml: what this environment has, without builds' local labels.
+constraints:
+	@{ echo "# Versions that were tested together; made by: make constraints"; \
+	$(BIN)/uv pip freeze --python $(BIN)/python | grep -vE '^(-e|facesvc|uv|pip|setuptools|nvidia|triton)\b' | sed 's/+[a-z0-9]*$$//'; } > $@.tmp
+	@mv $@.tmp constraints.txt
