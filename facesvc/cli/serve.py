@@ -2,7 +2,9 @@
 
 import errno
 import os
+import shutil
 import socket
+import sys
 from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Annotated
 
@@ -94,5 +96,10 @@ def address(listener: socket.socket) -> str:
 
 def announce(url: str) -> None:
     say(f"facesvc is ready at {url}")
-    say("try: facesvc samples && curl -s -F probe=@samples/people/obama/obama.jpg \\")
+    say(f"try: {program()} samples && curl -s -F probe=@samples/people/obama/obama.jpg \\")
     say(f"       -F reference=@samples/people/obama/obama2.jpg {url}/v1/verify")
+
+
+def program() -> str:
+    """How this program was called, so that what is suggested can be pasted where no environment is activated."""
+    return "facesvc" if shutil.which("facesvc") else sys.argv[0]

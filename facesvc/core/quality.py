@@ -28,13 +28,14 @@ class QualityPolicy:
 
     Found on in-the-wild photographs of 208 people with SFace, each limit near where a degradation alone moves a
     sample by half the threshold or doubles the false non-matches: 32 px; a Gaussian blur of 2.5 px on the 112 px
-    chip; about 55 degrees of yaw; light on the face divided by 7 or multiplied by 2.
+    chip; about 55 degrees of yaw; a chin raised until the nose lies a third of the way from eyes to mouth; light on the
+    face divided by 7 or multiplied by 2.
     """
 
     face_size: float = 32.0
     sharpness: float = 4.0
     yaw: float = 0.8
-    pitch: float = 0.4
+    pitch: float = 0.55
     darkest: float = 20.0
     brightest: float = 240.0
     contrast: float = 3.0
