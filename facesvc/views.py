@@ -169,7 +169,7 @@ def model(pack: Extractor) -> View:
         "dimension": DIMENSION,
         "threshold": pack.threshold,
         "largest_distance": 4 * pack.norm**2,
-        "fmr_at_threshold": known.fmr_at(pack.threshold) if known else None,
+        "fmr_at_threshold": known.claimed_fmr(pack.threshold) if known else None,
         "calibration": calibration(known) if known else None,
     }
 

@@ -48,9 +48,14 @@ class Calibration:
 
     @property
     def smallest_fmr(self) -> float:
-        """The lowest rate that can be claimed: 3 / comparisons, the "rule of three"
-        (95 % upper bound when no error was seen; ISO/IEC 19795-1, B.1)."""
-        return 3.0 / self.non_mated
+        """The lowest rate that can be claimed: 3 / comparisons, the "rule of three" (95 % upper bound when no error
+        was seen; ISO/IEC 19795-1, B.1). Comparisons of the same two people count once, where that is known:
+        more photographs of them say little about strangers in general."""
+        return 3.0 / (self.independent or self.non_mated)
+
+    def claimed_fmr(self, distance: float) -> float:
+        """The FMR that may be told to callers: as measured, but never below ``smallest_fmr``."""
+        return max(self.fmr_at(distance), self.smallest_fmr)
 
     def threshold_for(self, target_fmr: float) -> float:
         """Largest measured distance above 0 whose FMR is at most ``target_fmr``.
@@ -60,7 +65,7 @@ class Calibration:
         if not self.smallest_fmr <= target_fmr < 1:
             raise TargetFmrUnsupported(
                 f"target FMR {target_fmr:g} is outside {self.smallest_fmr:.2g}..1: "
-                f"the calibration has {self.non_mated} non-mated comparisons"
+                f"the calibration has {self.independent or self.non_mated} independent non-mated comparisons"
             )
         within = np.flatnonzero((self.fmr <= target_fmr) & (self.distances > 0))  # nothing lies below 0
         if not len(within):
@@ -122,4 +127,4 @@ def choose_threshold(
         raise InvalidThreshold(f"threshold {value:g} is outside 0..{4 * norm * norm:g}")
     if calibration is None:
         return Threshold(value, template_version)
-    return Threshold(value, template_version, calibration.fmr_at(value), calibration.id)
+    return Threshold(value, template_version, calibration.claimed_fmr(value), calibration.id)

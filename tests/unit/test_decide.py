@@ -71,7 +71,7 @@ def test_the_default_threshold_carries_its_contract() -> None:
 
 
 def test_a_threshold_given_wins_over_the_default() -> None:
-    assert chosen(0.5, default=0.9) == Threshold(0.5, VERSION, 0.0, "sha256:curve")
+    assert chosen(0.5, default=0.9) == Threshold(0.5, VERSION, 1e-4, "sha256:curve")  # none seen is not none
     assert chosen(default=1.2) == Threshold(1.2, VERSION, 0.01, "sha256:curve")
 
 
@@ -102,16 +102,25 @@ def test_a_threshold_and_a_target_contradict_each_other() -> None:
 
 @pytest.mark.parametrize(
     ("target", "value", "fmr"),
-    [(0.01, 1.2, 0.01), (0.0099, 1.0, 0.001), (0.001, 1.0, 0.001), (0.0001, 0.5, 0.0), (0.95, 2.0, 0.9)],
+    [(0.01, 1.2, 0.01), (0.0099, 1.0, 0.001), (0.001, 1.0, 0.001), (0.0001, 0.5, 0.0001), (0.95, 2.0, 0.9)],
 )
 def test_the_largest_measured_threshold_within_the_target(target: float, value: float, fmr: float) -> None:
     assert chosen(target=target) == Threshold(value, VERSION, fmr, "sha256:curve")
 
 
+def test_comparisons_of_the_same_people_count_once() -> None:
+    curve = replace(CURVE, independent=300)
+    assert curve.smallest_fmr == pytest.approx(1e-2)
+    assert curve.claimed_fmr(1.0) == pytest.approx(1e-2)
+    assert curve.claimed_fmr(1.6) == pytest.approx(0.455)
+    with pytest.raises(TargetFmrUnsupported):
+        curve.threshold_for(0.001)
+
+
 def test_the_rule_of_three_bounds_the_targets() -> None:
     assert CURVE.smallest_fmr == pytest.approx(1e-4)  # 3 / 30,000
     assert CURVE.threshold_for(1.0000001e-4) == 0.5
-    with pytest.raises(TargetFmrUnsupported, match=r"9\.9e-05 is outside 0\.0001\.\.1: .* 30000 non-mated"):
+    with pytest.raises(TargetFmrUnsupported, match=r"9\.9e-05 is outside 0\.0001\.\.1: .* 30000 independent non-mated"):
         CURVE.threshold_for(9.9e-5)
 
 
