@@ -68,6 +68,9 @@ class OpenVinoNetwork:
             "INFERENCE_PRECISION_HINT": "f32",  # the default is bfloat16 on new processors: other vectors
         }
         self.model = openvino.Core().compile_model(str(path), "CPU", properties)
+        # OpenVINO's binding looks NumPy up at the first array it meets, under a lock that it takes while it holds the
+        # interpreter's: two threads meeting their first arrays at once wait for each other forever. So: here, alone.
+        _ = openvino.Tensor(np.zeros(1, np.float32)).data
         self.idle: list[Any] = []
 
     def __call__(self, batch: Floats) -> list[Floats]:
