@@ -1,4 +1,4 @@
-# make serve   set up and run the service          make test    set up and run every test
+# make serve   set up and run the service          make test    set up and run the tests
 # make samples fetch a few photographs to try      make check   format, lint, types, import arrows, tests
 # make bench   time it beside its peers
 
@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PEERS := .venv-peers
 
-.PHONY: serve samples test check lint bench constraints clean
+.PHONY: serve samples test test-slow check lint bench constraints clean
 .DELETE_ON_ERROR:
 
 serve: $(VENV)/.installed-serve
@@ -42,14 +42,17 @@ $(VENV)/.installed-test: $(VENV)/.uv pyproject.toml constraints.txt
 	@touch $@ $(VENV)/.installed-serve
 
 test: $(VENV)/.installed-test
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow"
+
+test-slow: $(VENV)/.installed-test
+	$(BIN)/pytest -n 2 --dist loadgroup -m slow
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 
-check: lint test
+check: lint test test-slow
 
 bench: $(VENV)/.installed-test $(PEERS)/.installed
 	$(BIN)/facesvc samples --folder samples

@@ -22,8 +22,9 @@ def read_pairs(file: Path) -> list[Pair]:
 
     Source: http://vis-www.cs.umass.edu/lfw/README.txt. Raises RequestError for anything else.
     """
-    head, *rows = [line.split("\t") if "\t" in line else line.split() for line in file.read_text().splitlines() if line]
+    lines = [line.split("\t") if "\t" in line else line.split() for line in file.read_text().splitlines() if line]
     try:
+        head, *rows = lines
         folds, each = (1, int(head[0])) if len(head) == 1 else (int(head[0]), int(head[1]))
         if len(rows) != 2 * folds * each:
             raise ValueError(f"{len(rows)} pairs where the head line promises {2 * folds * each}")
