@@ -31,7 +31,7 @@ for thread in threads:
 print([bool(np.array_equal(output, outputs[0])) for output in outputs])
 """
 ROUNDS = 4
-"""Without its precaution OpenVINO hung in about two processes of three, so that this many rounds find it."""
+"""Without its precaution OpenVINO hung in half of such processes: this many rounds find it."""
 
 
 @pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
