@@ -117,7 +117,7 @@ class FaceService:
         if top_k < 1:
             raise RequestError("top_k must be at least 1")
         threshold = self.threshold(rule)
-        self._gallery(gallery)
+        references = self._gallery(gallery).references
         capture = self._sample(photograph, choice, "image")
         start = perf_counter()
         found = self._search(gallery, np.stack([s.template.vector for s in capture.samples]), top_k)
@@ -126,7 +126,7 @@ class FaceService:
             for sample, candidates in zip(capture.samples, found, strict=True)
         )
         timings = {**capture.timings, "search": (perf_counter() - start) * 1000}
-        return Identification(faces, capture, gallery, threshold, _with_total(timings))
+        return Identification(faces, capture, gallery, references, threshold, _with_total(timings))
 
     def detect(self, photograph: bytes) -> Capture:
         """All faces with box, landmarks and quality. Raises ImageError, TooManyFaces."""

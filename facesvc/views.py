@@ -40,6 +40,8 @@ def identification(answer: Identification) -> View:
         "faces_found": answer.capture.faces_found,
         "width": answer.capture.width,
         "height": answer.capture.height,
+        "references": answer.references,
+        "fpir_at_threshold": answer.fpir,
         **threshold(answer.threshold),
         "timings_ms": timings(answer.timings),
     }

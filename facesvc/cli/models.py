@@ -104,7 +104,7 @@ def describe(packs: "Packs", name: str, is_chosen: bool) -> dict[str, Any]:
         "title": manifest.title,
         "detector": manifest.detector,
         "threshold": manifest.threshold,
-        "fmr_at_threshold": calibration.fmr_at(manifest.threshold) if calibration else None,
+        "fmr_at_threshold": calibration.claimed_fmr(manifest.threshold) if calibration else None,
         "calibration": calibration.id if calibration else None,
         "template_version": manifest.template_version if manifest.complete else None,
         "licence": manifest.licence,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from facesvc.core.decide import Decision, Threshold
+from facesvc.core.decide import Decision, Threshold, false_positive_identification_rate
 from facesvc.core.types import Candidate, Capture, Reference, Sample
 from facesvc.errors import FaceServiceError
 
@@ -45,11 +45,20 @@ class IdentifiedFace:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Identification:
+    """1:N for a photograph. references: of the gallery, each of which was compared with every face."""
+
     faces: tuple[IdentifiedFace, ...]
     capture: Capture
     gallery: str
+    references: int
     threshold: Threshold
     timings: Mapping[str, float]
+
+    @property
+    def fpir(self) -> float | None:
+        """How often a stranger would match somebody here; None where the FMR is unknown."""
+        fmr = self.threshold.fmr
+        return None if fmr is None else false_positive_identification_rate(fmr, self.references)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

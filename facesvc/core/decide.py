@@ -96,6 +96,14 @@ class Threshold:
         return Decision.MATCH if self.matches(distance) else Decision.NO_MATCH
 
 
+def false_positive_identification_rate(fmr: float, references: int) -> float:
+    """FPIR: how often a stranger matches at least one of so many references, 1 - (1 - FMR)^references.
+
+    As if references were independent (ISO/IEC 19795-1); those of one subject are not, so it errs on the safe side.
+    """
+    return 1.0 - (1.0 - fmr) ** references
+
+
 @dataclass(frozen=True, slots=True)
 class DecisionRule:
     """How a caller asks for a threshold: by value, by target FMR, or not at all (the pack's own)."""

@@ -108,6 +108,12 @@ class Identified(Answer):
 
 
 class Identification(Decided, Identified):
+    references: int = Field(ge=0, description="References in the gallery; each was compared with every face.")
+    fpir_at_threshold: float | None = Field(
+        description="How often a stranger would match somebody in this gallery: 1 - (1 - FMR)^references, an upper "
+        "estimate. Lower the threshold as galleries grow.",
+        examples=[0.03],
+    )
     timings_ms: Timings
 
 

@@ -31,6 +31,8 @@ def test_a_known_person(client: httpx.Client, part: Parts, known: str) -> None:
     assert [(c["subject"], c["match"]) for c in face["candidates"]] == [("obama", True), ("biden", False)]
     assert face["candidates"][0]["distance"] < 0.9 < 1.4 < face["candidates"][1]["distance"]
     assert (answer["gallery"], answer["faces_found"], answer["threshold"]) == (known, 1, 1.1)
+    assert answer["references"] == 2
+    assert answer["fpir_at_threshold"] == pytest.approx(1 - (1 - answer["fmr_at_threshold"]) ** 2)
 
 
 def test_an_unknown_person(client: httpx.Client, part: Parts, known: str) -> None:

@@ -14,6 +14,7 @@ from facesvc.core.decide import (
     DecisionRule,
     Threshold,
     choose_threshold,
+    false_positive_identification_rate,
 )
 from facesvc.errors import CalibrationMissing, InvalidThreshold, TargetFmrUnsupported
 
@@ -106,6 +107,13 @@ def test_a_threshold_and_a_target_contradict_each_other() -> None:
 )
 def test_the_largest_measured_threshold_within_the_target(target: float, value: float, fmr: float) -> None:
     assert chosen(target=target) == Threshold(value, VERSION, fmr, "sha256:curve")
+
+
+@pytest.mark.parametrize(
+    ("fmr", "references", "rate"), [(0.01, 0, 0.0), (0.01, 1, 0.01), (0.5, 2, 0.75), (2e-4, 1700, 0.2882)]
+)
+def test_a_larger_gallery_has_more_strangers_match(fmr: float, references: int, rate: float) -> None:
+    assert false_positive_identification_rate(fmr, references) == pytest.approx(rate, abs=1e-4)
 
 
 def test_comparisons_of_the_same_people_count_once() -> None:

@@ -33,7 +33,10 @@ async function answer(found, photo) {
   await photo.draw(found.faces, found.faces.map((face, i) => ({ text: `${i + 1} ${title(face)}`, kind: face.decision })));
   photo.note(`${words.faces(found.faces_found)} in ${Math.round(found.timings_ms.total)} ms`);
   const rate = words.rate(found.fmr_at_threshold);
-  const rule = `Match below ${found.threshold.toFixed(2)}; false matches at it, for each comparison: ${rate}.`;
+  const stranger = words.rate(found.fpir_at_threshold);
+  const rule =
+    `Match below ${found.threshold.toFixed(2)}; false matches at it, for each comparison: ${rate}; ` +
+    `a stranger matching any of the ${found.references} references: ${stranger}.`;
   const cards = found.faces.map((face, i) => faceCard(face, i, found.threshold, photo.image));
   $("people").replaceChildren(...cards, make("p", { class: "hint" }, rule));
 }
