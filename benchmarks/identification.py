@@ -25,6 +25,8 @@ from facesvc.core.metrics import wilson
 
 FACESVC = [str(Path(sys.executable).with_name("facesvc"))]
 GALLERY = "benchmark"
+STRICTER = (1.0, 0.95, 0.9)
+"""Thresholds to count false matches at too; rows hold the nearest subject's distance whether it matches or not."""
 
 
 def portion(name: str, parts: int) -> int:
@@ -92,6 +94,7 @@ def score(output: Path, known: set[str]) -> dict:
         "strangers": len(strangers),
         "strangers_matched": len(false),
         "fpir": len(false) / len(strangers),
+        **{f"strangers_matched_at_{at}": sum(row["distance"] < at for row in strangers) for at in STRICTER},
         "fpir_interval": wilson(len(false), len(strangers)),
         "threshold": faces[0]["threshold"],
     }

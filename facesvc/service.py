@@ -11,6 +11,7 @@ import numpy as np
 from facesvc.core.answers import Enrolment, EnrolmentOutcome, Identification, IdentifiedFace, Verification
 from facesvc.core.compare import distance, fuse_minimum, require_version, similarity, squared_l2
 from facesvc.core.decide import DecisionRule, Threshold, choose_threshold
+from facesvc.core.names import require_name
 from facesvc.core.ports import Extractor, GalleryIndexes, ReferenceStore
 from facesvc.core.types import (
     Candidate,
@@ -145,8 +146,10 @@ class FaceService:
     ) -> Enrolment:
         """Adds references to a subject, made if it is new; each photograph has its own outcome.
 
-        strict refuses samples that fail their quality checks. Raises GalleryNotFound, TemplateVersionMismatch.
+        strict refuses samples that fail their quality checks. Raises GalleryNotFound, TemplateVersionMismatch,
+        RequestError for a bad name.
         """
+        require_name(subject)
         target = self._gallery(gallery)
         outcomes = tuple(self._enrol_one(target, subject, data, choice, strict) for data in photographs)
         return Enrolment(gallery, subject, outcomes)
@@ -172,7 +175,8 @@ class FaceService:
     def create_gallery(
         self, name: str, keep_photographs: bool = False, metadata: Mapping[str, Any] | None = None
     ) -> Gallery:
-        """A gallery for the templates of the pack in use. Raises GalleryExists."""
+        """A gallery for the templates of the pack in use. Raises GalleryExists, RequestError for a bad name."""
+        require_name(name)
         return self.store.create_gallery(name, self.extractor.template_version, keep_photographs, metadata or {})
 
     def ensure_gallery(self, name: str) -> Gallery:
@@ -193,6 +197,8 @@ class FaceService:
     def create_subject(
         self, gallery: str, subject: str, display_name: str | None, metadata: Mapping[str, Any]
     ) -> Subject:
+        """Raises GalleryNotFound, SubjectExists, RequestError for a bad name."""
+        require_name(subject)
         return self.store.create_subject(gallery, subject, display_name, metadata)
 
     def reference(self, gallery: str, subject: str, reference: str) -> Reference:

@@ -1,4 +1,4 @@
-"""The shapes of names and metadata that callers choose."""
+"""The shapes of names and metadata that callers choose, as OpenAPI states them."""
 
 import json
 from typing import Annotated, Any
@@ -6,14 +6,14 @@ from typing import Annotated, Any
 from fastapi import Path
 from pydantic import AfterValidator, Field, StringConstraints
 
-NAME_PATTERN = r"^[^/\u0000-\u001f\u007f-\u009f]{1,128}$"
-"""Any characters but "/" and controls; written so that Rust, Python and ECMAScript read it alike."""
+from facesvc.core.names import NAME_PATTERN, RESERVED
+
 TEXT_PATTERN = r"^[^\u0000-\u001f\u007f-\u009f]*$"
 METADATA_BYTES = 16 * 1024
 
 
 def _addressable(name: str) -> str:
-    if name in {".", ".."}:
+    if name in RESERVED:
         raise ValueError('"." and ".." can\'t be names: clients and proxies take them out of addresses')
     return name
 
