@@ -16,7 +16,7 @@ from tests.commandline import CommandLine
 
 pytestmark = pytest.mark.xdist_group("cli-kill")
 
-FILES = 36
+FILES = 120
 STAFF = ("--gallery", "staff")
 
 
