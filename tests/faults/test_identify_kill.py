@@ -61,7 +61,12 @@ def whole(cli: CommandLine, probes: Path, tmp_path_factory: pytest.TempPathFacto
 
 def start(cli: CommandLine, probes: Path, output: Path, *options: str) -> subprocess.Popen[bytes]:
     command = cli.command("identify", probes, *STAFF, "--output", output, "--workers", 2, *options)
-    return subprocess.Popen(command, stderr=subprocess.PIPE)
+    return subprocess.Popen(command, stderr=subprocess.PIPE, preexec_fn=heed_interrupts)
+
+
+def heed_interrupts() -> None:
+    """A shell without job control starts its background jobs, such as this test run, with SIGINT ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_for(process: subprocess.Popen[bytes], output: Path, files: int) -> None:
