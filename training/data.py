@@ -1,0 +1,60 @@
+"""Data sets: a folder per person. (Pair lists are ``facesvc.evaluation.pairs``.)"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from facesvc.errors import RequestError
+from training.review import Review, read_review
+
+SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".heic", ".heif", ".hif", ".avif", ".gif", ".bmp")
+)
+"""Endings of the formats that ``facesvc.pipeline.decode`` takes; what is inside is told by the bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Photograph:
+    """A file and the person it is said to show."""
+
+    file: Path
+    subject: str
+
+    @property
+    def name(self) -> str:
+        """``folder/file``: the same wherever the data set lies."""
+        return f"{self.file.parent.name}/{self.file.name}"
+
+
+def read_folder(folder: Path, exclude: Collection[str] = (), review: Path | None = None) -> list[Photograph]:
+    """The photographs in folder/<subject>/, sorted by folder and file name; hidden files are passed over.
+
+    exclude: subjects left out; review: a JSON file as ``training.review.Review`` describes it, applied too: with its
+    merges, photographs of several folders are of one subject.
+    Raises RequestError where the folder or the review can't be read, or no photograph is left.
+    """
+    decided = read_review(review) if review else Review()
+    left_out, dropped, names = {*exclude, *decided.exclude}, set(decided.drop), decided.names()
+    kept = [
+        photograph
+        for person in _listing(folder)
+        if person.is_dir() and person.name not in left_out
+        for file in _listing(person)
+        if is_photograph(file)
+        and (photograph := Photograph(file, names.get(person.name, person.name))).name not in dropped
+    ]
+    if not kept:
+        raise RequestError(f"{folder} holds no photograph in a folder per person")
+    return kept
+
+
+def is_photograph(file: Path) -> bool:
+    return file.suffix.lower() in SUFFIXES and file.is_file()
+
+
+def _listing(folder: Path) -> list[Path]:
+    """What is in it, sorted, without hidden entries."""
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise RequestError(f"{folder} can't be read: {error.strerror}") from error
