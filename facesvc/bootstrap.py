@@ -43,6 +43,8 @@ def open_extractor(settings: Settings, pack: Pack) -> Iterator[PhotographExtract
             decode=partial(decode, limits=limits),
             detector=detector,
             embedder=embedder,
+            pack=pack.manifest.name,
+            title=pack.manifest.title,
             norm=pack.manifest.norm,
             threshold=settings.threshold or pack.manifest.threshold,
             calibration=pack.calibration,

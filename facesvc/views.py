@@ -167,6 +167,8 @@ def model(pack: Extractor) -> View:
     """The contract of the templates in use: their version, threshold and what its error rate rests on."""
     known = pack.calibration
     return {
+        "name": pack.pack,
+        "title": pack.title,
         "template_version": pack.template_version,
         "dimension": DIMENSION,
         "threshold": pack.threshold,

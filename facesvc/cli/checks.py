@@ -99,7 +99,7 @@ def check_space(folder: Path) -> Finding:
 
 
 def check_pack(settings: "Settings") -> Finding:
-    """The pack in use: built, its digests right, its network and its detector's files usable."""
+    """The pack in use: built, its digests right, its networks and its detector's files usable."""
     from facesvc.models.packs import Packs
     from facesvc.models.runtime import resolve_runtime
 
@@ -112,7 +112,8 @@ def check_pack(settings: "Settings") -> Finding:
     except ModelError as error:
         return Finding("model pack", "fail", f"{error.detail} [{error.code}]", f"{BUILD} {name}")
     detector = settings.detector or pack.manifest.detector
-    detail = f"{name}, {detector} on {resolve_runtime(settings.runtime)}, template version {pack.template_version}"
+    stages = f"{pack.manifest.title}, {detector} on {resolve_runtime(settings.runtime)}"
+    detail = f"{name}: {stages}, template version {pack.template_version}"
     return Finding("model pack", "ok", detail)
 
 

@@ -48,7 +48,8 @@ def build(
     context: typer.Context,
     name: Name = None,
     weights: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Your copy of the published weights file.")
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Your copy of the published weights file; once for each network, in order."),
     ] = None,
     manifest: Annotated[Path | None, typer.Option(metavar="FILE", help="Manifest of a pack of your own.")] = None,
     head: Annotated[
@@ -60,7 +61,7 @@ def build(
     """Build a pack from weights on this machine; done at once where it is built and intact."""
     packs = packs_of(context)
     wanted = name_or_chosen(context, name)
-    pack = packs.build(wanted, weights=weights, manifest=manifest, head=head, allow_url=allow_url)
+    pack = packs.build(wanted, weights=weights or (), manifest=manifest, head=head, allow_url=allow_url)
     if as_json:
         return answer_json(describe(packs, wanted, wanted == packs.chosen()))
     answer(f"{wanted} is built: {pack.template_version}")
@@ -68,7 +69,7 @@ def build(
 
 @app.command()
 def check(context: typer.Context, name: Name = None, as_json: AsJson = False) -> None:
-    """Check a pack, by default every built one: digests, a run of its network, its calibration.
+    """Check a pack, by default every built one: digests, a run of its networks, its calibration.
 
     Exit code 1 where one is unusable.
     """

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from facesvc.core.decide import Calibration
 from facesvc.core.types import (
+    AlignedFace,
     Capture,
     Changes,
     Face,
@@ -39,17 +40,29 @@ class Embedder(Protocol):
     @property
     def template_version(self) -> str: ...
 
-    def align(self, pixels: Pixels, landmarks: NDArray[np.float32]) -> Pixels:
-        """(h w 3) uint8 RGB and (5 2) px -> the chip (s s 3) uint8 RGB that the weights were trained on."""
+    def align(self, pixels: Pixels, landmarks: NDArray[np.float32]) -> AlignedFace:
+        """(h w 3) uint8 RGB and (5 2) px -> the chips (s s 3) uint8 RGB that the weights were trained on, one for
+        each network; sample quality is measured on the first."""
         ...
 
-    def embed(self, chips: NDArray[np.uint8]) -> Vectors:
-        """(n s s 3) uint8 RGB -> (n 128) float32, each of the pack's norm. Raises Overloaded."""
+    def embed(self, faces: Sequence[AlignedFace]) -> Vectors:
+        """n faces as ``align`` gives them -> (n 128) float32, each of the pack's norm; n may be 0.
+        Raises Overloaded."""
         ...
 
 
 class Extractor(Protocol):
     """The whole pipeline: decode, detect, align, assess, embed."""
+
+    @property
+    def pack(self) -> str:
+        """Name of the model pack."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """What the pack is, in words."""
+        ...
 
     @property
     def template_version(self) -> str: ...

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
 """(h w 3) uint8, RGB, 0..255, upright."""
+AlignedFace = tuple[Pixels, ...]
+"""One face as an embedder wants it: a square chip (s s 3) for each of its networks, in their order."""
 Vectors = NDArray[np.float32]
 """(n d) or (d,) float32."""
 T = TypeVar("T")

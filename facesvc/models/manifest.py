@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -54,55 +55,82 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class Head:
-    """A linear layer (``features`` -> 128) over the network's unit-length output.
+    """A linear layer (``features`` -> 128) over what the networks give.
 
-    sha256: digest of its values (``models.head.digest``), not of a file. stand_in: the fixed projection of
-    ``models.head.projection``, in place until a trained head is given.
+    sha256: digest of its values (``models.head.digest``), not of a file. file: name of the trained head that is
+    shipped in ``models/heads``. stand_in: the fixed projection of ``models.head.projection``, in place until a
+    trained head is given.
     """
 
     features: Annotated[int, Field(ge=DIMENSION, le=65536)]
     sha256: Digest | None = None
+    file: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}\.safetensors$")] | None = None
     stand_in: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
-class Manifest:
-    """What a pack is.
+class Network:
+    """One network of a pack, from the chip to its share of the features.
 
     converter, revision: what turns the source into ONNX; the revision is raised when its vectors would change.
     colour: channel order that the network expects; it is fed (value - mean) / std per channel, values 0..255.
-    flip: the vectors of the chip and of its mirror image are added. norm: length of a template.
-    threshold: squared L2 that the pack is meant for.
+    flip: the vectors of the chip and of its mirror image are added. features: length of its output.
+    weight: length of its vector beside those of the pack's other networks; 1 where it is the only one.
     """
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
-    title: str
     converter: ConverterName
     revision: Annotated[int, Field(ge=1)] = 1
-    detector: DetectorName
     crop: Crop
     colour: Literal["RGB", "BGR"]
     mean: Channels
     std: Scales
     flip: bool = False
+    weight: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    features: Annotated[int, Field(ge=1, le=65536)] = DIMENSION
+    source: Source
+
+    def determinants(self) -> dict[str, object]:
+        """What of the network determines vectors, ``features`` being implied by the source."""
+        fields = ("converter", "revision", "crop", "colour", "mean", "std", "flip", "weight")
+        everything = asdict(self)
+        return {**{field: everything[field] for field in fields}, "source": self.source.sha256}
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Manifest:
+    """What a pack is: a template is made of a face in these steps.
+
+    1. Each network's output for its own chip of the face (chip and mirror image added where ``flip``), scaled to unit
+       length, times the network's ``weight``.
+    2. These vectors one after the other, in the order of ``networks``; scaled to unit length where there are several.
+    3. Where there is a head: its output (weight @ vector + bias), scaled to unit length.
+    4. Times ``norm``, the length of a template.
+
+    threshold: squared L2 that the pack is meant for. Sample quality is measured on the first network's chip.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
+    title: str
+    detector: DetectorName
+    networks: Annotated[tuple[Network, ...], Field(min_length=1, max_length=4)]
     norm: Annotated[float, Field(gt=0, le=1000)] = 1.0
     dimension: Literal[128] = 128
     head: Head | None = None
     threshold: Annotated[float, Field(gt=0)] = 1.1
-    source: Source
     provenance: str
     licence: str
     notes: str = ""
 
     @property
     def features(self) -> int:
-        """Length of the network's output."""
-        return self.head.features if self.head else self.dimension
+        """Length of all networks' outputs together: what the head takes, or a template where there is none."""
+        return sum(network.features for network in self.networks)
 
     @property
     def complete(self) -> bool:
         """False while weights or head are the user's own and not known yet."""
-        return self.source.sha256 is not None and (self.head is None or self.head.sha256 is not None)
+        are_weights_known = all(network.source.sha256 for network in self.networks)
+        return are_weights_known and (self.head is None or self.head.sha256 is not None)
 
     @property
     def template_version(self) -> str:
@@ -116,13 +144,30 @@ class Manifest:
         return f"sha256:{sha256_of_json(self._determinants())}"
 
     def _determinants(self) -> dict[str, object]:
-        fields = ("converter", "revision", "detector", "crop", "colour", "mean", "std", "flip", "norm", "dimension")
-        everything = asdict(self)
         return {
-            **{field: everything[field] for field in fields},
-            "source": self.source.sha256,
+            "networks": [network.determinants() for network in self.networks],
             "head": self.head.sha256 if self.head else None,
+            "detector": self.detector,
+            "norm": self.norm,
+            "dimension": self.dimension,
         }
+
+    def faults(self) -> list[str]:
+        """What is wrong although every field alone is right."""
+        faults = [
+            f"networks.{i}.crop.landmarks: {point} lies outside the chip of {network.crop.size} px"
+            for i, network in enumerate(self.networks)
+            for point in network.crop.landmarks
+            if max(point) > network.crop.size - 1
+        ]
+        if len(self.networks) == 1 and self.networks[0].weight != 1:
+            faults.append("networks.0.weight: a lone network's is 1")
+        if self.features != (self.head.features if self.head else self.dimension):
+            wanted = f"its head takes {self.head.features}" if self.head else f"a template without head is {DIMENSION}"
+            faults.append(f"networks: they give {self.features} features, but {wanted}")
+        if self.head and self.head.file and (self.head.stand_in or not self.head.sha256):
+            faults.append("head.file: a shipped head has its sha256 and is no stand-in")
+        return faults
 
     def with_detector(self, detector: DetectorName) -> "Manifest":
         """The same pack fed by another detector: another template version. Raises PackInvalid."""
@@ -131,10 +176,15 @@ class Manifest:
         except ValidationError as error:
             raise PackInvalid(f"unknown detector {detector!r}") from error
 
-    def with_digests(self, source: str, head: str | None, stand_in: bool) -> "Manifest":
-        """The manifest of a built pack: ``source`` and ``head`` are the digests of what it was built from."""
+    def with_digests(self, sources: Sequence[str | None], head: str | None, stand_in: bool) -> "Manifest":
+        """The manifest of a built pack: ``sources`` (in the networks' order) and ``head`` are the digests of what it
+        was built from."""
         layer = replace(self.head, sha256=head, stand_in=stand_in) if self.head else None
-        return replace(self, source=replace(self.source, sha256=source), head=layer)
+        networks = tuple(
+            replace(network, source=replace(network.source, sha256=digest))
+            for network, digest in zip(self.networks, sources, strict=True)
+        )
+        return replace(self, networks=networks, head=layer)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
@@ -151,9 +201,8 @@ def parse(text: str | bytes, origin: str = "manifest") -> Manifest:
         faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'JSON'}: {e['msg']}" for e in error.errors())
         raise PackInvalid(f"{origin}: {faults}") from error
     check_name(manifest.name)
-    outside = [p for p in manifest.crop.landmarks if max(p) > manifest.crop.size - 1]
-    if outside:
-        raise PackInvalid(f"{origin}: crop.landmarks: {outside} lie outside the chip of {manifest.crop.size} px")
+    if faults := manifest.faults():
+        raise PackInvalid(f"{origin}: {'; '.join(faults)}")
     return manifest
 
 

@@ -5,16 +5,16 @@ from pathlib import Path
 import numpy as np
 
 from facesvc.errors import PackInvalid
-from facesvc.models.manifest import Manifest
+from facesvc.models import manifest as manifests
 from facesvc.models.runtime import Floats, Network, open_network
 
 TOLERANCE = 1e-3
 """Of unit vectors between one chip alone and the same chip in a batch; a batch axis mixed up gives about 1."""
 
 
-def check(path: Path, manifest: Manifest, runtime: str = "onnxruntime") -> None:
+def check(path: Path, described: manifests.Network, runtime: str = "onnxruntime") -> None:
     """Runs noise through the network, chip by chip and as a batch. Raises PackInvalid."""
-    size, features = manifest.crop.size, manifest.features
+    size, features = described.crop.size, described.features
     chips = np.random.default_rng(0).uniform(-1, 1, (2, 3, size, size)).astype(np.float32)
     try:
         network = open_network(path, runtime)

@@ -1,7 +1,7 @@
 """Model packs on disk: built from published weights once, checked by digest on every load."""
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,23 +9,17 @@ from pathlib import Path
 from filelock import FileLock
 
 from facesvc.core.decide import Calibration
-from facesvc.errors import CarrierMissing, FaceServiceError, PackDamaged, PackInvalid, PackNotFound
+from facesvc.errors import FaceServiceError, PackDamaged, PackInvalid, PackNotFound
 from facesvc.models import calibration as calibrations
-from facesvc.models import carriers, custom, dlib, facenet, mtcnn, network, sface, yunet
+from facesvc.models import carriers, mtcnn, network, yunet
 from facesvc.models import head as heads
 from facesvc.models import manifest as manifests
+from facesvc.models.assembly import HEAD, MANIFEST, Assembly, network_file
 from facesvc.models.manifest import DetectorName, Manifest
 from facesvc.models.sealed import seal, sweep, verify
 
 DEFAULT_PACK = "sface"
 MANIFESTS = Path(__file__).parent / "manifests"
-MANIFEST, NETWORK, HEAD = "manifest.json", "network.onnx", "head.safetensors"
-CONVERTERS: Mapping[str, Callable[[bytes, Path], None]] = {
-    "sface": sface.convert,
-    "dlib": dlib.convert,
-    "facenet": facenet.convert,
-    "onnx": custom.convert,
-}
 MTCNN_FILES = ("pnet.onnx", "rnet.onnx", "onet.onnx")
 DETECTOR_FOLDERS = {**dict.fromkeys(MTCNN_FILES, "mtcnn"), "yunet.onnx": "yunet"}
 
@@ -102,9 +96,10 @@ class Packs:
         return Pack(known, folder, files, calibrations.find(known.template_version, folders), folders)
 
     def check(self, name: str) -> Pack:
-        """Loads the pack and runs its network. Raises ModelError."""
+        """Loads the pack and runs its networks. Raises ModelError."""
         pack = self.load(name)
-        network.check(pack.path(NETWORK), pack.manifest)
+        for i, described in enumerate(pack.manifest.networks):
+            network.check(pack.path(network_file(i)), described)
         pack.head()
         return pack
 
@@ -112,15 +107,15 @@ class Packs:
         self,
         name: str,
         *,
-        weights: Path | None = None,
+        weights: Sequence[Path] = (),
         manifest: Path | None = None,
         head: Path | None = None,
         allow_url: bool = False,
     ) -> Pack:
         """Builds the pack all at once or not at all; returns at once where it is built and good.
 
-        weights: the user's own copy of the source file; manifest: of a pack of the user's own; head: a trained
-        head, safetensors; allow_url: the weights may be downloaded. Raises ModelError.
+        weights: the user's own copies of the source files, one for each network in order; manifest: of a pack of
+        the user's own; head: a trained head, safetensors; allow_url: weights may be downloaded. Raises ModelError.
         """
         wanted = self._wanted(name, manifest)
         is_given = bool(weights or manifest or head)
@@ -128,7 +123,7 @@ class Packs:
             return pack
         with self._locked():
             if is_given or not self._good(wanted):
-                seal(self.folder / name, lambda draft: _fill(draft, wanted, weights, head, allow_url))
+                seal(self.folder / name, Assembly(wanted, weights, head, allow_url).fill)
         return self.load(name)
 
     def _wanted(self, name: str, path: Path | None) -> Manifest:
@@ -191,37 +186,14 @@ class Packs:
 
 def _describes(wanted: Manifest, built: Manifest) -> bool:
     """True where ``built`` is ``wanted`` with the user's own weights and head filled in."""
-    if wanted.source.sha256 is None:
-        wanted = replace(wanted, source=replace(wanted.source, sha256=built.source.sha256))
+    if len(wanted.networks) != len(built.networks):
+        return False
     if wanted.head and wanted.head.stand_in and built.head and not built.head.stand_in:
         wanted = replace(wanted, head=built.head)  # a trained head took the stand-in's place
-    return wanted == built
-
-
-def _fill(draft: Path, wanted: Manifest, weights: Path | None, head_file: Path | None, allow_url: bool) -> None:
-    content, source_digest = carriers.fetch(wanted.source, wanted.name, weights, allow_url)
-    layer = _choose_head(wanted, head_file)
-    CONVERTERS[wanted.converter](content, draft / NETWORK)
-    network.check(draft / NETWORK, wanted)
-    if layer:
-        heads.save(draft / HEAD, layer)
-    is_stand_in = bool(wanted.head and wanted.head.stand_in and not head_file)
-    built = wanted.with_digests(source_digest, heads.digest(layer) if layer else None, is_stand_in)
-    (draft / MANIFEST).write_text(built.to_json())
-
-
-def _choose_head(wanted: Manifest, path: Path | None) -> heads.LinearHead | None:
-    if wanted.head is None:
-        if path:
-            raise PackInvalid(f"pack {wanted.name} takes no head")
-        return None
-    if path is None and not wanted.head.stand_in:
-        raise CarrierMissing(f"pack {wanted.name} needs its head: facesvc models build {wanted.name} --head FILE")
-    layer = heads.load(path, wanted.head.features) if path else heads.projection(wanted.head.features)
-    is_pinned = wanted.head.sha256 and (path is None or not wanted.head.stand_in)
-    if is_pinned and heads.digest(layer) != wanted.head.sha256:
-        raise PackDamaged(f"the head of pack {wanted.name} has another digest than its manifest says")
-    return layer
+    pairs = zip(wanted.networks, built.networks, strict=True)
+    sources = [ours.source.sha256 or theirs.source.sha256 for ours, theirs in pairs]
+    head = wanted.head
+    return wanted.with_digests(sources, head and head.sha256, bool(head and head.stand_in)) == built
 
 
 def _intact(folder: Path) -> bool:

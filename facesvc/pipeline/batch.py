@@ -1,10 +1,11 @@
-"""Micro-batches: chips of callers who wait at the same time go through the network in one call.
+"""Micro-batches: faces of callers who wait at the same time go through the networks in one call.
 
 Nobody waits for a batch to fill: a worker takes what is there. Under light load every call is its own batch, under
 heavy load batches grow by themselves.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from threading import Condition, Thread
@@ -13,20 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesvc.core.ports import Embedder
-from facesvc.core.types import Pixels, Vectors
+from facesvc.core.types import AlignedFace, Pixels, Vectors
 from facesvc.errors import Overloaded
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Request:
-    chips: NDArray[np.uint8]
+    faces: Sequence[AlignedFace]
     answer: Future[Vectors] = field(default_factory=Future)
 
 
 class BatchingEmbedder:
     """An Embedder over another one, behind a bounded queue.
 
-    workers: threads that call ``embedder``; max_batch: chips in one call; capacity: callers that may wait, the next
+    workers: threads that call ``embedder``; max_batch: faces in one call; capacity: callers that may wait, the next
     one gets Overloaded. ``close`` ends the threads.
     """
 
@@ -41,16 +42,16 @@ class BatchingEmbedder:
         for thread in self.threads:
             thread.start()
 
-    def align(self, pixels: Pixels, landmarks: NDArray[np.float32]) -> Pixels:
+    def align(self, pixels: Pixels, landmarks: NDArray[np.float32]) -> AlignedFace:
         """See ``core.ports.Embedder.align``."""
         return self.embedder.align(pixels, landmarks)
 
-    def embed(self, chips: NDArray[np.uint8]) -> Vectors:
-        """(n s s 3) uint8 RGB -> (n 128) float32; waits for its turn.
+    def embed(self, faces: Sequence[AlignedFace]) -> Vectors:
+        """See ``core.ports.Embedder.embed``; waits for its turn.
 
-        Raises Overloaded when the queue is full or closed, and what the embedder raises for these very chips.
+        Raises Overloaded when the queue is full or closed, and what the embedder raises for these very faces.
         """
-        request = _Request(chips)
+        request = _Request(faces)
         with self.changed:
             if self.closed:
                 raise Overloaded("the service is shutting down")
@@ -80,31 +81,27 @@ class BatchingEmbedder:
             self.changed.wait_for(lambda: self.waiting or self.closed)
             batch: list[_Request] = []
             size = 0
-            while self.waiting and (not batch or self._fits(batch[0], self.waiting[0], size)):
+            while self.waiting and (not batch or size + len(self.waiting[0].faces) <= self.max_batch):
                 batch.append(self.waiting.popleft())
-                size += len(batch[-1].chips)
+                size += len(batch[-1].faces)
             return batch
-
-    def _fits(self, first: _Request, following: _Request, size: int) -> bool:
-        is_alike = first.chips.shape[1:] == following.chips.shape[1:] and first.chips.dtype == following.chips.dtype
-        return is_alike and size + len(following.chips) <= self.max_batch
 
     def _answer_together(self, batch: list[_Request]) -> bool:
         """False where the call failed: then each is asked alone, so that the error finds whom it belongs to."""
         try:
-            vectors = self.embedder.embed(np.concatenate([request.chips for request in batch]))
+            vectors = self.embedder.embed([face for request in batch for face in request.faces])
         except Exception:
             return False
-        ends = np.cumsum([len(request.chips) for request in batch])
+        ends = np.cumsum([len(request.faces) for request in batch])
         for request, part in zip(batch, np.split(vectors, ends[:-1]), strict=True):
             request.answer.set_result(part)
         return True
 
     def _answer(self, request: _Request) -> None:
-        """One caller's chips, in slices of max_batch: a photograph with a hundred faces keeps memory bounded."""
-        starts = range(0, max(len(request.chips), 1), self.max_batch)
+        """One caller's faces, in slices of max_batch: a photograph with a hundred faces keeps memory bounded."""
+        starts = range(0, max(len(request.faces), 1), self.max_batch)
         try:
-            parts = [self.embedder.embed(request.chips[start : start + self.max_batch]) for start in starts]
+            parts = [self.embedder.embed(request.faces[start : start + self.max_batch]) for start in starts]
             request.answer.set_result(np.concatenate(parts))
         except BaseException as error:  # whatever it is, the caller is waiting for it
             request.answer.set_exception(error)

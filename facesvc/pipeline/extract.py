@@ -14,7 +14,7 @@ from facesvc.core.choose import choose
 from facesvc.core.decide import Calibration
 from facesvc.core.ports import Detector, Embedder
 from facesvc.core.quality import QualityPolicy, assess
-from facesvc.core.types import Capture, Face, FaceChoice, Image, Pixels, Quality, Sample, Template, Vectors
+from facesvc.core.types import AlignedFace, Capture, Face, FaceChoice, Image, Pixels, Quality, Sample, Template, Vectors
 from facesvc.errors import TooManyFaces
 
 
@@ -38,12 +38,14 @@ class PhotographExtractor:
     """Implements ``core.ports.Extractor`` over its stages.
 
     decode: bytes -> Image (raises ImageError); max_faces: faces in one photograph;
-    norm, threshold, calibration: of the pack behind ``embedder``.
+    pack, title, norm, threshold, calibration: of the pack behind ``embedder``.
     """
 
     decode: Callable[[bytes], Image]
     detector: Detector
     embedder: Embedder
+    pack: str
+    title: str
     norm: float = 1.0
     threshold: float = 1.1
     calibration: Calibration | None = None
@@ -58,19 +60,19 @@ class PhotographExtractor:
         """See ``core.ports.Extractor.detect``."""
         watch = Stopwatch()
         image, faces = self._find(photograph, watch)
-        chips = self._align(image, faces, watch)
+        aligned = self._align(image, faces, watch)
         nothing = np.zeros((len(faces), 0), np.float32)
-        return self._capture(image, faces, chips, nothing, len(faces), watch)
+        return self._capture(image, faces, aligned, nothing, len(faces), watch)
 
     def extract(self, photograph: bytes, choice: FaceChoice) -> Capture:
         """See ``core.ports.Extractor.extract``."""
         watch = Stopwatch()
         image, faces = self._find(photograph, watch)
         chosen = choose(faces, choice, image.pixels.shape[1], image.pixels.shape[0])
-        chips = self._align(image, chosen, watch)
+        aligned = self._align(image, chosen, watch)
         with watch.stage("embed"):
-            vectors = self.embedder.embed(np.stack(chips))
-        return self._capture(image, chosen, chips, vectors, len(faces), watch)
+            vectors = self.embedder.embed(aligned)
+        return self._capture(image, chosen, aligned, vectors, len(faces), watch)
 
     def _find(self, photograph: bytes, watch: Stopwatch) -> tuple[Image, list[Face]]:
         with watch.stage("decode"):
@@ -81,7 +83,7 @@ class PhotographExtractor:
             raise TooManyFaces(f"{len(faces)} faces found, at most {self.max_faces} are handled in one photograph")
         return image, faces
 
-    def _align(self, image: Image, faces: Sequence[Face], watch: Stopwatch) -> list[Pixels]:
+    def _align(self, image: Image, faces: Sequence[Face], watch: Stopwatch) -> list[AlignedFace]:
         with watch.stage("align"):
             return [self.embedder.align(image.pixels, face.landmarks) for face in faces]
 
@@ -89,14 +91,14 @@ class PhotographExtractor:
         self,
         image: Image,
         faces: Sequence[Face],
-        chips: Sequence[Pixels],
+        aligned: Sequence[AlignedFace],
         vectors: Vectors,
         found: int,
         watch: Stopwatch,
     ) -> Capture:
         upright = [face.scaled(1 / image.scale) for face in faces]
         with watch.stage("assess"):
-            qualities = [self._assess(face, chip, image) for face, chip in zip(upright, chips, strict=True)]
+            qualities = [self._assess(face, chips[0], image) for face, chips in zip(upright, aligned, strict=True)]
         samples = tuple(
             Sample(face, quality, Template(vector, self.template_version))
             for face, quality, vector in zip(upright, qualities, vectors, strict=True)

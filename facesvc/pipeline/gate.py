@@ -35,6 +35,14 @@ class GatedExtractor:
         self.extractor, self.gate = extractor, gate
 
     @property
+    def pack(self) -> str:
+        return self.extractor.pack
+
+    @property
+    def title(self) -> str:
+        return self.extractor.title
+
+    @property
     def template_version(self) -> str:
         return self.extractor.template_version
 

@@ -198,6 +198,8 @@ class Calibration(Answer):
 
 
 class Model(Answer):
+    name: str = Field(examples=["sface"])
+    title: str = Field(examples=["SFace, MobileFaceNet, 112 px"])
     template_version: TemplateVersion
     dimension: int = Field(examples=[128])
     threshold: float = Field(examples=[1.1])
