@@ -41,9 +41,9 @@ def error_curve(mated: Distances, non_mated: Distances, thresholds: Distances) -
 
 
 def equal_error_rate(mated: Distances, non_mated: Distances) -> float:
-    """Mean of FMR and FNMR at the observed threshold where they are closest."""
+    """Mean of FMR and FNMR at the observed threshold where they are closest; at the lower one of two."""
     false_match, false_non_match = error_curve(mated, non_mated, np.unique(np.concatenate([mated, non_mated])))
-    nearest = int(np.argmin(np.abs(false_match - false_non_match)))
+    nearest = int(np.argmin(np.abs(false_match - false_non_match).round(12)))  # else noise would break ties
     return float(false_match[nearest] + false_non_match[nearest]) / 2
 
 
