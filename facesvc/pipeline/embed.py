@@ -85,23 +85,26 @@ class ChipNetwork:
 
     def embed(self, chips: Sequence[Pixels]) -> Floats:
         """n chips (s s 3) uint8 RGB -> (n features) float32, each as long as the network's weight."""
+        both = [*chips, *(chip[:, ::-1] for chip in chips)] if self.flip else chips
+        outputs = self.outputs(both)
+        added = outputs[: len(chips)] + outputs[len(chips) :] if self.flip else outputs
+        return _unit(added) * self.weight
+
+    def outputs(self, chips: Sequence[Pixels]) -> Floats:
+        """n chips (s s 3) uint8 RGB -> (n features) float32, as the network gives them: neither mirror images
+        added nor scaled. Raises ValueError, PackDamaged."""
         for chip in chips:
             if chip.dtype != np.uint8 or chip.shape != (self.size, self.size, 3):
                 raise ValueError(f"a chip is {chip.dtype} {chip.shape}, not uint8 ({self.size}, {self.size}, 3)")
-        return _unit(self._run(self._prepare(np.stack(chips)))) * self.weight
+        outputs = self.network(self._prepare(np.stack(chips)))[0]
+        if outputs.shape != (len(chips), self.features) or not np.isfinite(outputs).all():
+            raise PackDamaged(f"the network gave {outputs.shape} or values that are not finite; build the pack anew")
+        return outputs
 
     def _prepare(self, chips: NDArray[np.uint8]) -> Floats:
         """(n s s 3) uint8 RGB -> (n 3 s s) float32 in the network's colour order and range."""
         ordered = chips[..., ::-1] if self.is_bgr else chips
         return (ordered.transpose(0, 3, 1, 2).astype(np.float32, order="C") - self.mean) / self.std
-
-    def _run(self, batch: Floats) -> Floats:
-        """(n 3 s s) -> (n features): of the chips, or of chips and mirror images added."""
-        both = np.concatenate([batch, batch[..., ::-1]]) if self.flip else batch
-        outputs = self.network(both)[0]
-        if outputs.shape != (len(both), self.features) or not np.isfinite(outputs).all():
-            raise PackDamaged(f"the network gave {outputs.shape} or values that are not finite; build the pack anew")
-        return outputs[: len(batch)] + outputs[len(batch) :] if self.flip else outputs
 
 
 def _unit(vectors: Floats) -> Floats:
