@@ -5,6 +5,7 @@
     CONFIG, DATA, RUN --train--> network    RequestError: a config, folder or option that can't be used
     step              --loss--->            TrainingCollapsed, TrainingDiverged
     RUN               --resume->            CheckpointUnusable
+    RUN               --export->            ExportDiffers
 """
 
 from facesvc.errors import FaceServiceError
@@ -30,3 +31,9 @@ class CheckpointUnusable(TrainingError):
     """A checkpoint is damaged, or of another config, network or data set than it was asked to go on with."""
 
     code, title = "checkpoint_unusable", "Checkpoint unusable"
+
+
+class ExportDiffers(TrainingError):
+    """The exported network doesn't give the vectors that the trained one gives."""
+
+    code, title = "export_differs", "Export differs from the network"

@@ -20,8 +20,8 @@ from training.backbones.weights import load_weights
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """build: gives the module (n 3 s s) -> (n 128), not normalised; input_size: its own side of a chip, px; smallest: the
-    least it takes, None where it takes ``input_size`` alone; published: whether it starts from published weights."""
+    """build: gives the module (n 3 s s) -> (n 128), not normalised; input_size: its own side of a chip, px; smallest:
+    the least it takes, None where it takes that alone; published: whether it starts from published weights."""
 
     build: Callable[[], nn.Module]
     input_size: int
