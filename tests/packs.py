@@ -12,6 +12,16 @@ from numpy.typing import NDArray
 from facesvc.models.graph import GraphWriter
 from facesvc.models.packs import MANIFESTS
 
+MY_NETWORK = {
+    "converter": "onnx",
+    "crop": {"size": 16, "landmarks": [[5, 5], [11, 5], [8, 8], [6, 11], [10, 11]]},
+    "colour": "RGB",
+    "mean": [0, 0, 0],
+    "std": [1, 1, 1],
+    "source": {"file": "net.onnx", "licence": "MIT"},
+}
+"""A manifest's entry for ``my_network``."""
+
 
 def carried(package: str, path: str) -> Path:
     """A file of an installed package that is not imported."""
@@ -34,9 +44,11 @@ def dlib_file() -> bytes:
     return weights("face_recognition_models", "models/dlib_face_recognition_resnet_model_v1.dat")
 
 
-def my_network(path: Path, size: int = 16, features: int = 128, batch: int | str = "n") -> NDArray[np.float32]:
+def my_network(
+    path: Path, size: int = 16, features: int = 128, batch: int | str = "n", seed: int = 5
+) -> NDArray[np.float32]:
     """An embedder of our own: the mean of each channel, times a matrix (3 features), which is returned."""
-    matrix = np.random.default_rng(5).standard_normal((3, features)).astype(np.float32)
+    matrix = np.random.default_rng(seed).standard_normal((3, features)).astype(np.float32)
     writer = GraphWriter()
     value = writer.node("Flatten", [writer.node("GlobalAveragePool", ["image"], "pooled")], "flat", axis=1)
     writer.node("MatMul", [value, writer.constant("matrix", matrix)], "vector")
@@ -44,14 +56,10 @@ def my_network(path: Path, size: int = 16, features: int = 128, batch: int | str
     return matrix
 
 
-def my_manifest(path: Path, **changes: Any) -> Path:
-    content = json.loads((MANIFESTS / "sface.json").read_text()) | {
-        "name": "mine",
-        "converter": "onnx",
-        "crop": {"size": 16, "landmarks": [[5, 5], [11, 5], [8, 8], [6, 11], [10, 11]]},
-        "flip": False,
-        "source": {"file": "net.onnx", "licence": "MIT"},
-    }
+def my_manifest(path: Path, *networks: dict[str, Any], **changes: Any) -> Path:
+    """The manifest of a pack "mine"; networks: changes to MY_NETWORK, one for each network, by default a lone one."""
+    content = json.loads((MANIFESTS / "sface.json").read_text())
+    content |= {"name": "mine", "networks": [MY_NETWORK | network for network in networks or ({},)]}
     path.write_text(json.dumps(content | changes))
     return path
 

@@ -39,7 +39,7 @@ def list_packs(context: typer.Context, as_json: AsJson = False) -> None:
     rows = [describe(packs, name, name == name_or_chosen(context, None)) for name in packs.names()]
     if as_json:
         return answer_json(rows)
-    columns = ("", "Pack", "State", "Detector", "Threshold", "FMR there", "Version")
+    columns = ("", "Pack", "State", "Model", "Detector", "Threshold", "FMR there", "Version")
     answer_table(columns, (as_cells(row) for row in rows))
 
 
@@ -90,26 +90,24 @@ def use(context: typer.Context, name: Annotated[str, typer.Argument(help="A buil
 
 
 def describe(packs: "Packs", name: str, is_chosen: bool) -> dict[str, Any]:
-    """One pack as ``list --json`` shows it; what isn't known yet is null."""
-    manifest = packs.manifest(name)
-    state, calibration = "not built", None
-    if name in packs.built():
-        try:
+    """One pack as ``list --json`` shows it; what isn't known yet is null, as is all that a manifest that can't be
+    read would say."""
+    manifest, state, calibration = None, "not built", None
+    try:
+        manifest = packs.manifest(name)
+        if name in packs.built():
             state, calibration = "built", packs.load(name).calibration
-        except ModelError as error:
-            state = error.code
+    except ModelError as error:
+        state = error.code
     return {
         "name": name,
         "in_use": is_chosen,
         "state": state,
-        "title": manifest.title,
-        "detector": manifest.detector,
-        "threshold": manifest.threshold,
-        "fmr_at_threshold": calibration.claimed_fmr(manifest.threshold) if calibration else None,
+        "fmr_at_threshold": calibration.claimed_fmr(manifest.threshold) if manifest and calibration else None,
         "calibration": calibration.id if calibration else None,
-        "template_version": manifest.template_version if manifest.complete else None,
-        "licence": manifest.licence,
-        "notes": manifest.notes,
+        "template_version": manifest.template_version if manifest and manifest.complete else None,
+        "networks": [network.source.file for network in manifest.networks] if manifest else [],
+        **{field: getattr(manifest, field, None) for field in ("title", "detector", "threshold", "licence", "notes")},
     }
 
 
@@ -118,7 +116,7 @@ def as_cells(row: dict[str, Any]) -> tuple[object, ...]:
     version = row["template_version"]
     return (
         "*" if row["in_use"] else "",
-        *(row[key] for key in ("name", "state", "detector", "threshold")),
+        *(row[key] for key in ("name", "state", "title", "detector", "threshold")),
         "unknown" if rate is None else f"{rate:.2%}",
         version.removeprefix("sha256:")[:12] if version else "when built",
     )

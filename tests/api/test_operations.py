@@ -37,6 +37,7 @@ def test_health(client: httpx.Client) -> None:
 def test_the_model_in_use(client: httpx.Client) -> None:
     model = client.get("/v1/model").json()
     assert (model["dimension"], model["threshold"], model["largest_distance"]) == (128, 1.1, 4.0)
+    assert (model["name"], model["title"]) == ("sface", "SFace, MobileFaceNet, 112 px")
     assert model["template_version"].startswith("sha256:")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from facesvc.models.packs import NETWORK
+from facesvc.models.packs import network_file
 
 PROGRAM = """
 import sys, threading
@@ -38,7 +38,7 @@ ROUNDS = 4
 def test_threads_that_start_together_do_not_wait_for_each_other(
     runtime: str, locked_build: Callable[[str], Path]
 ) -> None:
-    network = locked_build("sface") / "sface" / NETWORK
+    network = locked_build("sface") / "sface" / network_file(0)
     for _ in range(ROUNDS):
         command = [sys.executable, "-c", PROGRAM, str(network), runtime]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)

