@@ -85,6 +85,7 @@ def threshold(chosen: Threshold) -> View:
     return {
         "threshold": chosen.value,
         "fmr_at_threshold": chosen.fmr,
+        "fmr_interval": list(chosen.fmr_interval) if chosen.fmr_interval else None,
         "template_version": chosen.template_version,
         "calibration": chosen.calibration,
     }
@@ -174,6 +175,7 @@ def model(pack: Extractor) -> View:
         "threshold": pack.threshold,
         "largest_distance": 4 * pack.norm**2,
         "fmr_at_threshold": known.claimed_fmr(pack.threshold) if known else None,
+        "fmr_interval": list(known.claimed_interval(pack.threshold)) if known else None,
         "calibration": calibration(known) if known else None,
     }
 

@@ -53,6 +53,8 @@ def describe(found: View) -> None:
     verdicts = {"match": "match: one person", "no_match": "no match: two people"}
     rate = found["fmr_at_threshold"]
     measured = f"false match rate {rate:.2g} there" if rate is not None else "its false match rate was never measured"
+    if interval := found["fmr_interval"]:
+        measured += f", 95 % interval {interval[0]:.2g} to {interval[1]:.2g}"
     answer(verdicts.get(found["decision"], "inconclusive: a photograph is too poor to tell"))
     answer(f"distance {found['distance']:.4f}, threshold {found['threshold']:g} ({measured})")
     for source in ("probe", "reference"):

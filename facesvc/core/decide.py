@@ -24,6 +24,8 @@ class Calibration:
 
     id: digest of what follows; distances: (k,) float64 ascending, squared L2;
     fmr, fnmr: (k,) float64, shares of non-mated comparisons below, of mated ones at or above each distance;
+    fmr_low, fmr_high, fnmr_low, fnmr_high: (k,) float64, ends of their 95 % intervals over people, so what another
+    sample of as many people from the same population might have shown. All curves are monotone.
     non_mated, mated: numbers of comparisons behind them; data: what they were measured on;
     independent: how many of the non-mated ones are of different pairs of people, None where it isn't known.
     """
@@ -33,6 +35,10 @@ class Calibration:
     distances: NDArray[np.float64]
     fmr: NDArray[np.float64]
     fnmr: NDArray[np.float64]
+    fmr_low: NDArray[np.float64]
+    fmr_high: NDArray[np.float64]
+    fnmr_low: NDArray[np.float64]
+    fnmr_high: NDArray[np.float64]
     non_mated: int
     mated: int
     data: str
@@ -40,26 +46,40 @@ class Calibration:
 
     def fmr_at(self, distance: float) -> float:
         """False match rate with the threshold at ``distance``, interpolated between measured points."""
-        return float(np.interp(distance, self.distances, self.fmr))
+        return self._at(distance, self.fmr)
 
     def fnmr_at(self, distance: float) -> float:
         """False non-match rate with the threshold at ``distance``."""
-        return float(np.interp(distance, self.distances, self.fnmr))
+        return self._at(distance, self.fnmr)
+
+    def fnmr_interval(self, distance: float) -> tuple[float, float]:
+        """95 % interval of ``fnmr_at``: low, high."""
+        return self._at(distance, self.fnmr_low), self._at(distance, self.fnmr_high)
+
+    def _at(self, distance: float, curve: NDArray[np.float64]) -> float:
+        return float(np.interp(distance, self.distances, curve))
 
     @property
     def smallest_fmr(self) -> float:
         """The lowest rate that can be claimed: 3 / comparisons, the "rule of three" (95 % upper bound when no error
         was seen; ISO/IEC 19795-1, B.1). Comparisons of the same two people count once, where that is known:
         more photographs of them say little about strangers in general."""
-        return 3.0 / (self.independent or self.non_mated)
+        return min(1.0, 3.0 / (self.independent or self.non_mated))
 
     def claimed_fmr(self, distance: float) -> float:
         """The FMR that may be told to callers: as measured, but never below ``smallest_fmr``."""
         return max(self.fmr_at(distance), self.smallest_fmr)
 
-    def threshold_for(self, target_fmr: float) -> float:
+    def claimed_interval(self, distance: float) -> tuple[float, float]:
+        """95 % interval of ``claimed_fmr``: low, high; its high end, too, is never below ``smallest_fmr``."""
+        return self._at(distance, self.fmr_low), max(self._at(distance, self.fmr_high), self.smallest_fmr)
+
+    def threshold_for(self, target_fmr: float, *, upper: bool = False) -> float:
         """Largest measured distance above 0 whose FMR is at most ``target_fmr``.
 
+        By the measured curve, so that a target means the same rate on every calibration, and thresholds don't move
+        with the number of people behind it; how sure that rate is, the interval beside it says. upper: by the high
+        end of the interval instead, for whoever must not exceed the target by the luck of the sample.
         Raises TargetFmrUnsupported outside what the number of comparisons can support.
         """
         if not self.smallest_fmr <= target_fmr < 1:
@@ -67,7 +87,8 @@ class Calibration:
                 f"target FMR {target_fmr:g} is outside {self.smallest_fmr:.2g}..1: "
                 f"the calibration has {self.independent or self.non_mated} independent non-mated comparisons"
             )
-        within = np.flatnonzero((self.fmr <= target_fmr) & (self.distances > 0))  # nothing lies below 0
+        curve = self.fmr_high if upper else self.fmr
+        within = np.flatnonzero((curve <= target_fmr) & (self.distances > 0))  # nothing lies below 0
         if not len(within):
             raise TargetFmrUnsupported(f"no measured threshold has an FMR of {target_fmr:g} or less")
         return float(self.distances[within[-1]])
@@ -77,12 +98,14 @@ class Calibration:
 class Threshold:
     """A threshold that never travels without its contract.
 
-    fmr is None, and calibration too, where the pack was never calibrated: an unknown rate is said, not guessed.
+    fmr_interval: 95 %, low and high. fmr, fmr_interval and calibration are None where the pack was never calibrated:
+    an unknown rate is said, not guessed.
     """
 
     value: float
     template_version: str
     fmr: float | None = None
+    fmr_interval: tuple[float, float] | None = None
     calibration: str | None = None
 
     def matches(self, distance: float) -> bool:
@@ -135,4 +158,6 @@ def choose_threshold(
         raise InvalidThreshold(f"threshold {value:g} is outside 0..{4 * norm * norm:g}")
     if calibration is None:
         return Threshold(value, template_version)
-    return Threshold(value, template_version, calibration.claimed_fmr(value), calibration.id)
+    return Threshold(
+        value, template_version, calibration.claimed_fmr(value), calibration.claimed_interval(value), calibration.id
+    )

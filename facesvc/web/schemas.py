@@ -21,6 +21,13 @@ Distance = Annotated[float, Field(ge=0, description="Squared L2 of the two templ
 TemplateVersion = Annotated[
     str, Field(description="Digest of the model pack; only templates of one version compare.", examples=[_version])
 ]
+FmrInterval = Annotated[
+    Annotated[list[float], Field(min_length=2, max_length=2)] | None,
+    Field(
+        description="95 % interval of that rate, low and high, over the people it was measured on.",
+        examples=[[3e-4, 1.6e-3]],
+    ),
+]
 Timings = Annotated[dict[str, float], Field(examples=[{"decode": 8.1, "detect": 14.0, "embed": 15.2, "total": 38.0}])]
 
 
@@ -75,6 +82,7 @@ class Decided(Answer):
     fmr_at_threshold: float | None = Field(
         description="False match rate of one comparison at this threshold; null where never measured.", examples=[7e-4]
     )
+    fmr_interval: FmrInterval
     template_version: TemplateVersion
     calibration: str | None = Field(description="Digest of the measurements behind the rate.")
 
@@ -205,6 +213,7 @@ class Model(Answer):
     threshold: float = Field(examples=[1.1])
     largest_distance: float = Field(examples=[4.0])
     fmr_at_threshold: float | None
+    fmr_interval: FmrInterval
     calibration: Calibration | None
 
 

@@ -10,6 +10,15 @@ from facesvc.errors import PackInvalid
 from facesvc.models import calibration
 from facesvc.models.packs import Packs
 
+CURVES = {
+    "fmr": [0.0, 0.001, 0.5],
+    "fmr_low": [0.0, 0.0004, 0.4],
+    "fmr_high": [0.0001, 0.002, 0.6],
+    "fnmr": [1.0, 0.02, 0.0],
+    "fnmr_low": [1.0, 0.01, 0.0],
+    "fnmr_high": [1.0, 0.03, 0.006],
+}
+
 
 @pytest.fixture
 def packs(tmp_path: Path) -> Packs:
@@ -20,8 +29,7 @@ def curve(version: str, **changes: Any) -> dict[str, Any]:
     return {
         "template_version": version,
         "distances": [0.0, 1.0, 2.0],
-        "fmr": [0.0, 0.001, 0.5],
-        "fnmr": [1.0, 0.02, 0.0],
+        "curves": CURVES | changes.pop("curves", {}),
         "non_mated": 10_000,
         "mated": 500,
         "data": "made up",
@@ -53,16 +61,39 @@ def test_a_calibrations_id_follows_from_its_content(tmp_path: Path) -> None:
     calibration.save(tmp_path / "c.json", first)
     loaded = calibration.load(tmp_path / "c.json")
     assert (loaded.id, loaded.independent) == (first.id, 45)
+    assert {name: getattr(loaded, name).tolist() for name in CURVES} == CURVES
+
+
+def test_a_file_without_intervals_is_refused(tmp_path: Path) -> None:
+    calibration.save(tmp_path / "c.json", calibration.create(**curve("v")))
+    lines = (tmp_path / "c.json").read_text().splitlines()
+    (tmp_path / "c.json").write_text("\n".join(line for line in lines if "fmr_low" not in line))
+    with pytest.raises(PackInvalid, match=r"c\.json: fmr_low: Field required"):
+        calibration.load(tmp_path / "c.json")
+    assert calibration.find("another version", [tmp_path]) is None  # it hinders only the pack that it is for
+    with pytest.raises(PackInvalid, match=r"c\.json: fmr_low: Field required"):
+        calibration.find("v", [tmp_path])
+
+
+def test_a_file_that_is_no_json_is_named(tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_text("{")
+    with pytest.raises(PackInvalid, match=r"c\.json can't be read"):
+        calibration.find("v", [tmp_path])
 
 
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [
-        ({"fmr": [0.0, 0.1]}, "differ in length"),
+        ({"curves": {"fmr": [0.0, 0.1]}}, "differ in length"),
+        ({"curves": {"fnmr_high": [1.0, 0.03]}}, "differ in length"),
         ({"distances": [0.0, 2.0, 1.0]}, "don't ascend"),
-        ({"fmr": [0.1, 0.0, 0.5]}, "fmr falls"),
-        ({"fnmr": [0.1, 0.2, 0.0]}, "fnmr rises"),
-        ({"fmr": [0.0, 0.1, 1.5]}, "fmr.2"),
+        ({"curves": {"fmr": [0.1, 0.0, 0.5]}}, "fmr falls"),
+        ({"curves": {"fnmr": [0.1, 0.2, 0.0]}}, "fnmr rises"),
+        ({"curves": {"fmr_high": [0.01, 0.002, 0.6]}}, "fmr_high falls"),
+        ({"curves": {"fnmr_low": [0.0, 0.01, 0.0]}}, "fnmr_low rises"),
+        ({"curves": {"fmr_low": [0.0, 0.0011, 0.4]}}, "fmr leaves its interval"),
+        ({"curves": {"fnmr_high": [1.0, 0.019, 0.006]}}, "fnmr leaves its interval"),
+        ({"curves": {"fmr": [0.0, 0.1, 1.5]}}, "fmr.2"),
         ({"non_mated": 0}, "non_mated"),
     ],
 )

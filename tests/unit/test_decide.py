@@ -25,6 +25,10 @@ CURVE = Calibration(
     distances=np.array([0.0, 0.5, 1.0, 1.2, 2.0]),
     fmr=np.array([0.0, 0.0, 0.001, 0.01, 0.9]),
     fnmr=np.array([1.0, 0.2, 0.05, 0.03, 0.0]),
+    fmr_low=np.array([0.0, 0.0, 0.0004, 0.008, 0.88]),
+    fmr_high=np.array([1e-4, 1e-4, 0.002, 0.012, 0.92]),
+    fnmr_low=np.array([1.0, 0.15, 0.04, 0.02, 0.0]),
+    fnmr_high=np.array([1.0, 0.25, 0.07, 0.05, 0.01]),
     non_mated=30_000,
     mated=1000,
     data="made up",
@@ -69,15 +73,17 @@ def test_the_default_threshold_carries_its_contract() -> None:
     threshold = chosen()
     assert (threshold.value, threshold.template_version, threshold.calibration) == (1.1, VERSION, "sha256:curve")
     assert threshold.fmr == pytest.approx(0.0055)  # half way from 0.001 to 0.01
+    assert threshold.fmr_interval == pytest.approx((0.0042, 0.007))
 
 
 def test_a_threshold_given_wins_over_the_default() -> None:
-    assert chosen(0.5, default=0.9) == Threshold(0.5, VERSION, 1e-4, "sha256:curve")  # none seen is not none
-    assert chosen(default=1.2) == Threshold(1.2, VERSION, 0.01, "sha256:curve")
+    none_seen = Threshold(0.5, VERSION, 1e-4, (0.0, 1e-4), "sha256:curve")  # is not none
+    assert chosen(0.5, default=0.9) == none_seen
+    assert chosen(default=1.2) == Threshold(1.2, VERSION, 0.01, (0.008, 0.012), "sha256:curve")
 
 
 def test_an_unknown_rate_is_said_not_guessed() -> None:
-    assert choose_threshold(DecisionRule(0.8), VERSION, None) == Threshold(0.8, VERSION, None, None)
+    assert choose_threshold(DecisionRule(0.8), VERSION, None) == Threshold(0.8, VERSION, None, None, None)
 
 
 @pytest.mark.parametrize("value", [0.0, -0.1, 4.000001, float("nan"), float("inf"), float("-inf")])
@@ -106,7 +112,13 @@ def test_a_threshold_and_a_target_contradict_each_other() -> None:
     [(0.01, 1.2, 0.01), (0.0099, 1.0, 0.001), (0.001, 1.0, 0.001), (0.0001, 0.5, 0.0001), (0.95, 2.0, 0.9)],
 )
 def test_the_largest_measured_threshold_within_the_target(target: float, value: float, fmr: float) -> None:
-    assert chosen(target=target) == Threshold(value, VERSION, fmr, "sha256:curve")
+    threshold = chosen(target=target)
+    assert (threshold.value, threshold.fmr, threshold.calibration) == (value, fmr, "sha256:curve")
+
+
+@pytest.mark.parametrize(("target", "value"), [(0.95, 2.0), (0.012, 1.2), (0.01, 1.0), (0.0019, 0.5), (1e-4, 0.5)])
+def test_or_by_the_high_end_of_the_interval(target: float, value: float) -> None:
+    assert CURVE.threshold_for(target, upper=True) == value
 
 
 @pytest.mark.parametrize(
@@ -121,6 +133,8 @@ def test_comparisons_of_the_same_people_count_once() -> None:
     assert curve.smallest_fmr == pytest.approx(1e-2)
     assert curve.claimed_fmr(1.0) == pytest.approx(1e-2)
     assert curve.claimed_fmr(1.6) == pytest.approx(0.455)
+    assert curve.claimed_interval(1.0) == pytest.approx((0.0004, 1e-2))
+    assert curve.claimed_interval(1.6) == pytest.approx((0.444, 0.466))
     with pytest.raises(TargetFmrUnsupported):
         curve.threshold_for(0.001)
 
@@ -172,6 +186,17 @@ def test_a_threshold_at_which_nothing_can_match_meets_no_target() -> None:
 def test_rates_are_interpolated_between_measured_points(distance: float, fmr: float, fnmr: float) -> None:
     assert CURVE.fmr_at(distance) == pytest.approx(fmr)
     assert CURVE.fnmr_at(distance) == pytest.approx(fnmr)
+
+
+def test_intervals_are_interpolated_too() -> None:
+    assert CURVE.fnmr_interval(1.1) == pytest.approx((0.03, 0.06))
+    assert CURVE.claimed_interval(1.6) == pytest.approx((0.444, 0.466))
+    assert CURVE.claimed_interval(0.25) == pytest.approx((0.0, 1e-4))
+
+
+def test_two_people_support_no_claim_at_all() -> None:
+    curve = replace(CURVE, independent=1)
+    assert (curve.smallest_fmr, curve.claimed_fmr(0.5), curve.claimed_interval(0.5)) == (1.0, 1.0, (0.0, 1.0))
 
 
 @given(st.floats(1.1e-4, 0.99))

@@ -69,7 +69,7 @@ function facts(found) {
   const rows = [
     ["Distance", words.distance(found.distance)],
     ["Threshold", found.threshold.toFixed(3)],
-    ["False matches at it", words.rate(found.fmr_at_threshold)],
+    ["False matches at it", words.rateUpTo(found.fmr_at_threshold, found.fmr_interval)],
     ["Similarity (cosine)", found.similarity.toFixed(3)],
     ["Time", `${Math.round(found.timings_ms.total)} ms`],
   ];

@@ -21,4 +21,9 @@ export function rate(fmr) {
   return `1 in ${(Math.round(one / unit) * unit).toLocaleString("en")}`;
 }
 
+/** With the high end of its 95 % interval: what it may really be. */
+export function rateUpTo(fmr, interval) {
+  return interval ? `${rate(fmr)}, at worst ${rate(interval[1])}` : rate(fmr);
+}
+
 export const faces = (count) => (count === 1 ? "1 face" : `${count} faces`);
