@@ -4,8 +4,7 @@ Each chip's augmentation is seeded by (seed, epoch, step, place in the whole bat
 processes or devices, and after resuming in the middle of an epoch.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,12 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from training.augment import Transform
 from training.config import TrainConfig
 from training.distributed import World
 from training.sampling import IdentityBatches
-
-Transform = Callable[[Tensor], Tensor]
-"""(3 h w) uint8 RGB -> (3 size size) float32."""
 
 
 class Batch(NamedTuple):
@@ -55,7 +52,8 @@ class _Seeded(Sampler[list[tuple[int, int]]]):
         self.epoch = self.start = 0
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        for step, batch in islice(enumerate(self.batches), self.start, None):
+        for step in range(self.start, len(self.batches)):
+            batch = self.batches.batch(step)
             first = self.rank * len(batch)
             yield [
                 (int(self.rows[place]), seed_of(self.seed, self.epoch, step, first + i))
@@ -64,7 +62,10 @@ class _Seeded(Sampler[list[tuple[int, int]]]):
 
 
 class Supply:
-    """Batches of an epoch. rows: (m,) of the aligned set to train on; labels: (n,) one number a subject, of all."""
+    """Batches of an epoch. rows: (m,) of the aligned set to train on; labels: (n,) one number a subject, of all.
+
+    Raises RequestError where a batch can't be drawn from these people, or not be shared out among the processes.
+    """
 
     def __init__(
         self,

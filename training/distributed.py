@@ -105,7 +105,7 @@ def pick_device(device: str, local_rank: int = 0) -> torch.device:
         raise RequestError(f"unknown device {device}") from error
     if place.type == "cuda":
         index = local_rank if place.index is None else place.index
-        if index >= torch.cuda.device_count():
+        if not 0 <= index < torch.cuda.device_count():
             raise RequestError(f"no CUDA device {index} here")
         return torch.device("cuda", index)
     return place

@@ -14,7 +14,8 @@ from training.curves import draw
 class Row:
     """step: steps done, from 1 (0: the untrained network); epoch: of the step, from 0. loss: triplet loss;
     distillation: mean squared distance from the teacher; active, triplets, spread: see
-    ``training.losses.TripletResult``; rate: learning rate of the step; tar: of the validation after the step, where there was one."""
+    ``training.losses.TripletResult``; rate: learning rate of the step; tar: of the validation after the
+    step, where there was one."""
 
     step: int
     epoch: int

@@ -74,7 +74,7 @@ class Learner:
         result = self.loss(vectors, labels)
         total, distance = self._with_teacher(result.loss, vectors, rows)
         loss, rate = float(result.loss.detach()), self.optimiser.param_groups[0]["lr"]
-        self.watch.see(loss, result.spread)
+        self.watch.see(loss, result.triplets, result.spread)
         self._update(total * world.size)
         position.step, position.stuck = position.step + 1, self.watch.stuck
         epoch = (position.step - 1) // self.config.batch.steps

@@ -85,16 +85,15 @@ class Run:
     def __init__(self, config: TrainConfig, data: AlignedSet, output: Path, world: World, network: nn.Module) -> None:
         self.config, self.output, self.world = config, output, world
         self.sides = Sides.of(data.subjects, config.validation)
-        self.sides.require(config.batch)
         size = config.size or _input_size(network)
         teacher = _teacher(config, len(data.subjects))
         self.identity = _identity(config, data, network, teacher)
         self.learner = Learner(config, network, world, teacher)
         chips, labels = data.chips, self.sides.labels
-        self.supply = Supply(chips, labels, self.sides.train, augment.build(config.augmentation, size), config, world)
-        self.validation = Validation(
-            chips, labels, self.sides.validation, augment.plain(size), config.validation.fmr, world.device
-        )
+        augmented = augment.build(config.augmentation, size, data.margin)
+        self.supply = Supply(chips, labels, self.sides.train, augmented, config, world)
+        plain, fmr = augment.plain(size, data.margin), config.validation.fmr
+        self.validation = Validation(chips, labels, self.sides.validation, plain, fmr, world.device)
         self.journal: Journal | None = None
         self.show: Show = lambda row: None
         self.started = time.perf_counter()
@@ -206,7 +205,7 @@ class Run:
 def _backbone(config: TrainConfig) -> nn.Module:
     from training.backbones import build_backbone
 
-    return build_backbone(config.backbone, pretrained=config.pretrained, seed=config.seed)
+    return build_backbone(config.backbone, pretrained=config.pretrained, seed=config.seed, size=config.size)
 
 
 def _input_size(network: nn.Module) -> int:

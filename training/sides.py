@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from facesvc.errors import RequestError
-from training.config import BatchConfig, ValidationConfig
+from training.config import ValidationConfig
 from training.splits import TRAIN, VALIDATION, split
 
 Rows = NDArray[np.int64]
@@ -35,15 +34,6 @@ class Sides:
         """Whether the held-out chips hold a mated and a non-mated pair."""
         people = len(np.unique(self.labels[self.validation]))
         return 1 < people < len(self.validation)
-
-    def require(self, batch: BatchConfig) -> None:
-        """Raises RequestError unless there are enough people with two photographs for a batch."""
-        _, counts = np.unique(self.labels[self.train], return_counts=True)
-        people = int((counts > 1).sum())
-        if people < batch.identities:
-            raise RequestError(
-                f"a batch of {batch.identities} people can't be drawn from {people} people with two photographs or more"
-            )
 
 
 def _evenly(rows: Rows, most: int) -> Rows:
