@@ -1,7 +1,7 @@
 """From a training run to a model pack: its best weights as ONNX with a free batch axis, and the manifest to build it.
 
-    python -m training.export runs/one --output packs/mine --name mine
-    facesvc models build mine --manifest packs/mine/manifest.json --weights packs/mine/network.onnx
+python -m training.export runs/one --output packs/mine --name mine
+facesvc models build mine --manifest packs/mine/manifest.json --weights packs/mine/network.onnx
 """
 
 import argparse
@@ -124,8 +124,8 @@ def describe(name: str, size: int, file: Path, detector: DetectorName, licence: 
         converter="onnx",
         crop=Crop(size=size, landmarks=(points[0], points[1], points[2], points[3], points[4])),
         colour="RGB",
-        mean=(MEAN,) * 3,
-        std=(SCALE,) * 3,
+        mean=(MEAN, MEAN, MEAN),
+        std=(SCALE, SCALE, SCALE),
         source=Source(file=file.name, licence=licence, sha256=hashlib.sha256(file.read_bytes()).hexdigest()),
     )
     return Manifest(
@@ -147,9 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FaceServiceError as error:
         print(f"{error.code}: {error.detail}", file=sys.stderr)
         return 2
-    print(
-        f"facesvc models build {asked.name} --manifest {asked.output / MANIFEST} --weights {asked.output / NETWORK}"
-    )
+    print(f"facesvc models build {asked.name} --manifest {asked.output / MANIFEST} --weights {asked.output / NETWORK}")
     return 0
 
 
