@@ -12,8 +12,9 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,29 +35,40 @@ Distances = NDArray[np.float32]
 class Limits:
     """Squared L2 of unit vectors, and shares. The defaults suit templates whose operating point is 1.1.
 
-    same: below it two photographs show one person; identical: below it they are one photograph, re-encoded or cropped;
-    merged: least share of two folders' cross pairs below ``same`` for which they are one person's, beside ``copies``,
-    the least number of photographs that stand in both folders; alien: where the median distance of a photograph to the
-    others of its folder begins that no photograph of one person has; consistent: least share of a folder's own pairs
-    below ``same``.
+    same: below it two photographs show one person; near: below it surely, not only somebody alike; identical: below
+    it they are one photograph, re-encoded or cropped.
+    merged: least share of two folders' cross pairs below ``same`` for which all of both is one person;
+    overlap: least share of them below ``near`` for which some of both are; the folders are mixed where ``parts``
+    photographs or more of either are in such pairs (fewer are strangers in their folder), or ``copies`` in both.
+    alien: median distance of a photograph to the others of its folder, from which on it shows somebody else;
+    consistent: least share of a folder's own pairs below ``same`` (photographs of one person in the wild can differ).
+
+    ``near`` and ``overlap`` were chosen on 208 people in the wild, where five pairs of folders with known mistakes had
+    6.7 % of their cross pairs and more below 0.9, and no other pair more than 0.6 %.
     """
 
     same: float = 1.1
+    near: float = 0.9
     identical: float = 0.05
-    merged: float = 0.3
+    merged: float = 0.5
+    overlap: float = 0.03
+    parts: int = 3
     copies: int = 2
     alien: float = 1.5
-    consistent: float = 0.4
+    consistent: float = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class SharedPerson:
-    """Two folders that probably show one person. below: share of their cross pairs below ``same``; median: of the
-    cross pairs' distances; copies: photographs of the smaller side that stand in the other folder too."""
+    """Two folders that show one person, in all photographs ("same": merge them), in a part of both besides somebody
+    else ("mixed"), or in all of one and a photograph or two of the other ("strays"). below, near: shares of their
+    cross pairs below ``same`` and ``near``; median: of the cross pairs' distances; copies: photographs in both."""
 
     first: str
     second: str
+    verdict: Literal["same", "mixed", "strays"]
     below: float
+    near: float
     median: float
     copies: int
 
@@ -90,29 +102,39 @@ class Findings:
 
     def review(self) -> Review:
         return Review(
-            merge=tuple((pair.first, pair.second) for pair in self.shared),
+            merge=tuple((pair.first, pair.second) for pair in self.shared if pair.verdict == "same"),
             drop=tuple(stranger.file for stranger in self.strangers),
-            exclude=tuple(mixture.subject for mixture in self.mixtures),
+            exclude=tuple(sorted(self.tangled() | {mixture.subject for mixture in self.mixtures})),
         )
+
+    def tangled(self) -> set[str]:
+        """The subjects whose folders are mixed with another."""
+        return {name for pair in self.shared if pair.verdict == "mixed" for name in (pair.first, pair.second)}
 
 
 def find(vectors: Vectors, subjects: NDArray[np.str_], files: Sequence[str], limits: Limits = Limits()) -> Findings:
     """vectors: (n 128) float32, unit length; subjects: (n,) who each is said to be; files: n names.
 
-    Folders that shared persons link count as one person when strangers and mixtures are looked for. Each list has the
-    clearest case first.
+    Folders that are merged count as one person when strangers and mixtures are looked for, and those that are
+    mixed with another are passed over, since nobody can say whose they are. Each list has the clearest case first.
     """
     members = {str(name): np.flatnonzero(subjects == name) for name in np.unique(subjects)}
     shared = _shared(vectors, members, limits)
-    names = Review(merge=tuple((pair.first, pair.second) for pair in shared)).names()
+    people = _people(members, shared)
+    mixtures = _mixtures(vectors, people, limits)
+    settled = {name: own for name, own in people.items() if name not in {mixture.subject for mixture in mixtures}}
+    return Findings(shared, _strangers(vectors, settled, files, limits), mixtures)
+
+
+def _people(members: Mapping[str, NDArray[np.intp]], shared: tuple[SharedPerson, ...]) -> dict[str, NDArray[np.intp]]:
+    findings = Findings(shared, (), ())
+    names, tangled = findings.review().names(), findings.tangled()
     people: dict[str, NDArray[np.intp]] = {}
     for name, own in members.items():
-        person = names.get(name, name)
-        people[person] = np.concatenate([people[person], own]) if person in people else own
-    mixtures = _mixtures(vectors, people, limits)
-    mixed = {mixture.subject for mixture in mixtures}
-    settled = {name: own for name, own in people.items() if name not in mixed}
-    return Findings(shared, _strangers(vectors, settled, files, limits), mixtures)
+        if name not in tangled:
+            person = names.get(name, name)
+            people[person] = np.concatenate([people[person], own]) if person in people else own
+    return people
 
 
 def distances(first: Vectors, second: Vectors) -> Distances:
@@ -121,16 +143,31 @@ def distances(first: Vectors, second: Vectors) -> Distances:
 
 
 def _shared(vectors: Vectors, members: Mapping[str, NDArray[np.intp]], limits: Limits) -> tuple[SharedPerson, ...]:
-    found, names = [], sorted(members)
-    for i, first in enumerate(names):
-        for second in names[i + 1 :]:
-            cross = distances(vectors[members[first]], vectors[members[second]])
-            is_copied = cross < limits.identical
-            copies = int(min(is_copied.any(0).sum(), is_copied.any(1).sum()))
-            below = float((cross < limits.same).mean())
-            if below >= limits.merged or copies >= limits.copies:
-                found.append(SharedPerson(first, second, below, float(np.median(cross)), copies))
-    return tuple(sorted(found, key=lambda pair: -pair.below))
+    pairs = (
+        _compare(first, second, distances(vectors[members[first]], vectors[members[second]]), limits)
+        for first, second in combinations(sorted(members), 2)
+    )
+    return tuple(sorted((pair for pair in pairs if pair), key=lambda pair: -pair.near))
+
+
+def _compare(first: str, second: str, cross: Distances, limits: Limits) -> SharedPerson | None:
+    """What two folders share, by the distances between their photographs (n m); None where it is nothing."""
+    below, near = float((cross < limits.same).mean()), float((cross < limits.near).mean())
+    copies = _involved(cross < limits.identical)
+    if below >= limits.merged:
+        verdict = "same"
+    elif (near >= limits.overlap and _involved(cross < limits.near) >= limits.parts) or copies >= limits.copies:
+        verdict = "mixed"
+    elif near >= limits.overlap:
+        verdict = "strays"
+    else:
+        return None
+    return SharedPerson(first, second, verdict, below, near, float(np.median(cross)), copies)
+
+
+def _involved(pairs: NDArray[np.bool_]) -> int:
+    """Photographs that are in any of the marked pairs (n m), on the side that has fewer."""
+    return int(min(pairs.any(0).sum(), pairs.any(1).sum()))
 
 
 def _mixtures(vectors: Vectors, people: Mapping[str, NDArray[np.intp]], limits: Limits) -> tuple[Mixture, ...]:

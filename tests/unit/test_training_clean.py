@@ -40,19 +40,31 @@ def test_two_folders_of_one_person_are_found(people: dict[str, NDArray[np.float3
     people["q"] = vectors_of(CENTRES[3], 7, 99)
     findings = look(people)
     (pair,) = findings.shared
-    assert (pair.first, pair.second, pair.below, pair.copies) == ("p3", "q", 1.0, 0)
+    assert (pair.first, pair.second, pair.verdict, pair.below, pair.near, pair.copies) == ("p3", "q", "same", 1, 1, 0)
     assert pair.median == pytest.approx(2 - 2 / 1.4, abs=0.05)
     assert findings.review() == Review(merge=(("p3", "q"),))
 
 
 def test_photographs_that_stand_in_two_folders_are_found(people: dict[str, NDArray[np.float32]]) -> None:
-    """Though the folders mostly show two people; one copy alone is no evidence."""
+    """Though the folders mostly show two people; one copy alone is a stranger in its folder."""
     people["p4"] = np.concatenate([people["p4"], people["p0"][:1]])
-    assert look(people).shared == ()
+    (pair,) = look(people).shared
+    assert (pair.verdict, pair.copies) == ("strays", 1)
+    assert look(people).review() == Review(drop=("p4/10.jpg",))
     people["p4"] = np.concatenate([people["p4"], people["p0"][1:2]])
     (pair,) = look(people).shared
     assert (pair.first, pair.second, pair.copies) == ("p0", "p4", 2)
     assert pair.below == pytest.approx(2 / 12)  # two of the twelve are near all of p0
+    assert pair.verdict == "mixed"
+
+
+def test_folders_that_mix_two_people_are_excluded_and_not_merged(people: dict[str, NDArray[np.float32]]) -> None:
+    people["p4"] = np.concatenate([people["p4"], vectors_of(CENTRES[0], 4, 98)])
+    findings = look(people)
+    (pair,) = findings.shared
+    assert (pair.first, pair.second, pair.verdict, pair.copies) == ("p0", "p4", "mixed", 0)
+    assert pair.near == pytest.approx(4 / 14)
+    assert findings.review() == Review(exclude=("p0", "p4"))
 
 
 def test_a_stranger_is_found_with_whom_it_resembles(people: dict[str, NDArray[np.float32]]) -> None:
@@ -83,7 +95,7 @@ def test_limits_are_arguments(people: dict[str, NDArray[np.float32]]) -> None:
     vectors = np.concatenate(list(people.values()))
     subjects = np.repeat(list(people), [len(own) for own in people.values()])
     files = [str(i) for i in range(len(subjects))]
-    assert find(vectors, subjects, files, Limits(same=0.3)).shared == ()
+    assert find(vectors, subjects, files, Limits(same=0.3, near=0.3)).shared == ()
     strict = find(vectors, subjects, files, Limits(alien=0.1)).strangers
     assert len(strict) == len(vectors)
     assert all(isinstance(stranger, Stranger) and stranger.median > 0.1 for stranger in strict)

@@ -1,0 +1,107 @@
+"""An aligned set whose making is killed, wherever that is, ends with the bytes of one that nothing disturbed."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+FILES = 64
+KILLED_AT = """
+import os, signal, sys
+from training import aligned
+left = int(sys.argv.pop(1))
+folder = sys.argv[sys.argv.index("--output") + 1]
+def watch(event, arguments):
+    global left
+    if event in ("open", "os.rename", "os.remove", "os.truncate") and folder in str(arguments[0]):
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(watch)
+aligned.main()
+"""
+"""Runs training.aligned, and kills it with the n-th thing it does to a file of its output."""
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory, packs_folder: Path) -> dict[str, str]:
+    data = tmp_path_factory.mktemp("data")
+    (data / "packs").symlink_to(packs_folder)
+    own = {name: value for name, value in os.environ.items() if not name.startswith("FACESVC_")}
+    return {**own, "FACESVC_DATA": str(data)}
+
+
+@pytest.fixture
+def people(samples: Path, tmp_path: Path) -> Path:
+    """Small photographs of two people, some broken."""
+    names = ("obama/obama.jpg", "obama/obama2.jpg", "biden/biden.jpg")
+    for i in range(FILES):
+        source = samples / "people" / names[i % 3]
+        target = tmp_path / "people" / source.parent.name / f"{i:03}.jpg"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if i % 8 == 7:
+            target.write_bytes(source.read_bytes()[:3000])
+            continue
+        with Image.open(source) as photograph:
+            photograph.thumbnail((300, 300))
+            photograph.save(target)
+    return tmp_path / "people"
+
+
+def command(people: Path, output: Path) -> list[str]:
+    return [str(people), "--output", str(output), "--size", "64", "--workers", "1"]
+
+
+def run(people: Path, output: Path, environment: dict[str, str]) -> dict[str, bytes]:
+    """A run to the end, and what it leaves."""
+    program = [sys.executable, "-m", "training.aligned", *command(people, output)]
+    done = subprocess.run(program, env=environment, capture_output=True, timeout=120)
+    assert done.returncode == 0, done.stderr.decode()
+    return {path.name: path.read_bytes() for path in output.iterdir() if path.name != ".lock"}
+
+
+def test_killed_in_the_middle(people: Path, environment: dict[str, str], tmp_path: Path) -> None:
+    whole = run(people, tmp_path / "whole", environment)
+    assert len(whole["chips-0.u8"]) == FILES * 7 // 8 * 64 * 64 * 3
+    program = [sys.executable, "-m", "training.aligned", *command(people, tmp_path / "killed")]
+    ledger = tmp_path / "killed" / "ledger.jsonl"
+    process = subprocess.Popen(program, env=environment, stderr=subprocess.DEVNULL)
+    while not ledger.exists() or ledger.read_bytes().count(b"\n") <= 16:
+        with suppress(subprocess.TimeoutExpired):
+            pytest.fail(f"the run ended with {process.wait(0.01)} before it could be killed")
+    process.kill()
+    assert process.wait(60) == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "manifest.json").exists()
+    done = ledger.read_bytes()
+    assert run(people, tmp_path / "killed", environment) == whole
+    assert ledger.read_bytes().startswith(done[: done.rindex(b"\n")]), "what was done was kept"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("changed", [False, True], ids=["first run", "after a change"])
+def test_killed_at_every_step(changed: bool, people: Path, environment: dict[str, str], tmp_path: Path) -> None:
+    """After a change: a photograph is gone and another is new, so that everything is put in a new order."""
+    start = tmp_path / "start"
+    if changed:
+        run(people, start, environment)
+        os.rename(people / "biden" / "002.jpg", people / "biden" / "000.jpg")
+        os.utime(people / "biden" / "000.jpg")
+    else:
+        start.mkdir()
+    whole = run(people, shutil.copytree(start, tmp_path / "whole"), environment)
+    for step in count(1):
+        output = shutil.copytree(start, tmp_path / f"killed-{step}")
+        program = [sys.executable, "-c", KILLED_AT, str(step), *command(people, output)]
+        ended = subprocess.run(program, env=environment, capture_output=True, timeout=120)
+        assert ended.returncode in (0, -signal.SIGKILL), ended.stderr.decode()
+        assert run(people, output, environment) == whole, step
+        if ended.returncode == 0:
+            break
+    assert step > 10
