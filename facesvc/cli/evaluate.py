@@ -1,82 +1,179 @@
-"""`facesvc evaluate`: the error rates of a pack on labelled pairs."""
+"""`facesvc evaluate`: the error rates of a pack on labelled photographs."""
 
 import json
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+
+from facesvc.cli.progress import progress
+from facesvc.errors import RequestError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from facesvc.config import Settings
+    from facesvc.evaluation.groups import Grouping
+    from facesvc.evaluation.sources import Source
 
 
 def evaluate(
     context: typer.Context,
-    pairs: Annotated[Path, typer.Option(help="Pair list in LFW's format.", exists=True, dir_okay=False)],
-    images: Annotated[Path, typer.Option(help="Folder of NAME/NAME_0001.jpg.", exists=True, file_okay=False)],
-    report: Annotated[Path | None, typer.Option(help="Folder to write report.json and scores.csv into.")] = None,
+    pairs: Annotated[
+        Path | None, typer.Option(help="Pair list in LFW's format, with --images.", exists=True, dir_okay=False)
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of NAME/NAME_0001.jpg.", exists=True, file_okay=False)
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="All pairs of DIR/<subject>/<photographs>.", exists=True, file_okay=False)
+    ] = None,
+    gallery: Annotated[
+        Path | None, typer.Option(help="1:N in DIR/<subject>/<photographs>.", exists=True, file_okay=False)
+    ] = None,
+    probes: Annotated[
+        Path | None,
+        typer.Option(help="Whom to search in the gallery; default: split it by hash.", exists=True, file_okay=False),
+    ] = None,
+    references: Annotated[int, typer.Option(min=1, help="Enrolled for each subject of a split gallery.")] = 1,
+    groups: Annotated[
+        Path | None, typer.Option(help="CSV of subjects and their groups.", exists=True, dir_okay=False)
+    ] = None,
+    subject_column: Annotated[str, typer.Option(help="Column of --groups with the subject.")] = "subject",
+    group_by: Annotated[
+        list[str] | None, typer.Option(help="Column of --groups, or NAME=COLUMN; repeatable. Default: all fit ones.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Folder for report.html, report.json and scores.csv.")] = None,
+    pictures: Annotated[
+        bool, typer.Option("--pictures/--no-pictures", help="Show the worst mistakes' faces in the report.")
+    ] = True,
     pack: Annotated[str | None, typer.Option(help="Model pack; default: the one in use.")] = None,
     threshold: Annotated[float | None, typer.Option(help="Default: the pack's.")] = None,
+    resamples: Annotated[int, typer.Option(min=1, help="Of the bootstrap behind the intervals.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Of the bootstrap and of the gallery's split.")] = 0,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON, as is done where stdout is no terminal.")
     ] = False,
 ) -> None:
-    """Measure a pack on labelled pairs: accuracy, TAR at fixed FMR, and FMR and FNMR at the threshold.
+    """Measure a pack on labelled pairs, a folder's people, or a gallery: error rates with their intervals.
 
     Example: facesvc evaluate --pairs pairs.txt --images lfw --report out
     """
-    from facesvc.bootstrap import load_pack, open_extractor
-    from facesvc.evaluation.pairs import read_pairs
-    from facesvc.evaluation.verification import score_pairs, summarise
-
+    groupings = read_groupings(groups, subject_column, group_by)
+    source = choose_source(pairs, images, folder, gallery, probes, references, seed)
     settings: Settings = context.obj.model_copy(update={"pack": pack} if pack else {})
-    listed = read_pairs(pairs)
-    total = len({pair.first for pair in listed} | {pair.second for pair in listed})
-    loaded = load_pack(settings)
-    with open_extractor(settings, loaded) as extractor, _progress() as progress:
-        task = progress.add_task("photographs", total=total)
-        scores = score_pairs(extractor, listed, images, settings.workers, advance=lambda: progress.advance(task))
-        figures = summarise(scores, threshold or extractor.threshold)
-    figures = {"pack": loaded.manifest.name, "template_version": loaded.template_version, **figures}
-    if report:
-        _write(report, figures, listed, scores.distances)
+    options = {"resamples": resamples, "seed": seed, "groupings": groupings}
+    figures = measure(settings, source, threshold, options, report, pictures)
     if as_json or not sys.stdout.isatty():
         print(json.dumps(figures, indent=2))
     else:
-        Console().print(_table(figures))
+        from rich.console import Console
+
+        Console().print(table(figures))
 
 
-def _progress() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True))
+def choose_source(
+    pairs: Path | None,
+    images: Path | None,
+    folder: Path | None,
+    gallery: Path | None,
+    probes: Path | None,
+    references: int,
+    seed: int,
+) -> "Source":
+    """The one source that the options name. Raises RequestError for none or several."""
+    if [pairs, folder, gallery].count(None) != 2:
+        raise RequestError("give one of --pairs (with --images), --folder and --gallery")
+    if (pairs is None) != (images is None):
+        raise RequestError("--pairs and --images go together")
+    if probes and not gallery:
+        raise RequestError("--probes are searched for in a --gallery")
+    from facesvc.evaluation import sources
+
+    if pairs and images:
+        return sources.from_pairs(pairs, images)
+    return sources.from_gallery(gallery, probes, references, seed) if gallery else sources.from_folder(folder or Path())
 
 
-def _write(folder: Path, figures: dict[str, Any], pairs: list[Any], distances: Any) -> None:
-    import csv
+def read_groupings(file: Path | None, subject: str, wanted: list[str] | None) -> "list[Grouping]":
+    """The groupings that --groups, --subject-column and --group-by name. Raises RequestError."""
+    if file is None:
+        if wanted:
+            raise RequestError("--group-by names columns of --groups")
+        return []
+    from facesvc.evaluation.groups import read_groups
 
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "report.json").write_text(json.dumps(figures, indent=2) + "\n")
-    with (folder / "scores.csv").open("w", newline="") as stream:
-        rows = csv.writer(stream)
-        rows.writerow(["first", "second", "mated", "fold", "distance"])
-        rows.writerows([p.first, p.second, int(p.mated), p.fold, d] for p, d in zip(pairs, distances, strict=True))
+    columns = {word.partition("=")[0]: word.rpartition("=")[2] for word in wanted} if wanted else None
+    return read_groups(file, subject, columns)
 
 
-def _table(figures: dict[str, Any]) -> Table:
-    table = Table(title=f"{figures['pack']}: {figures['pairs']} pairs", show_header=False)
+def measure(
+    settings: "Settings",
+    source: "Source",
+    threshold: float | None,
+    options: Mapping[str, Any],
+    folder: Path | None,
+    pictures: bool,
+) -> dict[str, Any]:
+    """Runs the photographs through the pipeline and the experiment over their templates; writes the report."""
+    from facesvc.bootstrap import load_pack, open_extractor
+    from facesvc.evaluation import report
+    from facesvc.evaluation.experiments import Question
+    from facesvc.evaluation.templates import enrol_files
+    from facesvc.pipeline.decode import DecodeLimits
+
+    pack = load_pack(settings)
+    with open_extractor(settings, pack) as extractor, progress("photographs", count=lambda: len(source.files)) as step:
+        templates = enrol_files(extractor, source.folder, source.files, settings.workers, advance=step)
+        ask = Question(threshold or extractor.threshold, extractor.norm, **options)
+        calibration = extractor.calibration
+    with progress("resampling"):
+        experiment = source.experiment(templates, ask)
+    contract = {
+        "pack": pack.manifest.name,
+        "template_version": pack.template_version,
+        "calibration": calibration.id if calibration else None,
+        "detector": pack.manifest.detector,
+        "data": source.name,
+    }
+    figures = report.complete(contract, experiment)
+    if folder:
+        limits = DecodeLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
+        report.write(folder, figures, experiment, templates, limits if pictures else None)
+    return figures
+
+
+def table(figures: Mapping[str, Any]) -> "Table":
+    """The headline for a person at a terminal."""
+    from rich.table import Table
+
+    shown = Table(title=f"{figures['pack']} on {figures['data']}", show_header=False)
+    for row in headline(figures):
+        shown.add_row(*row)
+    return shown
+
+
+def headline(figures: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Name and value of the figures that matter most, those that this experiment has."""
+    from facesvc.evaluation.report import interval, percent
+
     at = figures["at_threshold"]
-    error = f" ± {figures['accuracy_se']:.2%}" if figures["accuracy_se"] is not None else ""
-    table.add_row("accuracy", f"{figures['accuracy']:.2%}{error} ({figures['folds']} folds)")
-    table.add_row("equal error rate", f"{figures['eer']:.2%}")
-    table.add_row("area under ROC", f"{figures['auc']:.5f}")
-    for rate, share in figures["tar"].items():
-        table.add_row(f"TAR at FMR {rate}", f"{share:.2%}")
-    for name in ("fmr", "fnmr"):
-        low, high = at[f"{name}_interval"]
-        table.add_row(f"{name.upper()} at {at['threshold']:g}", f"{at[name]:.2%} (95 % {low:.2%} to {high:.2%})")
-    table.add_row("failures to enrol", f"{figures['failures_to_enrol']} of {figures['photographs']} photographs")
-    return table
+    if "accuracy" in figures:
+        error = "" if figures["accuracy_se"] is None else f" ± {figures['accuracy_se']:.2%}"
+        yield "accuracy", f"{percent(figures['accuracy'])}{error} ({figures['folds']} folds)"
+    if "rank_1" in figures:
+        yield "rank 1", f"{percent(figures['rank_1'])} (95 % {interval(figures['rank_1_interval'])})"
+    for name, rates in (("TAR at FMR", figures.get("tar")), ("FNIR at FPIR", figures.get("fnir_at_fpir"))):
+        bounds = figures.get("tar_interval") or figures.get("fnir_at_fpir_interval") or {}
+        yield from ((f"{name} {at_rate}", f"{percent(rate)} (95 % {interval(bounds[at_rate])})")
+                    for at_rate, rate in (rates or {}).items())  # fmt: skip
+    if "eer" in figures:
+        yield "equal error rate", f"{percent(figures['eer'])} (95 % {interval(figures['eer_interval'])})"
+        yield "area under ROC", f"{figures['auc']:.5f}"
+    for name in ("fmr", "fnmr", "fpir", "fnir"):
+        if at.get(name) is not None:
+            row = f"{percent(at[name])} (95 % {interval(at[f'{name}_interval'])})"
+            yield f"{name.upper()} at {at['threshold']:g}", row
+    yield "failures to enrol", f"{figures['failures_to_enrol']} of {figures['photographs']} photographs"

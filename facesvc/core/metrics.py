@@ -79,6 +79,30 @@ def fold_accuracy(distances: Distances, mated: NDArray[np.bool_], folds: NDArray
     return Accuracy(float(np.mean(scores)), error, tuple(thresholds))
 
 
+@dataclass(frozen=True, slots=True)
+class ValidationRate:
+    """mean over folds and its standard error; false_accept_rate: the mean one that the folds' thresholds had."""
+
+    mean: float
+    standard_error: float
+    false_accept_rate: float
+
+
+def fold_validation_rate(
+    distances: Distances, mated: NDArray[np.bool_], folds: NDArray[np.int64], target: float
+) -> ValidationRate:
+    """VAL at a false accept rate (FaceNet, Schroff et al. 2015, section 4), (n,) each, at least two folds: each fold's
+    share of accepted mated pairs, at the threshold that has the FAR ``target`` on all other folds."""
+    accepted, falsely = [], []
+    for fold in np.unique(folds):
+        held_out = folds == fold
+        threshold = threshold_at_fmr(distances[~held_out & ~mated], target)
+        accepted.append(1.0 - fnmr(distances[held_out & mated], threshold))
+        falsely.append(fmr(distances[held_out & ~mated], threshold))
+    error = float(np.std(accepted, ddof=1) / np.sqrt(len(accepted)))
+    return ValidationRate(float(np.mean(accepted)), error, float(np.mean(falsely)))
+
+
 def best_threshold(distances: Distances, mated: NDArray[np.bool_]) -> float:
     """Threshold of the highest accuracy: the middle of the gap below the observed distance where it is reached."""
     cuts = np.append(np.unique(distances), np.inf)

@@ -4,7 +4,7 @@ Distances: squared L2, lower is more alike; match is ``distance < threshold``, a
 """
 
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Protocol
@@ -143,6 +143,7 @@ class AllPairs:
         self.strata: Counts = np.zeros(len(names), np.int64)
         self.mated, self._mated_owner, _ = mated
         self.non_mated, self._first, self._second = non_mated
+        self.photographs = len(owners)
         self._photographs = np.bincount(owners)
         self._pairs_below = lru_cache(maxsize=8)(self._count_pairs)
 
@@ -168,6 +169,16 @@ class AllPairs:
         weighted = counts * self._photographs
         total = int((weighted.sum() ** 2 - np.square(weighted).sum()) // 2)
         return Draw(self.mated, counts[self._mated_owner], self.non_mated, weights, below, total)
+
+    def mated_rows(self) -> Iterator[tuple[str, str, float]]:
+        """Subject, subject again and distance of each mated comparison, nearest first."""
+        names = self.subjects[self._mated_owner].tolist()
+        return zip(names, names, self.mated.tolist(), strict=True)
+
+    def non_mated_rows(self) -> Iterator[tuple[str, str, float]]:
+        """Both subjects and the distance of each non-mated comparison, nearest first."""
+        for first, second, distance in zip(self._first, self._second, self.non_mated, strict=True):
+            yield str(self.subjects[first]), str(self.subjects[second]), float(distance)
 
     def _count_pairs(self, k: int) -> tuple[Counts, Counts, Counts]:
         """The pairs of persons among the k nearest non-mated comparisons, and how many each has there."""

@@ -1,6 +1,7 @@
-"""1:1 evaluation over a pair list, with failures to enrol counted as the non-matches they cause."""
+"""1:1 evaluation over a pair list or over all pairs of a folder, failures to enrol counted as the non-matches they
+cause."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesvc.core import metrics
-from facesvc.core.compare import distance
-from facesvc.core.ports import Extractor
-from facesvc.core.types import FaceChoice, Template
-from facesvc.errors import FaceServiceError, RequestError
+from facesvc.core.compare import squared_l2
+from facesvc.errors import RequestError
+from facesvc.evaluation.comparisons import AllPairs
+from facesvc.evaluation.intervals import (
+    RESAMPLES,
+    EqualErrorRate,
+    Fmr,
+    Fnmr,
+    Interval,
+    Statistic,
+    TarAtFmr,
+    bootstrap,
+    pair_bootstrap,
+)
 from facesvc.evaluation.pairs import Pair
-from facesvc.pipeline.many import extract_files
+from facesvc.evaluation.templates import Templates
+
+TARGETS = {"1e-2": 1e-2, "1e-3": 1e-3}
+"""False match rates at which true accept rates are told."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,71 +43,120 @@ class PairScores:
     photographs: int
 
 
-def score_pairs(
-    extractor: Extractor,
-    pairs: Sequence[Pair],
-    images: Path,
-    workers: int,
-    choice: FaceChoice = FaceChoice.PROMINENT,
-    advance: Callable[[], object] = lambda: None,
-) -> PairScores:
-    """Runs every photograph once through the pipeline and compares the pairs; ``advance`` is called per photograph."""
+def listed_files(pairs: Sequence[Pair], images: Path) -> list[Path]:
+    """The photographs that a pair list names, sorted. Raises RequestError for one that isn't there."""
     files = sorted({pair.first for pair in pairs} | {pair.second for pair in pairs})
-    templates: dict[Path, Template] = {}
-    failures: dict[Path, str] = {}
-    for file, result in extract_files(extractor, [existing(images / file) for file in files], choice, workers):
-        name = file.relative_to(images)
-        if isinstance(result, FaceServiceError):
-            failures[name] = result.code
-        else:
-            templates[name] = result.samples[0].template
-        advance()
-    farthest = 4 * extractor.norm**2
-    distances = [
-        distance(templates[p.first], templates[p.second]) if {p.first, p.second} <= templates.keys() else farthest
-        for p in pairs
-    ]
+    for file in files:
+        if not (images / file).is_file():
+            raise RequestError(f"{images / file} is in the pair list but not in the image folder")
+    return files
+
+
+def score_pairs(templates: Templates, pairs: Sequence[Pair], norm: float = 1.0) -> PairScores:
+    """Compares the pairs. norm: length of the pack's vectors, so 4 norm^2 is the largest possible distance."""
+    place = {file: i for i, file in enumerate(templates.files)}
+    first, second = (templates.vectors[[place[file] for file in side]] for side in _sides(pairs))
+    distances = np.array([squared_l2(a[None], b[None])[0, 0] for a, b in zip(first, second, strict=True)])
     return PairScores(
-        np.array(distances),
+        np.nan_to_num(distances, nan=4 * norm**2),
         np.array([pair.mated for pair in pairs]),
         np.array([pair.fold for pair in pairs]),
-        failures,
-        len(files),
+        templates.failures,
+        len(templates.files),
     )
 
 
-def existing(file: Path) -> Path:
-    if not file.is_file():
-        raise RequestError(f"{file} is in the pair list but not in the image folder")
-    return file
+def _sides(pairs: Sequence[Pair]) -> tuple[list[Path], list[Path]]:
+    return [pair.first for pair in pairs], [pair.second for pair in pairs]
 
 
-def summarise(scores: PairScores, threshold: float) -> dict[str, Any]:
-    """Accuracy by folds, AUC, EER, TAR at fixed FMRs, and the rates at the threshold in use."""
+def summarise(scores: PairScores, threshold: float, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Any]:
+    """Accuracy and VAL by folds, AUC, EER, TAR at fixed FMRs, and the rates at the threshold in use. Intervals are
+    bootstraps over the pairs; Wilson's at the threshold, since pairs of a list are independent."""
     mated, non_mated = scores.distances[scores.mated], scores.distances[~scores.mated]
     accuracy = metrics.fold_accuracy(scores.distances, scores.mated, scores.folds)
+    wanted = _statistics()
+    rates = pair_bootstrap(scores.distances, scores.mated, wanted, scores.folds, resamples=resamples, seed=seed)
     return {
         "pairs": len(scores.distances),
-        "folds": len(np.unique(scores.folds)),
+        "folds": len(accuracy.thresholds),
         "accuracy": accuracy.mean,
-        "accuracy_se": None if np.isnan(accuracy.standard_error) else accuracy.standard_error,
+        "accuracy_se": _known(accuracy.standard_error),
         "best_thresholds": list(accuracy.thresholds),
         "auc": metrics.area_under_roc(mated, non_mated),
-        "eer": metrics.equal_error_rate(mated, non_mated),
-        "tar": {f"1e-{n}": metrics.tar_at_fmr(mated, non_mated, 10.0**-n) for n in (2, 3)},
+        **_rates(rates),
+        "val": _validation_rates(scores),
         "at_threshold": _at_threshold(mated, non_mated, threshold),
-        "photographs": scores.photographs,
-        "failures_to_enrol": len(scores.failures),
-        "failures": {str(file): code for file, code in scores.failures.items()},
+        **enrolment(scores.failures, scores.photographs),
     }
+
+
+def summarise_all_pairs(
+    comparisons: AllPairs, threshold: float, failures: Mapping[Path, str], resamples: int = RESAMPLES, seed: int = 0
+) -> dict[str, Any]:
+    """The same over all pairs of a folder's photographs; intervals over people."""
+    wanted = {**_statistics(), "fmr": Fmr(threshold), "fnmr": Fnmr(threshold)}
+    rates = bootstrap(comparisons, wanted, resamples=resamples, seed=seed)
+    return {
+        "pairs": len(comparisons.mated) + len(comparisons.non_mated),
+        "mated": len(comparisons.mated),
+        "non_mated": len(comparisons.non_mated),
+        "subjects": len(comparisons.subjects),
+        "auc": metrics.area_under_roc(comparisons.mated, comparisons.non_mated),
+        **_rates(rates),
+        "at_threshold": at_threshold(threshold, rates),
+        **enrolment(failures, comparisons.photographs),
+    }
+
+
+def enrolment(failures: Mapping[Path, str], photographs: int) -> dict[str, Any]:
+    """Failures to enrol, counted and named."""
+    return {
+        "photographs": photographs,
+        "failures_to_enrol": len(failures),
+        "failures": {file.as_posix(): code for file, code in failures.items()},
+    }
+
+
+def at_threshold(threshold: float, rates: Mapping[str, Interval]) -> dict[str, Any]:
+    """FMR and FNMR at the threshold with their intervals, as the report writes them."""
+    told = {}
+    for name in ("fmr", "fnmr"):
+        told |= {name: _known(rates[name].value), f"{name}_interval": rates[name][1:]}
+    return {"threshold": threshold, **told}
+
+
+def _statistics() -> dict[str, Statistic]:
+    return {"eer": EqualErrorRate(), **{name: TarAtFmr(target) for name, target in TARGETS.items()}}
+
+
+def _rates(rates: Mapping[str, Interval]) -> dict[str, Any]:
+    return {
+        "eer": _known(rates["eer"].value),
+        "eer_interval": rates["eer"][1:],
+        "tar": {name: _known(rates[name].value) for name in TARGETS},
+        "tar_interval": {name: rates[name][1:] for name in TARGETS},
+    }
+
+
+def _validation_rates(scores: PairScores) -> dict[str, Any] | None:
+    """VAL at each false accept rate, with standard error; None for a single fold, which leaves no others."""
+    if len(np.unique(scores.folds)) < 2:
+        return None
+    told = {}
+    for name, target in TARGETS.items():
+        val = metrics.fold_validation_rate(scores.distances, scores.mated, scores.folds, target)
+        told[name] = {"mean": val.mean, "se": val.standard_error, "far": val.false_accept_rate}
+    return told
+
+
+def _known(value: float) -> float | None:
+    """JSON has no NaN."""
+    return None if np.isnan(value) else value
 
 
 def _at_threshold(mated: NDArray[np.float64], non_mated: NDArray[np.float64], threshold: float) -> dict[str, Any]:
     false_matches, false_non_matches = int((non_mated < threshold).sum()), int((mated >= threshold).sum())
-    return {
-        "threshold": threshold,
-        "fmr": false_matches / len(non_mated),
-        "fmr_interval": metrics.wilson(false_matches, len(non_mated)),
-        "fnmr": false_non_matches / len(mated),
-        "fnmr_interval": metrics.wilson(false_non_matches, len(mated)),
-    }
+    fmr = Interval(metrics.fmr(non_mated, threshold), *metrics.wilson(false_matches, len(non_mated)))
+    fnmr = Interval(metrics.fnmr(mated, threshold), *metrics.wilson(false_non_matches, len(mated)))
+    return at_threshold(threshold, {"fmr": fmr, "fnmr": fnmr})

@@ -1,0 +1,54 @@
+"""Measures a pack as `facesvc evaluate` does, or a file of vectors that some network gave.
+
+    python -m training.evaluate --pairs pairs.txt --images lfw --report out --pack sface
+    python -m training.evaluate --vectors vectors.npy --subjects subjects.txt [--threshold 1.1]
+
+Options other than --vectors are those of `facesvc evaluate`. vectors.npy: (n 128) float, unit rows, NaN where a
+photograph failed to enrol; subjects.txt: n lines. All pairs are compared; the figures are printed as JSON.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facesvc.core.decide import DEFAULT_THRESHOLD
+from facesvc.errors import RequestError
+from facesvc.evaluation.comparisons import AllPairs
+from facesvc.evaluation.intervals import RESAMPLES
+from facesvc.evaluation.verification import summarise_all_pairs
+
+
+def main(arguments: Sequence[str]) -> None:
+    if any(word.partition("=")[0] == "--vectors" for word in arguments):
+        print(json.dumps(of_vectors(arguments), indent=2))
+        return
+    from facesvc.cli import main as facesvc
+
+    facesvc(["evaluate", *arguments])
+
+
+def of_vectors(arguments: Sequence[str]) -> dict[str, Any]:
+    """The figures of cached vectors. Raises RequestError for files that don't fit each other."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--vectors", type=Path, required=True)
+    parser.add_argument("--subjects", type=Path, required=True)
+    parser.add_argument("--threshold", type=float, default=DEFAULT_THRESHOLD)
+    parser.add_argument("--resamples", type=int, default=RESAMPLES)
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args(arguments)
+    vectors = np.load(asked.vectors, allow_pickle=False)
+    subjects = asked.subjects.read_text().splitlines()
+    if vectors.ndim != 2 or len(vectors) != len(subjects):
+        raise RequestError(f"{asked.vectors} is {vectors.shape}, {asked.subjects} names {len(subjects)} subjects")
+    failures = {Path(f"row {i}"): "failed" for i in np.flatnonzero(np.isnan(vectors).any(axis=1))}
+    comparisons = AllPairs(vectors, np.array(subjects))
+    return summarise_all_pairs(comparisons, asked.threshold, failures, asked.resamples, asked.seed)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
