@@ -62,4 +62,7 @@ def resnet18() -> nn.Module:
 
 
 def _with_embedding(features: nn.Module, channels: int) -> nn.Module:
-    return nn.Sequential(features, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(channels * 2 * 2, DIMENSION))
+    """Ends as facenet-pytorch's networks do: batch normalisation keeps the vectors of a network without any apart, or
+    triplet training would draw AlexNet's to one point."""
+    embedding = nn.Linear(channels * 2 * 2, DIMENSION, bias=False), nn.BatchNorm1d(DIMENSION)
+    return nn.Sequential(features, nn.AdaptiveAvgPool2d(2), nn.Flatten(), *embedding)
