@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from facesvc.core.decide import DEFAULT_THRESHOLD
-from facesvc.errors import RequestError
+from facesvc.errors import FaceServiceError, RequestError
 from facesvc.evaluation.comparisons import AllPairs
 from facesvc.evaluation.intervals import RESAMPLES
 from facesvc.evaluation.verification import summarise_all_pairs
@@ -25,7 +25,10 @@ from facesvc.evaluation.verification import summarise_all_pairs
 
 def main(arguments: Sequence[str]) -> None:
     if any(word.partition("=")[0] == "--vectors" for word in arguments):
-        print(json.dumps(of_vectors(arguments), indent=2))
+        try:
+            print(json.dumps(of_vectors(arguments), indent=2))
+        except (FaceServiceError, OSError, ValueError) as error:  # ValueError: numpy's for what is no .npy file
+            sys.exit(f"training.evaluate: {error}")
         return
     from facesvc.cli import main as facesvc
 

@@ -81,7 +81,7 @@ def det(mated: Distances, non_mated: Distances, threshold: float, labels: tuple[
         axes.plot(probit(false_match[seen]), probit(false_non_match[seen]), color=MATED)
         if not seen.any():
             axes.text(0.5, 0.5, "no threshold has both errors", transform=axes.transAxes, ha="center")
-        axes.plot(*map(probit, _visible(at)), "o", color=MARK, label=f"threshold {threshold:g}")
+        axes.plot(*map(probit, _visible(at)), "o", color=MARK, clip_on=False, label=f"threshold {threshold:g}")
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_ticks(probit(DET_TICKS).tolist(), [f"{tick:g}" for tick in DET_TICKS])
         axes.set(xlabel=labels[0], ylabel=labels[1], xlim=probit([5e-5, 0.5]), ylim=probit([5e-5, 0.5]))
@@ -101,11 +101,13 @@ def roc(mated: Distances, non_mated: Distances, threshold: float, labels: tuple[
     at = metrics.error_curve(mated, non_mated, np.array([threshold]))
 
     def paint(axes: "Axes") -> None:
-        axes.plot(np.maximum(false_match, least), 1 - false_non_match, color=MATED, drawstyle="steps-post")
-        axes.plot(np.maximum(at[0], least), 1 - at[1], "o", color=MARK, label=f"threshold {threshold:g}")
+        seen = false_match > 0
+        axes.plot(false_match[seen], 1 - false_non_match[seen], color=MATED, drawstyle="steps-post")
+        axes.plot(np.maximum(at[0], least), 1 - at[1], "o", color=MARK, clip_on=False, label=f"threshold {threshold:g}")
         lowest = float((1 - false_non_match)[false_match <= 0.01].max(initial=0))
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:g}")
+        axes.minorticks_off()
         axes.set(xlim=(least, 1), ylim=(min(0.9, max(0, lowest - 0.1)), 1.003))
         axes.set(xlabel=f"{labels[0]} (logarithmic)", ylabel=f"1 - {labels[1]}")
         axes.legend(loc="lower right")
@@ -126,7 +128,7 @@ def histogram(mated: Distances, non_mated: Distances, threshold: float) -> str:
             axes.stairs(density, bins, color=colour)
         axes.axvline(threshold, color=MARK, linestyle="--", label=f"threshold {threshold:g}")
         axes.set(xlabel="distance (squared L2)", ylabel="density", xlim=(0, highest))
-        axes.legend()
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
 
     return draw("histogram", f"Distances of mated and non-mated comparisons, threshold at {threshold:g}", paint)
 

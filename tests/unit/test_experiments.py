@@ -152,7 +152,8 @@ def test_the_hardest_of_all_pairs_equal_a_full_sort() -> None:
     wanted = [(i, j) for _, i, j in nearest[:12]]
     found = hardest_of_all_pairs(vectors, who, 1.1)
     assert [(case.first, case.second) for case in found[:12]] == wanted
-    assert found[0] == HardCase(*wanted[0], False, pytest.approx(nearest[0][0]), True)
+    assert found[0] == HardCase(*wanted[0], mated=False, distance=found[0].distance, wrong=True)
+    assert [case.distance for case in found[:12]] == pytest.approx([value for value, _, _ in nearest[:12]])
     assert [case.distance for case in found[12:]] == pytest.approx(
         np.sort(values[same & np.isfinite(values)])[::-1][:12]
     )
