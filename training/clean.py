@@ -206,14 +206,18 @@ def _medians_to_others(vectors: Vectors) -> Distances:
 
 
 def tables(findings: Findings) -> list[Table]:
-    shared = _table("Folders that may show one person", findings.shared)
-    strangers = _table("Photographs that may show somebody else", findings.strangers)
-    return [shared, strangers, _table("Folders that show no one person", findings.mixtures)]
+    """A table a kind of finding, where there are any."""
+    kinds = {
+        "Folders that may show one person": findings.shared,
+        "Photographs that may show somebody else": findings.strangers,
+        "Folders that show no one person": findings.mixtures,
+    }
+    return [_table(title, rows) for title, rows in kinds.items() if rows]
 
 
 def _table(title: str, rows: Sequence[SharedPerson | Stranger | Mixture]) -> Table:
     table = Table(title=f"{title}: {len(rows)}", title_justify="left")
-    for column in asdict(rows[0]) if rows else ():
+    for column in asdict(rows[0]):
         table.add_column(column)
     for row in rows:
         table.add_row(*(f"{value:.3f}" if isinstance(value, float) else str(value) for value in asdict(row).values()))
@@ -250,7 +254,7 @@ def show(result: dict[str, Any] | list[Table]) -> None:
     if isinstance(result, dict):
         print(json.dumps(result, indent=2))
     else:
-        Console().print(*result)
+        Console().print(*result or ["nothing suspicious found"])
 
 
 if __name__ == "__main__":

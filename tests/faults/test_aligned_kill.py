@@ -6,28 +6,44 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
-from itertools import count
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 FILES = 64
-KILLED_AT = """
-import os, signal, sys
+KILLER = """
+import os, shutil, signal, sys
+from itertools import count
 from training import aligned
-left = int(sys.argv.pop(1))
-folder = sys.argv[sys.argv.index("--output") + 1]
-def watch(event, arguments):
-    global left
-    if event in ("open", "os.rename", "os.remove", "os.truncate") and folder in str(arguments[0]):
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-sys.addaudithook(watch)
-aligned.main()
+
+start, arguments = sys.argv[1], sys.argv[2:]
+
+def run(output, left):
+    # In a process of its own, which is killed with the left-th thing it does to a file of its output
+    if process := os.fork():
+        return os.waitpid(process, 0)[1]
+    def watch(event, values):
+        nonlocal left
+        if event in ("open", "os.rename", "os.remove", "os.truncate") and output in str(values[0]):
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(watch)
+    sys.argv = ["aligned", *arguments, "--output", output]
+    aligned.main()
+    sys.stdout.flush()
+    os._exit(0)
+
+for step in count(1):
+    output = shutil.copytree(start, f"{start}-killed-{step}")
+    killed = run(output, step)
+    assert killed in (0, signal.SIGKILL), killed
+    assert run(output, -1) == 0
+    if not killed:
+        break
 """
-"""Runs training.aligned, and kills it with the n-th thing it does to a file of its output."""
+"""Runs training.aligned on copies of a folder, killed at its first, second, ... step, and each again to its end."""
 
 
 @pytest.fixture(scope="module")
@@ -55,22 +71,26 @@ def people(samples: Path, tmp_path: Path) -> Path:
     return tmp_path / "people"
 
 
-def command(people: Path, output: Path) -> list[str]:
-    return [str(people), "--output", str(output), "--size", "64", "--workers", "1"]
+def command(people: Path) -> list[str]:
+    return [str(people), "--size", "64", "--workers", "1"]
 
 
 def run(people: Path, output: Path, environment: dict[str, str]) -> dict[str, bytes]:
     """A run to the end, and what it leaves."""
-    program = [sys.executable, "-m", "training.aligned", *command(people, output)]
+    program = [sys.executable, "-m", "training.aligned", *command(people), "--output", str(output)]
     done = subprocess.run(program, env=environment, capture_output=True, timeout=120)
     assert done.returncode == 0, done.stderr.decode()
-    return {path.name: path.read_bytes() for path in output.iterdir() if path.name != ".lock"}
+    return contents(output)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != ".lock"}
 
 
 def test_killed_in_the_middle(people: Path, environment: dict[str, str], tmp_path: Path) -> None:
     whole = run(people, tmp_path / "whole", environment)
     assert len(whole["chips-0.u8"]) == FILES * 7 // 8 * 64 * 64 * 3
-    program = [sys.executable, "-m", "training.aligned", *command(people, tmp_path / "killed")]
+    program = [sys.executable, "-m", "training.aligned", *command(people), "--output", str(tmp_path / "killed")]
     ledger = tmp_path / "killed" / "ledger.jsonl"
     process = subprocess.Popen(program, env=environment, stderr=subprocess.DEVNULL)
     while not ledger.exists() or ledger.read_bytes().count(b"\n") <= 16:
@@ -88,20 +108,17 @@ def test_killed_in_the_middle(people: Path, environment: dict[str, str], tmp_pat
 @pytest.mark.parametrize("changed", [False, True], ids=["first run", "after a change"])
 def test_killed_at_every_step(changed: bool, people: Path, environment: dict[str, str], tmp_path: Path) -> None:
     """After a change: a photograph is gone and another is new, so that everything is put in a new order."""
+    for file in sorted(people.rglob("*.jpg"))[20:]:
+        file.unlink()
     start = tmp_path / "start"
+    start.mkdir()
     if changed:
         run(people, start, environment)
-        os.rename(people / "biden" / "002.jpg", people / "biden" / "000.jpg")
-        os.utime(people / "biden" / "000.jpg")
-    else:
-        start.mkdir()
+        (people / "biden" / "002.jpg").rename(people / "biden" / "000.jpg")
     whole = run(people, shutil.copytree(start, tmp_path / "whole"), environment)
-    for step in count(1):
-        output = shutil.copytree(start, tmp_path / f"killed-{step}")
-        program = [sys.executable, "-c", KILLED_AT, str(step), *command(people, output)]
-        ended = subprocess.run(program, env=environment, capture_output=True, timeout=120)
-        assert ended.returncode in (0, -signal.SIGKILL), ended.stderr.decode()
-        assert run(people, output, environment) == whole, step
-        if ended.returncode == 0:
-            break
-    assert step > 10
+    program = [sys.executable, "-c", KILLER, str(start), *command(people)]
+    done = subprocess.run(program, env=environment, capture_output=True, timeout=280)
+    assert done.returncode == 0, done.stderr.decode()
+    results = [contents(folder) for folder in tmp_path.glob("start-killed-*")]
+    assert len(results) > 10
+    assert all(result == whole for result in results)
