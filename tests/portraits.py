@@ -1,4 +1,4 @@
-"""The sample portraits as chips, with landmarks by OpenCV's own YuNet: faces for tests that need no detector of ours."""
+"""The sample portraits as chips, with landmarks by OpenCV's own YuNet."""
 
 from collections.abc import Mapping, Sequence
 

@@ -148,7 +148,8 @@ def report(found: Cost) -> Table:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
-    settings = Settings(pack=asked.pack, workers=asked.workers)
+    folder = {"data": asked.data} if asked.data else {}
+    settings = Settings(pack=asked.pack, workers=asked.workers, **folder)
     try:
         pairs, pack = read_pairs(asked.pairs), load_pack(settings)
         with open_extractor(settings, pack) as extractor:
@@ -173,6 +174,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--pairs", type=Path, required=True, help="pair list in LFW's format")
     parser.add_argument("--images", type=Path, required=True, help="folder of its photographs")
     parser.add_argument("--pack", default=None, help="default: the one in use")
+    parser.add_argument("--data", type=Path, default=None, help="data folder with the packs; default: the service's")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--json", action="store_true")
     return parser
