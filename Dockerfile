@@ -7,7 +7,7 @@ COPY facesvc facesvc
 COPY training training
 COPY migrations migrations
 RUN uv venv /venv && uv pip install --python /venv/bin/python --torch-backend cpu -c constraints.txt '.[openvino]'
-RUN FACESVC_DATA=/data /venv/bin/facesvc models build sface
+RUN FACESVC_DATA=/data /venv/bin/facesvc models build fusion
 
 FROM python:3.11-slim
 RUN useradd --uid 10001 --no-create-home facesvc && mkdir /data && chown facesvc /data

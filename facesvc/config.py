@@ -25,7 +25,7 @@ class Settings(BaseSettings):
     database_url: str | None = None
     """SQLAlchemy URL; default: SQLite in the data folder. PostgreSQL: postgresql+psycopg://..."""
     pack: str | None = None
-    """Name of the model pack; default: the one chosen with `facesvc models use`, else "sface"."""
+    """Name of the model pack; default: the one chosen with `facesvc models use`, else "fusion"."""
     detector: Literal["yunet", "mtcnn", "yunet-onet", "haar"] | None = None
     """Overrides the pack's detector; that makes another template version."""
     runtime: Literal["auto", "onnxruntime", "openvino"] = "auto"

@@ -46,11 +46,12 @@ class Sides(NamedTuple):
 @dataclass(frozen=True, slots=True, eq=False)
 class Features:
     """outputs: pack -> (n k) each; subjects, files (n,): who is on each photograph, ``folder/file``;
-    failures: file -> error code; fingerprint: digest of what determines all of it."""
+    landmarks: (n 5 2) px; failures: file -> error code; fingerprint: digest of what determines all of it."""
 
     outputs: Mapping[str, Sides]
     subjects: Labels
     files: Labels
+    landmarks: Floats
     failures: Mapping[str, str]
     fingerprint: str
 
@@ -64,15 +65,16 @@ class Features:
     def take(self, chosen: NDArray[Any]) -> "Features":
         """The photographs of these rows: a mask (n,) or indices."""
         outputs = {pack: Sides(*(side[chosen] for side in sides)) for pack, sides in self.outputs.items()}
-        return replace(self, outputs=outputs, subjects=self.subjects[chosen], files=self.files[chosen])
+        rows = {name: getattr(self, name)[chosen] for name in ("subjects", "files", "landmarks")}
+        return replace(self, outputs=outputs, **rows)
 
     def save(self, path: Path) -> None:
         sides = {f"{pack}.{side}": getattr(both, side) for pack, both in self.outputs.items() for side in both._fields}
         failed = np.array([list(self.failures), list(self.failures.values())], np.str_)
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(path.name + ".draft.npz")
-        about = {"subjects": self.subjects, "files": self.files, "failed": failed, "fingerprint": self.fingerprint}
-        np.savez(draft, allow_pickle=False, **about, **sides)
+        about = {name: getattr(self, name) for name in ("subjects", "files", "landmarks", "fingerprint")}
+        np.savez(draft, allow_pickle=False, failed=failed, **about, **sides)
         draft.replace(path)
 
 
@@ -88,9 +90,17 @@ def load(path: Path) -> Features:
             packs = [name.removesuffix(".chip") for name in stored.files if name.endswith(".chip")]
             outputs = {pack: Sides(stored[f"{pack}.chip"], stored[f"{pack}.mirror"]) for pack in packs}
             failures = dict(zip(*stored["failed"].tolist(), strict=True))
-            return Features(outputs, stored["subjects"], stored["files"], failures, str(stored["fingerprint"]))
+            rows = {name: stored[name] for name in ("subjects", "files", "landmarks")}
+            return Features(outputs=outputs, failures=failures, fingerprint=str(stored["fingerprint"]), **rows)
     except (OSError, ValueError, KeyError) as error:
         raise RequestError(f"{path} holds no features: {error}") from error
+
+
+class Reading(NamedTuple):
+    """Of one photograph: pack -> outputs (k,), and the face's landmarks (5 2) px."""
+
+    sides: dict[str, Sides]
+    landmarks: Floats
 
 
 class FeatureReader:
@@ -118,13 +128,14 @@ class FeatureReader:
             "networks": {name: n.determinants() for name, n in described.items()},
         }
 
-    def read(self, photograph: Photograph) -> dict[str, Sides] | str:
-        """Pack -> outputs (k,) for the most prominent face, or the code of the error."""
+    def read(self, photograph: Photograph) -> Reading | str:
+        """What the networks say of the most prominent face, or the code of the error."""
         try:
             pixels = decode(photograph.file.read_bytes(), self.limits).pixels
             height, width = pixels.shape[:2]
             face = choose(self.detector.detect(pixels), FaceChoice.PROMINENT, width, height)[0]
-            return {name: _both(own, own.align(pixels, face.landmarks)) for name, own in self.networks.items()}
+            sides = {name: _both(own, own.align(pixels, face.landmarks)) for name, own in self.networks.items()}
+            return Reading(sides, face.landmarks)
         except (ImageError, SampleError) as error:
             return error.code
 
@@ -150,18 +161,16 @@ def extract(photographs: Sequence[Photograph], path: Path, settings: Settings, p
     return made
 
 
-def _collect(
-    found: Sequence[tuple[Photograph, dict[str, Sides] | str]], packs: Sequence[str], fingerprint: str
-) -> Features:
-    good = [(photograph, sides) for photograph, sides in found if not isinstance(sides, str)]
+def _collect(found: Sequence[tuple[Photograph, Reading | str]], packs: Sequence[str], fingerprint: str) -> Features:
+    good = [(photograph, reading) for photograph, reading in found if not isinstance(reading, str)]
     if not good:
         raise RequestError("no photograph shows a face")
-    outputs = {pack: Sides(*map(np.stack, zip(*(sides[pack] for _, sides in good), strict=True))) for pack in packs}
     return Features(
-        outputs=outputs,
+        outputs={pack: Sides(*map(np.stack, zip(*(r.sides[pack] for _, r in good), strict=True))) for pack in packs},
         subjects=np.array([photograph.subject for photograph, _ in good], np.str_),
         files=np.array([photograph.name for photograph, _ in good], np.str_),
-        failures={photograph.name: sides for photograph, sides in found if isinstance(sides, str)},
+        landmarks=np.stack([reading.landmarks for _, reading in good]),
+        failures={photograph.name: reading for photograph, reading in found if isinstance(reading, str)},
         fingerprint=fingerprint,
     )
 

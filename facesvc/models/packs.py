@@ -18,7 +18,7 @@ from facesvc.models.assembly import HEAD, MANIFEST, Assembly, network_file
 from facesvc.models.manifest import DetectorName, Manifest
 from facesvc.models.sealed import seal, sweep, verify
 
-DEFAULT_PACK = "sface"
+DEFAULT_PACK = "fusion"
 MANIFESTS = Path(__file__).parent / "manifests"
 MTCNN_FILES = ("pnet.onnx", "rnet.onnx", "onet.onnx")
 DETECTOR_FOLDERS = {**dict.fromkeys(MTCNN_FILES, "mtcnn"), "yunet.onnx": "yunet"}
