@@ -48,7 +48,7 @@ class World:
         if self.size == 1:
             return network
         ids = [self.device.index] if self.device.type == "cuda" else None
-        return DistributedDataParallel(network, device_ids=ids, broadcast_buffers=False)
+        return DistributedDataParallel(network, device_ids=ids, forward_sync_buffers=False)
 
     def shared_statistics(self, network: nn.Module) -> nn.Module:
         """The network with its batch norm layers replaced by ones that see the whole batch; same state dict."""

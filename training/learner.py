@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from training.chips import Batch, seed_of
 from training.collapse import CollapseWatch
@@ -109,7 +109,7 @@ class Learner:
             "network": self.network.state_dict(),
             "ema": None if self.ema is None else self.ema.state_dict(),
             "optimiser": self.optimiser.state_dict(),
-            "schedule": {"last_epoch": self.schedule.last_epoch, "_last_lr": self.schedule.get_last_lr()},
+            "schedule": self.schedule.state_dict(),
             "position": asdict(self.position),
         }
 
@@ -125,9 +125,17 @@ class Learner:
 
 
 def _average(network: nn.Module, decay: float | None) -> AveragedModel | None:
+    """Early on the decay is (1 + steps) / (10 + steps), as in TensorFlow's ExponentialMovingAverage: otherwise the
+    untrained weights weigh for long."""
     if decay is None:
         return None
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+
+    def blend(average: Tensor, new: Tensor, count: Tensor | int) -> Tensor:
+        if not new.is_floating_point():
+            return new  # batch norm's counter
+        return average.lerp(new, 1 - min(decay, (1 + int(count)) / (10 + int(count))))
+
+    average = AveragedModel(network, avg_fn=blend, use_buffers=True)
     average.eval()
     return average
 
