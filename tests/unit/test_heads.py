@@ -54,11 +54,13 @@ def people(seed: int, count: int = 40, each: int = 6, noise: float = 1.2, prefix
         return Sides(*(np.float32(ideal + mean + error) for error in errors))
 
     names = [f"{prefix}{i:03d}" for i in range(count) for _ in range(each)]
+    landmarks = np.tile(np.float32([[30, 40], [70, 40], [50, 60], [35, 80], [65, 80]]), (len(names), 1, 1))
+    landmarks[::each, 2, 0] = 75  # everybody's first photograph is in profile: the nose points aside
     return Features(
         outputs={"a": seen(faces, means[0]), "b": seen(faces @ rotation, means[1])},
         subjects=np.array(names),
         files=np.array([f"{name}/{name}_{i % each + 1:04d}.jpg" for i, name in enumerate(names)]),
-        landmarks=np.tile(np.float32([[30, 40], [70, 40], [50, 60], [35, 80], [65, 80]]), (len(names), 1, 1)),
+        landmarks=landmarks,
         failures={},
         fingerprint="sha256:simulated",
     )
@@ -176,6 +178,8 @@ def test_the_contest_ranks_what_is_known_to_be_better(capsys: pytest.CaptureFixt
     judged = [judge(entrant, seen, unseen, pairs, studio, resamples=20) for entrant in chosen.values()]
     fnmr = [each.people["fnmr"] for each in judged]
     assert fnmr[2] < fnmr[1] < fnmr[0]
+    assert [each.people["profiles"] for each in judged] == [60 * 5] * 3
+    assert judged[0].people["profiles_fnmr"] == pytest.approx(fnmr[0], abs=0.1)
     accuracies = [each.pairs["accuracy"] for each in judged]
     assert accuracies[2] >= accuracies[0]
     assert [each.studio["fnmr"].value for each in judged][2] == 0
