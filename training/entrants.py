@@ -16,7 +16,7 @@ from training.config import TrainConfig, load_config
 from training.export import NETWORK, read_config, write_onnx
 from training.loop import WEIGHTS, train
 
-SIDE = 64
+SIDE = 32
 """Of the chips, px, where a backbone takes so few: what some minutes of a CPU can pay for."""
 
 

@@ -4,7 +4,7 @@
 
 PEOPLE is what ``training.features`` made of a folder per person. Written into OUTPUT: the head into
 heads/NAME.safetensors, its digest into manifests/NAME.json, the curve into calibrations/NAME.json; and the training
-record, with loss curves, beside the recipe. Takes about a minute on one core.
+record beside the recipes. Takes about a minute on one core.
 """
 
 import argparse
@@ -82,8 +82,12 @@ def record(outcome: Outcome, features: Features, recipe: HeadRecipe, measured: C
         "head": heads.digest(outcome.head),
         "template_version": measured.template_version,
         "centre": outcome.centre,
-        "triplet_loss": {"first_20_steps": _mean(losses[:20]), "last_20_steps": _mean(losses[-20:])},
-        "active_triplets": {"first_20_steps": _mean(active[:20]), "last_20_steps": _mean(active[-20:])},
+        "loss_over_all_candidates": {
+            "first_50": _mean((losses * active)[:50]),
+            "last_50": _mean((losses * active)[-50:]),
+        },
+        "loss_of_active_triplets": {"first_50": _mean(losses[:50]), "last_50": _mean(losses[-50:])},
+        "active_triplets": {"first_50": _mean(active[:50]), "last_50": _mean(active[-50:])},
         "at_threshold": {
             "threshold": at,
             "fmr": measured.fmr_at(at),

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from facesvc.core.types import DIMENSION
@@ -34,7 +35,9 @@ CHECKPOINT, WEIGHTS = "checkpoint.pt", "best.safetensors"
 class Summary:
     """ending: finished, early (no better TAR for the configured patience) or interrupted (by a signal; resume goes on).
 
-    TARs at ``fmr`` over all pairs of the held-out people's photographs, None where nobody was held out; seconds: wall
+    TARs at ``fmr`` over all pairs of the held-out people's photographs, None where nobody was held out; the best is the
+    best of all validations on these same people, and best_interval its 95 % bootstrap interval over them, None while
+    interrupted; seconds: wall
     time with validation; images_per_second: over that time; people, photographs: trained on; validation_*: held out.
     """
 
@@ -42,6 +45,7 @@ class Summary:
     steps: int
     untrained_tar: float | None
     best_tar: float | None
+    best_interval: tuple[float, float] | None
     best_step: int
     fmr: float
     seconds: float
@@ -181,6 +185,13 @@ class Run:
             self.journal.flush()
             save_checkpoint(self.output / CHECKPOINT, {"identity": self.identity, **self.learner.state()})
 
+    def best_interval(self) -> tuple[float, float] | None:
+        """By the first process alone, and after the last step: it puts the best weights where the last ones were."""
+        if not (self.world.first and self.sides.can_validate):
+            return None
+        self.learner.judged.load_state_dict(load_file(self.output / WEIGHTS))
+        return self.validation.interval(self.learner.judged)
+
     def summary(self, ending: Ending, signal: int | None) -> Summary:
         position, sides = self.learner.position, self.sides
         seen = position.step * self.config.batch.identities * self.config.batch.photographs
@@ -189,6 +200,7 @@ class Run:
             steps=position.step,
             untrained_tar=position.untrained_tar,
             best_tar=position.best_tar,
+            best_interval=None if ending == "interrupted" else self.best_interval(),
             best_step=position.best_step,
             fmr=self.config.validation.fmr,
             seconds=position.seconds,

@@ -49,9 +49,11 @@ def _parser() -> argparse.ArgumentParser:
 def _told(summary: Summary, output: Path) -> str:
     lines = [f"{summary.ending} after {summary.steps} steps in {summary.seconds:.0f} s, {output}"]
     if summary.best_tar is not None and summary.untrained_tar is not None:
+        interval = "" if summary.best_interval is None else "[{:.3f}, {:.3f}] ".format(*summary.best_interval)
+        people = f"{summary.validation_people} held-out people"
         lines.append(
-            f"TAR at FMR {summary.fmr:g} on {summary.validation_people} held-out people: {summary.best_tar:.4f} "
-            f"(step {summary.best_step}), untrained {summary.untrained_tar:.4f}"
+            f"TAR at FMR {summary.fmr:g} on {people}: {summary.best_tar:.3f} {interval}"
+            f"(step {summary.best_step}), untrained {summary.untrained_tar:.3f}"
         )
     if summary.ending == "interrupted":
         lines.append("--resume goes on from here")

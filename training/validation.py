@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from facesvc.core.metrics import tar_at_fmr
 from facesvc.core.types import Pixels, Vectors
+from facesvc.evaluation.comparisons import AllPairs
+from facesvc.evaluation.intervals import TarAtFmr, bootstrap
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,12 @@ class Validation:
         same = labels[:, None] == labels[None, :]
         once = np.triu(np.ones_like(same), 1)
         return tar_at_fmr(distances[once & same], distances[once & ~same], self.fmr)
+
+    def interval(self, network: nn.Module) -> tuple[float, float]:
+        """95 % interval of that rate, by drawing the held-out people anew."""
+        pairs = AllPairs(self.embed(network), self.labels[self.rows])
+        tar = bootstrap(pairs, {"tar": TarAtFmr(self.fmr)})["tar"]
+        return tar.low, tar.high
 
     def embed(self, network: nn.Module) -> Vectors:
         """(len(rows) 128) float32, by the network in evaluation mode; its mode is kept."""
