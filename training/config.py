@@ -116,14 +116,18 @@ def load_config(source: str, overrides: Iterable[str] = ()) -> TrainConfig:
         raise RequestError(f"{source}: {wrong}") from error
 
 
+def recipes() -> list[str]:
+    """Names of the shipped recipes that are a TrainConfig's; a head's is another kind."""
+    return sorted(path.stem for path in RECIPES.glob("*.toml") if "backbone" in tomllib.loads(path.read_text("utf-8")))
+
+
 def _read(source: str) -> dict[str, Any]:
     recipe = RECIPES / f"{source}.toml"
     file = recipe if recipe.is_file() else Path(source)
     try:
         return tomllib.loads(file.read_text("utf-8"))
     except FileNotFoundError as error:
-        known = ", ".join(sorted(path.stem for path in RECIPES.glob("*.toml")))
-        raise RequestError(f"{source} is neither a file nor a recipe; recipes: {known}") from error
+        raise RequestError(f"{source} is neither a file nor a recipe; recipes: {', '.join(recipes())}") from error
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, not TOML
         raise RequestError(f"{source} can't be read as TOML: {error}") from error
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from facesvc.errors import RequestError
-from training.config import RECIPES, TrainConfig, load_config
+from training.config import TrainConfig, load_config, recipes
+from training.train import main
 
 
 def test_overrides_reach_into_the_parts_in_the_spelling_of_toml(tmp_path: Path) -> None:
@@ -22,7 +23,7 @@ def test_overrides_reach_into_the_parts_in_the_spelling_of_toml(tmp_path: Path) 
     assert config.distillation.templates == Path("t.npy")
 
 
-@pytest.mark.parametrize("recipe", sorted(path.stem for path in RECIPES.glob("*.toml")))
+@pytest.mark.parametrize("recipe", recipes())
 def test_shipped_recipes_are_valid_and_survive_a_round_trip(recipe: str) -> None:
     config = load_config(recipe)
     assert TrainConfig.model_validate_json(config.model_dump_json()) == config
@@ -56,3 +57,21 @@ def test_where_a_run_computes_is_no_part_of_what_it_is() -> None:
     here, there = (TrainConfig(backbone="lenet", device=device, workers=n) for device, n in (("cpu", 0), ("cuda", 4)))
     assert here.identity() == there.identity()
     assert here.identity() != TrainConfig(backbone="lenet", seed=1).identity()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["nothing", "--data", "."], "invalid_request: nothing is neither a file nor a recipe"),
+        (["scratch-small", "--set", "epochs=0", "--data", "."], "invalid_request: scratch-small: epochs:"),
+        (["scratch-small", "--data", "."], "invalid_request: "),
+    ],
+    ids=["config", "setting", "data"],
+)
+def test_the_command_says_what_is_wrong(
+    arguments: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([*arguments, "--output", "run"]) == 2
+    assert capsys.readouterr().err.startswith(told)
+    assert not (tmp_path / "run").exists()

@@ -96,6 +96,8 @@ def test_it_learns_to_tell_people_apart_that_it_never_saw(tmp_path: Path) -> Non
     tars = [row.tar for row in rows if row.tar is not None]
     assert (summary.untrained_tar, summary.best_tar) == (tars[0], max(tars[1:]))
     assert max(tars[1:]) > 2 * tars[0] + 0.1
+    assert summary.best_interval is not None
+    assert summary.best_interval[0] < max(tars[1:]) < summary.best_interval[1]
     assert rows[-1].rate is not None
     assert rows[-1].rate < 3e-3 / 20, "the cosine has fallen"
 
