@@ -57,7 +57,8 @@ def _points(axes: "Axes", rows: Sequence["Row"]) -> None:
     axes.plot(steps, values, color="tab:green", marker="o", markersize=3)
     if len(values):
         best = int(np.argmax(values))
-        axes.annotate(f"{values[best]:.3f}", (steps[best], values[best]), xytext=(0, 6), textcoords="offset points")
-    axes.set_ylim(0, 1)
+        at, place = (steps[best], values[best]), {"xytext": (0, 6), "textcoords": "offset points", "ha": "right"}
+        axes.annotate(f"{values[best]:.3f}", at, **place)
+        axes.set_ylim(0, min(1.0, 1.25 * values[best] + 0.01))
     axes.set_ylabel("TAR, held-out people")
     axes.grid(alpha=0.3)
