@@ -122,11 +122,13 @@ Every backbone trained from nothing, with one recipe and one budget, by `python 
 ![TAR over time a face](figures/leaderboard.png)
 
 - TAR: share of the comparisons of one person below the threshold at which the false match rate is 1e-2 or 1e-3, over
-  all pairs; in brackets its 95 % interval, people drawn with replacement. Untrained: the same for the random weights
-  that training began with.
+  all pairs; in brackets its 95 % interval, people drawn with replacement.
+- Untrained: the same for the random weights that training began with. Networks with batch normalisation then give
+  nearly one vector for every face: their statistics are not yet those of faces.
 - CPU ms a face: median of single chips, one thread, ONNX Runtime; the networks take turns.
-- Chip: {SIDE} px, or the least that the backbone takes. The budget is small, so this ranks what is learnt quickly from
-  few people, not what the networks can reach: the last row tells the distance to weights trained on millions.
+- Chip: {SIDE} px, or the least that the backbone takes.
+- The budget is small: this ranks what is learnt quickly from few people, not what the networks can reach. Where
+  intervals overlap there is no ranking. The last row tells the distance to weights trained on millions of photographs.
 """
 
 

@@ -82,7 +82,7 @@ def test_a_larger_network_takes_longer(tmp_path: Path) -> None:
 
 def test_every_backbone_gets_the_recipe_at_the_least_side_it_takes() -> None:
     configs = [configure("leaderboard", ["epochs=3"], name) for name in ("resnet18", "nn4-small2")]
-    assert [config.size for config in configs] == [64, 72]
+    assert [config.size for config in configs] == [32, 72]
     assert [config.backbone for config in configs] == ["resnet18", "nn4-small2"]
     assert [config.epochs for config in configs] == [3, 3]
     assert configs[0].batch == configs[1].batch
@@ -96,7 +96,7 @@ def test_a_finished_backbone_is_not_trained_again(tmp_path: Path) -> None:
     first = enter(config, data, tmp_path / "lenet")
     assert first
     assert first.summary
-    assert (first.side, first.summary["steps"], first.parameters) == (64, 2, 72_036)
+    assert (first.side, first.summary["steps"], first.parameters) == (32, 2, 72_036)
     written = {file: file.stat().st_mtime_ns for file in (tmp_path / "lenet").iterdir()}
     assert enter(config, data, tmp_path / "lenet") == first
     assert {file: file.stat().st_mtime_ns for file in (tmp_path / "lenet").iterdir()} == written
@@ -118,7 +118,7 @@ def test_the_standing_is_that_of_the_best_weights_on_held_out_people(tmp_path: P
     assert row.untrained == entrant.summary["untrained_tar"]
     leaderboard.publish([row], leaderboard.caption(entrant, config), tmp_path)
     page = (tmp_path / "leaderboard.md").read_text()
-    assert "Triplet loss (semi-hard), 24 photographs seen of" in page
+    assert "Triplet loss (all), 24 photographs seen of" in page
     assert table([row]) in page
     assert json.loads((tmp_path / "leaderboard.json").read_text())[0]["parameters"] == 72_036
     assert (tmp_path / "figures" / "leaderboard.png").stat().st_size > 10_000
