@@ -40,6 +40,14 @@ COLUMNS = (
     "studio: FNMR",
 )
 
+HEADER = """# Heads over frozen networks
+
+Made by `python -m training.contest`, {date}. In brackets 95 % intervals. *Held-out people*: five-fold cross-validation
+over the training people, each judged by a head that never saw them; *profiles*: their mated comparisons with a face
+turned away by some 30 degrees or more. The other sets are of people that no head saw: *pairs*, an LFW-style list, and
+*studio*. The threshold is where the FMR is 1e-3 over held-out people, and used for the rates on all sets.
+"""
+
 
 def _row(judged: Judged) -> list[str]:
     people, pairs, studio = judged.people, judged.pairs, judged.studio
@@ -97,7 +105,7 @@ def _write(folder: Path, results: list[Judged]) -> None:
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "heads.json").write_text(json.dumps(content, indent=1) + "\n")
-    (folder / "heads.md").write_text(table(results) + "\n")
+    (folder / "heads.md").write_text(f"{HEADER.format(**content)}\n{table(results)}\n")
 
 
 if __name__ == "__main__":
