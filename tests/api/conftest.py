@@ -15,19 +15,19 @@ Part = tuple[str, tuple[str, bytes]]
 
 
 @pytest.fixture(scope="session")
-def live(tmp_path_factory: pytest.TempPathFactory, locked_build: Callable[[str], Path]) -> Iterator[Live]:
+def live(tmp_path_factory: pytest.TempPathFactory, default_packs: Path) -> Iterator[Live]:
     """The service with its default settings."""
-    settings = served_settings(tmp_path_factory.mktemp("live"), locked_build)
+    settings = served_settings(tmp_path_factory.mktemp("live"), default_packs)
     with serve(settings) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def tight(tmp_path_factory: pytest.TempPathFactory, locked_build: Callable[[str], Path]) -> Iterator[Live]:
+def tight(tmp_path_factory: pytest.TempPathFactory, default_packs: Path) -> Iterator[Live]:
     """The service with limits that a test can reach."""
     data = tmp_path_factory.mktemp("tight")
     limits = {"max_request_bytes": 1_500_000, "max_image_bytes": 600_000, "max_images": 2, "workers": 1, "queue": 1}
-    with serve(served_settings(data, locked_build, **limits)) as running:
+    with serve(served_settings(data, default_packs, **limits)) as running:
         yield running
 
 

@@ -12,6 +12,8 @@ from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
 from facesvc.errors import Overloaded
+from facesvc.models import calibration, manifest
+from facesvc.models.packs import MANIFESTS
 from facesvc.web.errors import RequestTimeout
 from facesvc.web.limits import BODIES_HELD, BodyLimits
 from facesvc.web.metrics import Metrics
@@ -37,8 +39,10 @@ def test_health(client: httpx.Client) -> None:
 def test_the_model_in_use(client: httpx.Client) -> None:
     model = client.get("/v1/model").json()
     assert (model["dimension"], model["threshold"], model["largest_distance"]) == (128, 1.1, 4.0)
-    assert (model["name"], model["title"]) == ("sface", "SFace, MobileFaceNet, 112 px")
-    assert model["template_version"].startswith("sha256:")
+    committed = manifest.read(MANIFESTS / "fusion.json")
+    assert (model["name"], model["title"]) == ("fusion", committed.title)
+    assert model["template_version"] == committed.template_version
+    assert model["calibration"]["id"] == calibration.load(calibration.COMMITTED / "fusion.json").id
 
 
 def test_metrics_count_what_happened(client: httpx.Client, part: Parts, gallery: str) -> None:

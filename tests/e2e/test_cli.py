@@ -2,22 +2,24 @@
 
 import json
 import os
+import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image, ImageEnhance
 
 from facesvc import __version__
+from facesvc.models.packs import DEFAULT_PACK, network_file
 from tests.commandline import CommandLine
 
 pytestmark = pytest.mark.xdist_group("cli")  # one worker: the enrolled gallery is made once
 
 
 @pytest.fixture(scope="module")
-def cli(tmp_path_factory: pytest.TempPathFactory, locked_build: Callable[[str], Path]) -> CommandLine:
-    return CommandLine.over(tmp_path_factory.mktemp("cli") / "data", locked_build("sface"))
+def cli(tmp_path_factory: pytest.TempPathFactory, default_packs: Path) -> CommandLine:
+    return CommandLine.over(tmp_path_factory.mktemp("cli") / "data", default_packs)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +46,7 @@ def biden(samples: Path) -> Path:
 def test_verify_one_person(cli: CommandLine, obama: list[Path]) -> None:
     found = cli.json("verify", obama[0], obama[1])
     assert (found["match"], found["decision"], found["threshold"]) == (True, "match", 1.1)
-    assert 0.3 < found["distance"] < 0.7
+    assert found["distance"] == pytest.approx(0.424, abs=0.01)
     assert found["similarity"] == pytest.approx(1 - found["distance"] / 2)
     assert [found[source]["faces_found"] for source in ("probe", "reference")] == [1, 1]
 
@@ -52,7 +54,7 @@ def test_verify_one_person(cli: CommandLine, obama: list[Path]) -> None:
 def test_verify_two_people(cli: CommandLine, obama: list[Path], biden: Path) -> None:
     found = cli.json("verify", obama[0], biden, code=1)
     assert (found["match"], found["decision"]) == (False, "no_match")
-    assert 1.3 < found["distance"] < 2.2
+    assert found["distance"] == pytest.approx(1.865, abs=0.01)
 
 
 def test_verify_for_people(cli: CommandLine, obama: list[Path]) -> None:
@@ -221,15 +223,12 @@ def test_doctor_says_what_to_do(cli: CommandLine, tmp_path: Path, samples: Path)
     """A damaged pack and a database that is none."""
     (tmp_path / "packs").mkdir()
     os.symlink(cli.data / "packs" / "detectors", tmp_path / "packs" / "detectors")
-    pack = tmp_path / "packs" / "sface"
-    pack.mkdir()
-    for file in (cli.data / "packs" / "sface").iterdir():
-        (pack / file.name).write_bytes(file.read_bytes())
-    (pack / "network.onnx").write_bytes(b"damaged")
+    pack = shutil.copytree(cli.data / "packs" / DEFAULT_PACK, tmp_path / "packs" / DEFAULT_PACK)
+    (pack / network_file(0)).write_bytes(b"damaged")
     (tmp_path / "facesvc.db").write_bytes(b"no database" * 1000)
     findings = {found["check"]: found for found in CommandLine(tmp_path).json("doctor", code=1)}
     assert findings["model pack"]["status"] == "fail"
     assert findings["model pack"]["detail"].endswith("[pack_damaged]")
-    assert findings["model pack"]["advice"] == "build it: facesvc models build sface"
+    assert findings["model pack"]["advice"] == f"build it: facesvc models build {DEFAULT_PACK}"
     assert findings["database"]["status"] == "fail"
     assert "verification" not in findings

@@ -4,7 +4,7 @@ import csv
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ STAFF = ("--gallery", "staff")
 
 
 @pytest.fixture(scope="module")
-def cli(tmp_path_factory: pytest.TempPathFactory, locked_build: Callable[[str], Path]) -> CommandLine:
-    return CommandLine.over(tmp_path_factory.mktemp("cli") / "data", locked_build("sface"))
+def cli(tmp_path_factory: pytest.TempPathFactory, default_packs: Path) -> CommandLine:
+    return CommandLine.over(tmp_path_factory.mktemp("cli") / "data", default_packs)
 
 
 @pytest.fixture(scope="module")

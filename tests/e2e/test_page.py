@@ -63,7 +63,7 @@ def test_one_person(page: Page, people: Path) -> None:
     verdict = page.locator("#verdict")
     expect(verdict.locator("h2")).to_have_text("Same person", timeout=ANSWER_MS)
     distance = float(verdict.locator("dd").first.inner_text())
-    assert 0.2 < distance < 0.8
+    assert distance == pytest.approx(0.424, abs=0.01)
     scale = page.get_by_role("img", name=f"Distance {distance:.3f} on a scale from 0 to 4, threshold 1.10")
     expect(scale).to_be_visible()
     track = verdict.locator(".track").bounding_box()

@@ -17,13 +17,13 @@ COMMANDS = [line for block in re.findall(r"```sh run\n(.*?)```", README, re.S) f
 
 
 @pytest.fixture(scope="module")
-def answers(tmp_path_factory: pytest.TempPathFactory, samples: Path, locked_build) -> dict[str, str]:
+def answers(tmp_path_factory: pytest.TempPathFactory, samples: Path, default_packs: Path) -> dict[str, str]:
     """What each command printed; all of them must end well."""
     if not shutil.which("curl"):
         pytest.fail("the README's commands need curl")
     home = tmp_path_factory.mktemp("newcomer")
     (home / "samples").symlink_to(samples)
-    settings = served_settings(home / "data", locked_build)
+    settings = served_settings(home / "data", default_packs)
     with serve(settings) as live:
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("FACESVC_")},

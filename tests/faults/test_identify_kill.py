@@ -5,7 +5,6 @@ import random
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,9 +20,9 @@ STAFF = ("--gallery", "staff")
 
 
 @pytest.fixture(scope="module")
-def cli(tmp_path_factory: pytest.TempPathFactory, samples: Path, locked_build: Callable[[str], Path]) -> CommandLine:
+def cli(tmp_path_factory: pytest.TempPathFactory, samples: Path, default_packs: Path) -> CommandLine:
     """With one subject enrolled."""
-    cli = CommandLine.over(tmp_path_factory.mktemp("kill") / "data", locked_build("sface"))
+    cli = CommandLine.over(tmp_path_factory.mktemp("kill") / "data", default_packs)
     cli.json("enrol", samples / "people" / "obama" / "obama.jpg", "--subject", "obama", *STAFF)
     return cli
 

@@ -27,8 +27,8 @@ def test_the_command_line_builds_lists_checks_and_chooses(tmp_path: Path) -> Non
         "dlib": ("not built", False),
         "facenet": ("not built", False),
         "facenet-casia": ("not built", False),
-        "fusion": ("not built", False),
-        "sface": ("built", True),
+        "fusion": ("not built", True),
+        "sface": ("built", False),
     }
     assert rows["sface"]["template_version"] == version
     assert rows["facenet-casia"]["template_version"] is None
@@ -56,7 +56,7 @@ def test_a_manifest_that_cannot_be_read_hides_no_other_pack(tmp_path: Path) -> N
     assert (code, rows["sface"]["state"], rows["sface"]["title"]) == (0, "pack_invalid", None)
     assert rows["dlib"]["title"] == "dlib ResNet-29, 150 px"
     _, text = run(tmp_path, "list")
-    assert text.splitlines()[-1] == "*\tsface\tpack_invalid\t\t\t\tunknown\twhen built"
+    assert text.splitlines()[-1] == "\tsface\tpack_invalid\t\t\t\tunknown\twhen built"
 
 
 def test_weights_are_given_once_for_each_network(tmp_path: Path) -> None:

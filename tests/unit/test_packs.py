@@ -18,7 +18,7 @@ import pytest
 from facesvc.core.types import Pixels
 from facesvc.errors import PackDamaged, PackInvalid, PackNotFound
 from facesvc.models import manifest
-from facesvc.models.packs import MANIFESTS, Packs, network_file
+from facesvc.models.packs import DEFAULT_PACK, MANIFESTS, Packs, network_file
 from facesvc.models.sealed import SEAL, UNFINISHED
 from tests.packs import flip_a_bit, my_manifest, my_network, sface_file, written
 
@@ -40,7 +40,7 @@ def sface_pack(packs: Packs, locked_build: Callable[[str], Path]) -> Packs:
 def test_the_known_packs_are_the_committed_ones(packs: Packs) -> None:
     assert packs.names() == ["dlib", "facenet", "facenet-casia", "fusion", "sface"]
     assert packs.built() == []
-    assert packs.chosen() == "sface"
+    assert packs.chosen() == DEFAULT_PACK == "fusion"
 
 
 def test_building_again_changes_nothing_on_disk(sface_pack: Packs) -> None:
