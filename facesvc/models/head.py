@@ -21,8 +21,9 @@ class LinearHead:
     bias: NDArray[np.float32]
 
     def __call__(self, features: Vectors) -> Vectors:
-        """(n k) float32, unit length -> (n 128) float32, not normalised."""
-        return features @ self.weight.T + self.bias
+        """(n k) float32, unit length -> (n 128) float32, not normalised; a row gives the same bits in any batch."""
+        # a product for each row: BLAS sums in another order for several rows than for one, and micro-batches vary
+        return (self.weight @ features[:, :, None])[:, :, 0] + self.bias
 
 
 def digest(head: LinearHead) -> str:

@@ -210,6 +210,16 @@ def test_a_template_of_fusion_is_the_formula_of_its_manifest(load: Load, crop: C
     np.testing.assert_allclose(OnnxEmbedder(pack, runtime).embed(faces), expected, atol=2e-5)
 
 
+def test_a_head_gives_a_row_the_same_bits_in_any_batch(load: Load) -> None:
+    """A batch identification that is resumed writes the bytes of an undisturbed one, whatever was batched together."""
+    head = load("fusion").head()
+    assert head
+    features = unit(np.random.default_rng(3).standard_normal((8, 256))).astype(np.float32)
+    alone = np.concatenate([head(features[i : i + 1]) for i in range(8)])
+    np.testing.assert_array_equal(head(features), alone)
+    np.testing.assert_allclose(alone, features @ head.weight.T + head.bias, atol=1e-6)
+
+
 def test_a_face_of_fusion_is_aligned_as_each_of_its_networks_alone_would(load: Load, crop: Crop) -> None:
     for face, alone, other in zip(*(crop(load(name)) for name in ("fusion", "sface", "dlib")), strict=True):
         np.testing.assert_array_equal(face[0], alone[0])
