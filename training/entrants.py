@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +47,9 @@ def enter(config: TrainConfig, data: AlignedSet, run: Path) -> Entrant | None:
     summary = _finished(run, config)
     if summary is None:
         Console(stderr=True).print(f"{config.backbone}, {config.size} px")
-        summary = asdict(train(config, data, run, resume=True))
-    if summary["ending"] == "interrupted":
+        train(config, data, run, resume=True)
+        summary = _finished(run, config)
+    if summary is None:
         return None
     network = build_backbone(config.backbone, pretrained=run / WEIGHTS, size=config.size)
     return Entrant(config.backbone, network.input_size, _exported(network, run), summary["parameters"], summary)

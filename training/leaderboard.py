@@ -116,7 +116,8 @@ def page(standings: Sequence[Standing], caption: str) -> str:
     return f"""# Leaderboard of backbones
 
 Every backbone trained from nothing, with one recipe and one budget, by `python -m training.leaderboard`
-(`training/recipes/leaderboard.toml`). {caption}.
+(`training/recipes/leaderboard.toml`).
+{caption}.
 
 {table(standings)}
 ![TAR over time a face](figures/leaderboard.png)
