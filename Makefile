@@ -56,7 +56,7 @@ check: lint test test-slow
 
 bench: $(VENV)/.installed-test $(PEERS)/.installed
 	$(BIN)/facesvc samples --folder samples
-	$(BIN)/python -m benchmarks.compare_two samples/people/obama/obama.jpg samples/people/obama/obama2.jpg --peers $(PEERS)/bin/python
+	$(BIN)/python -m benchmarks.compare_two samples/people/obama/obama.jpg samples/people/obama/obama2.jpg --pack sface --peers $(PEERS)/bin/python
 
 # face_recognition's model package needs pkg_resources, which setuptools dropped with 81; dlib-bin needs no compiler
 $(PEERS)/.installed: $(VENV)/.uv
