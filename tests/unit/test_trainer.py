@@ -6,6 +6,8 @@ A person here is a pattern of colours, a photograph of it the pattern in another
 import json
 import os
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -131,16 +133,37 @@ class Stop:
         return self  # the averaged copy of the network is never in training
 
 
-@pytest.mark.parametrize("step", [1, 10, 14], ids=["first step", "middle of an epoch", "end of an epoch"])
-def test_a_run_that_is_terminated_and_resumed_gives_the_same_bits(step: int, whole: Path, tmp_path: Path) -> None:
+def stop(step: int, run: Path) -> None:
     stopping = small()
     stopping.register_forward_pre_hook(Stop(step))
-    stopped = train(config(), people(), tmp_path, network=stopping)
-    assert (stopped.ending, stopped.steps, stopped.signal) == ("interrupted", step, signal.SIGTERM)
-    summary = train(config(), people(), tmp_path, resume=True, network=small())
+    train(config(), people(), run, network=stopping)
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """Runs by the step in which they were terminated: the first, in the middle of an epoch, at its end. They are
+    another process's: a signal too many would be the end of all tests."""
+    runs = {step: tmp_path_factory.mktemp("runs") / f"stopped-{step}" for step in (1, 10, 14)}
+    command = [sys.executable, "-m", "tests.unit.test_trainer", *(f"{step}:{run}" for step, run in runs.items())]
+    done = subprocess.run(
+        command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=280, check=False
+    )
+    assert done.returncode == 0, done
+    return runs
+
+
+@pytest.mark.xdist_group("stopped runs")
+@pytest.mark.parametrize("step", [1, 10, 14], ids=["first step", "middle of an epoch", "end of an epoch"])
+def test_a_run_that_is_terminated_and_resumed_gives_the_same_bits(
+    step: int, whole: Path, stopped: dict[int, Path]
+) -> None:
+    run = stopped[step]
+    told = json.loads((run / "summary.json").read_text())
+    assert (told["ending"], told["steps"], told["signal"]) == ("interrupted", step, signal.SIGTERM)
+    summary = train(config(), people(), run, resume=True, network=small())
     assert (summary.ending, summary.steps) == ("finished", 21)
-    assert timeless(read(tmp_path / "metrics.csv")) == timeless(read(whole / "metrics.csv"))
-    assert weights(tmp_path) == weights(whole)
+    assert timeless(read(run / "metrics.csv")) == timeless(read(whole / "metrics.csv"))
+    assert weights(run) == weights(whole)
 
 
 def test_worker_processes_change_nothing(whole: Path, tmp_path: Path) -> None:
@@ -206,3 +229,9 @@ def test_a_teacher_that_does_not_fit_is_refused(templates: Any, told: str, tmp_p
 def test_too_few_people_for_a_batch(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="too few for 30 a batch"):
         train(config(batch={"identities": 30}), people(), tmp_path, network=small())
+
+
+if __name__ == "__main__":
+    for argument in sys.argv[1:]:
+        number, folder = argument.split(":", 1)
+        stop(int(number), Path(folder))
