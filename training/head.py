@@ -113,6 +113,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     try:
+        manifests.read(arguments.output / "manifests" / f"{arguments.pack}.json")  # it fails now, not a minute later
         recipe, features = read_recipe(arguments.recipe), load(arguments.people)
         outcome = make(features, recipe)
         measured = ship(outcome, arguments.pack, arguments.data, arguments.output)
