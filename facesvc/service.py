@@ -144,31 +144,36 @@ class FaceService:
         choice: FaceChoice = FaceChoice.ONLY,
         strict: bool = True,
     ) -> Enrolment:
-        """Adds references to a subject, made if it is new; each photograph has its own outcome.
+        """Adds references to a subject, made if it is new; each photograph has its own outcome. Those that are not
+        refused are stored together, or none is.
 
         strict refuses samples that fail their quality checks. Raises GalleryNotFound, TemplateVersionMismatch,
         RequestError for a bad name.
         """
         require_name(subject)
         target = self._gallery(gallery)
-        outcomes = tuple(self._enrol_one(target, subject, data, choice, strict) for data in photographs)
+        samples = [self._enrollable(target, data, choice, strict) for data in photographs]
+        stored = iter(self.store.add_references(gallery, subject, [s for s in samples if isinstance(s, NewReference)]))
+        outcomes = tuple(
+            EnrolmentOutcome(reference=next(stored)) if isinstance(s, NewReference) else EnrolmentOutcome(error=s)
+            for s in samples
+        )
         return Enrolment(gallery, subject, outcomes)
 
-    def _enrol_one(
-        self, gallery: Gallery, subject: str, photograph: bytes, choice: FaceChoice, strict: bool
-    ) -> EnrolmentOutcome:
+    def _enrollable(
+        self, gallery: Gallery, photograph: bytes, choice: FaceChoice, strict: bool
+    ) -> NewReference | FaceServiceError:
+        """What is to be stored of a photograph, or the error that refuses it."""
         try:
             capture = self.extractor.extract(photograph, choice)
             sample = capture.samples[0]
             if strict:
                 require_quality(sample)
         except (ImageError, SampleError) as error:  # the photograph's own fault; anything else stops the request
-            return EnrolmentOutcome(error=error)
+            return error
         kept = photograph if gallery.keep_photographs else None
         media_type = f"image/{capture.format.lower()}"  # true of every format that decodes
-        new = NewReference(sample, sha256(photograph).hexdigest(), kept, media_type)
-        (reference,) = self.store.add_references(gallery.name, subject, [new])
-        return EnrolmentOutcome(reference=reference)
+        return NewReference(sample, sha256(photograph).hexdigest(), kept, media_type)
 
     # --- galleries and subjects ----------------------------------------------------------------------
 

@@ -72,6 +72,12 @@ def test_enrolling_again_changes_nothing(client: httpx.Client, enrol: Enrol, gal
     assert client.get(f"/v1/galleries/{gallery}/subjects/obama").json()["references"] == 2
 
 
+def test_photographs_of_one_request_are_stored_together(client: httpx.Client, enrol: Enrol, gallery: str) -> None:
+    enrol(gallery, "obama", "obama", "no_face", "obama2")
+    stored = client.get(f"/v1/galleries/{gallery}").json()
+    assert (stored["revision"], stored["references"]) == (1, 2)  # one write
+
+
 def test_the_largest_face_where_the_caller_says_so(client: httpx.Client, part: Parts, gallery: str) -> None:
     answer = client.post(references(gallery, "b"), files=[part("images", "group")], data={"face": "largest"})
     assert answer.status_code == 201

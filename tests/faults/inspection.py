@@ -1,0 +1,251 @@
+"""What is wrong with a database, seen by a process that had no part in it."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+import numpy as np
+from sqlalchemy import Connection, func, select
+
+from facesvc.core.compare import squared_l2
+from facesvc.core.types import Gallery, Reference, Subject, Vectors
+from facesvc.errors import GalleryNotFound, PhotographNotFound, ReferenceNotFound, SubjectNotFound
+from facesvc.index.exact import ExactIndex
+from facesvc.service import FaceService
+from facesvc.storage.engine import open_engine
+from facesvc.storage.tables import GalleryRow, PhotographRow, ReferenceRow, RevisionRow, SubjectRow, Table
+from tests.databases import unit_vectors
+from tests.faults.journal import History
+from tests.faults.worker import open_service
+from tests.faults.world import Person, Place, Places, World, differences
+
+Content = Callable[[str], bytes]
+LIMIT = 10_000
+PROBES, NEAREST = 3, 10
+RECENT = 20
+"""Of a worker's deletions, those that are asked for by id; all of them are looked for among what is stored."""
+
+
+@dataclass
+class Findings:
+    """violations: a sentence each; worlds: what each worker's world has turned out to be."""
+
+    violations: list[str] = field(default_factory=list)
+    worlds: list[World] = field(default_factory=list)
+
+
+def inspect(url: str, histories: Sequence[History], content: Content = str.encode) -> Findings:
+    """Every invariant, after the workers of ``histories`` ended. content: the bytes that a photograph's name stands
+    for. Run it in a process of its own."""
+    findings = structure(url)
+    findings.violations += [f"{h.world.owner} failed: {h.failed}" for h in histories if h.failed]
+    findings.violations += [wrong for history in histories for wrong in history.wrong]
+    with open_service(open_engine(url)) as service:
+        compare(service, histories, content, findings)
+        findings.violations += resurrected(service, histories)
+    return findings
+
+
+def structure(url: str) -> Findings:
+    """The invariants that hold whatever was stored: of the database itself, and of an index made from it."""
+    engine = open_engine(url)
+    findings = Findings()
+    with open_service(engine) as service:
+        with engine.connect() as connection:
+            for check in (broken_files, orphans, miscounted, strayed, unlogged):
+                findings.violations += check(connection)
+        findings.violations += [f"new index: {wrong}" for wrong in misled(service)]
+    return findings
+
+
+# --- what is stored, and what ought to be ----------------------------------------------------------------------
+
+
+def compare(service: FaceService, histories: Sequence[History], content: Content, findings: Findings) -> None:
+    """Each worker's part must be what it was told, or that with the request in flight wholly done; nothing else
+    may be there."""
+    names = {sha256(content(name)).hexdigest(): name for history in histories for name in invented(history)}
+    found = contents(service, names, findings)
+    accounted: set[tuple[str, str]] = set()
+    for history in histories:
+        part = history.world.part(found)
+        accounted |= {(gallery, person) for gallery, place in part.items() for person in place.people}
+        wrong = [list(differences(world.places, part)) for world in history.possible]
+        fitting = next((world for world, faults in zip(history.possible, wrong, strict=True) if not faults), None)
+        if fitting is None:
+            flight = f" (in flight: {history.in_flight})" if history.in_flight else ""
+            findings.violations += [f"{fault}{flight}" for fault in wrong[0]]
+        used = max(world.used for world in history.possible)
+        findings.worlds.append(World(history.world.owner, part, (fitting or history.world).erased, used))
+    everything = {(gallery, person) for gallery, place in found.items() for person in place.people}
+    findings.violations += [f"{gallery}/{person} is nobody's" for gallery, person in everything - accounted]
+
+
+def invented(history: History) -> list[str]:
+    used = max(world.used for world in history.possible)
+    return [f"{history.world.owner} {number + 1}" for number in range(used)]
+
+
+def contents(service: FaceService, names: Mapping[str, str], findings: Findings) -> Places:
+    """All galleries as the store tells them, photographs by name."""
+    return {
+        gallery.name: Place(
+            gallery.keep_photographs,
+            {
+                subject.id: person(service, gallery, subject, names, findings)
+                for subject in service.store.subjects(gallery.name, LIMIT).items
+            },
+        )
+        for gallery in service.store.galleries(LIMIT).items
+    }
+
+
+def person(
+    service: FaceService, gallery: Gallery, subject: Subject, names: Mapping[str, str], findings: Findings
+) -> Person:
+    found = Person(subject.display_name, dict(subject.metadata))
+    for reference in service.store.references(gallery.name, subject.id, LIMIT).items:
+        name = names.get(reference.image_sha256, reference.image_sha256)
+        found.references[name] = reference.id
+        if reference.has_photograph:
+            found.photographs.add(name)
+            findings.violations += spoilt(service, gallery, reference, name)
+    return found
+
+
+def spoilt(service: FaceService, gallery: Gallery, reference: Reference, name: str) -> Iterator[str]:
+    """A photograph that is said to be kept must be the one that was sent."""
+    try:
+        content = service.store.photograph(gallery.name, reference.subject, reference.id).content
+    except PhotographNotFound:
+        yield f"{gallery.name}/{reference.subject}: photograph {name} is gone"
+        return
+    if sha256(content).hexdigest() != reference.image_sha256:
+        yield f"{gallery.name}/{reference.subject}: photograph {name} is damaged"
+
+
+def resurrected(service: FaceService, histories: Sequence[History]) -> Iterator[str]:
+    """What was acknowledged as deleted may not answer: not by its id, nor its photograph."""
+    for history in histories:
+        for public_id, (gallery, person, _) in list(history.world.erased.items())[-RECENT:]:
+            for read in (service.reference, service.store.photograph):
+                with suppress(GalleryNotFound, SubjectNotFound, ReferenceNotFound):
+                    read(gallery, person, public_id)
+                    yield f"{gallery}/{person}: {public_id} was deleted and answers to {read.__name__}"
+
+
+# --- the database itself ----------------------------------------------------------------------------------------
+
+
+def broken_files(connection: Connection) -> Iterator[str]:
+    if connection.dialect.name != "sqlite":
+        return
+    for (line,) in connection.exec_driver_sql("PRAGMA integrity_check"):
+        if line != "ok":
+            yield f"integrity_check: {line}"
+    for line in connection.exec_driver_sql("PRAGMA foreign_key_check"):
+        yield f"foreign_key_check: {tuple(line)}"
+
+
+def orphans(connection: Connection) -> Iterator[str]:
+    """Rows whose owner is gone or another tenant's. Asked for as any reader would: constraints may be off."""
+    for table in Table.metadata.sorted_tables:
+        for key in table.foreign_keys:
+            owner = key.column.table.alias("owner")
+            mine = (key.parent == owner.c[key.column.name]) & (table.c.tenant == owner.c.tenant)
+            joined = table.outerjoin(owner, mine)
+            lost = select(func.count()).select_from(joined).where(owner.c[key.column.name].is_(None))
+            if count := connection.execute(lost).scalar_one():
+                yield f"{count} rows of {table.name} have no owner in {key.column.table.name}"
+
+
+def miscounted(connection: Connection) -> Iterator[str]:
+    """The counts that writes keep must be those of the rows."""
+    subjects = select(func.count()).where(SubjectRow.gallery_key == GalleryRow.key).scalar_subquery()
+    references = select(func.count()).where(ReferenceRow.gallery_key == GalleryRow.key).scalar_subquery()
+    galleries = select(GalleryRow.name, GalleryRow.subjects, subjects, GalleryRow.references, references)
+    for name, *counts in connection.execute(galleries):
+        if counts[0::2] != counts[1::2]:
+            yield f"gallery {name} counts {counts[0::2]} subjects and references, has {counts[1::2]}"
+    own = select(func.count()).where(ReferenceRow.subject_key == SubjectRow.key).scalar_subquery()
+    for name, counted, there in connection.execute(select(SubjectRow.id, SubjectRow.references, own)):
+        if counted != there:
+            yield f"subject {name} counts {counted} references, has {there}"
+
+
+def strayed(connection: Connection) -> Iterator[str]:
+    """References and subjects must agree on the gallery, references and photographs on being kept."""
+    moved = select(ReferenceRow.id).join(SubjectRow, SubjectRow.key == ReferenceRow.subject_key)
+    for (name,) in connection.execute(moved.where(SubjectRow.gallery_key != ReferenceRow.gallery_key)):
+        yield f"reference {name} is in another gallery than its subject"
+    kept = select(ReferenceRow.id, ReferenceRow.has_photograph, PhotographRow.reference_key).outerjoin(
+        PhotographRow, PhotographRow.reference_key == ReferenceRow.key
+    )
+    for name, said, there in connection.execute(kept):
+        if said != (there is not None):
+            yield f"reference {name} says has_photograph {said}, and {'has one' if there is not None else 'has none'}"
+
+
+def unlogged(connection: Connection) -> Iterator[str]:
+    """The log must lead to the rows: additions net of removals, none beyond the gallery's revision."""
+    revisions = dict(connection.execute(select(GalleryRow.key, GalleryRow.revision)).tuples().all())
+    log = select(RevisionRow.gallery_key, RevisionRow.revision, RevisionRow.reference_key, RevisionRow.op)
+    living: dict[int, tuple[int, int]] = {}
+    for gallery, revision, key, op in connection.execute(log.order_by(RevisionRow.gallery_key, RevisionRow.revision)):
+        if revision > revisions.get(gallery, -1):
+            yield f"the log is at revision {revision} of gallery {gallery}, the gallery is not"
+        if op == "add":
+            living[key] = gallery, revision
+        else:
+            living.pop(key, None)
+    rows = connection.execute(select(ReferenceRow.key, ReferenceRow.gallery_key, ReferenceRow.revision))
+    stored = {key: (gallery, revision) for key, gallery, revision in rows}
+    for key in sorted(stored.keys() ^ living.keys()):
+        yield f"reference {key} is in the {'rows' if key in stored else 'log'} alone"
+    for key in sorted(key for key in stored.keys() & living.keys() if stored[key] != living[key]):
+        yield f"reference {key} was added at {living[key]} by the log, at {stored[key]} by its row"
+
+
+# --- the index --------------------------------------------------------------------------------------------------
+
+
+def vectors(service: FaceService, gallery: Gallery) -> dict[int, Vectors]:
+    """Key and vector of every reference, read one subject at a time and not through the log."""
+    subjects = service.store.subjects(gallery.name, LIMIT).items
+    references = [r for s in subjects for r in service.store.references(gallery.name, s.id, LIMIT).items]
+    return {reference.key: reference.sample.template.vector for reference in references}
+
+
+def probes() -> Vectors:
+    return unit_vectors(PROBES, seed=10**6)
+
+
+def oracle(rows: Mapping[int, Vectors]) -> list[list[int]]:
+    """Keys of the nearest rows of each probe, nearest first."""
+    index = ExactIndex()
+    if rows:
+        index.add(np.array(list(rows), np.int64), np.stack(list(rows.values())))
+    return index.search(probes(), NEAREST)[1].tolist()
+
+
+def misled(service: FaceService) -> Iterator[str]:
+    """An index must hold its gallery's rows and no others, and its shortlists the nearest of them."""
+    for gallery in service.store.galleries(LIMIT).items:
+        rows = vectors(service, gallery)
+        everything = service.indexes.search(gallery, probes()[:1], max(len(rows), 1) + NEAREST)[0]
+        if sorted(everything) != sorted(rows):
+            yield f"index of {gallery.name} holds {sorted(everything)}, the rows are {sorted(rows)}"
+            continue
+        shortlists = service.indexes.search(gallery, probes(), NEAREST)
+        for probe, wanted, found in zip(probes(), oracle(rows), shortlists, strict=True):
+            if nearest(probe, found, rows) != wanted:
+                yield f"index of {gallery.name} answers {found}, the rows {wanted}"
+
+
+def nearest(probe: Vectors, keys: Sequence[int], rows: Mapping[int, Vectors]) -> list[int]:
+    """A shortlist, rescored exactly."""
+    if not keys:
+        return []
+    distances = squared_l2(probe[None], np.stack([rows[key] for key in keys]))[0]
+    return [keys[i] for i in np.argsort(distances, kind="stable")[:NEAREST]]

@@ -1,0 +1,88 @@
+"""Kinds of rounds with ready-made photographs: a worker is killed, alone or beside another."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+from facesvc.errors import GalleryNotFound
+from tests.databases import VERSION
+from tests.faults.ground import Ground, Outcome, Running, Stage
+from tests.faults.moments import ANY_TIME, Moment
+from tests.faults.worker import Orders, work
+from tests.faults.world import SHARED, World
+
+SURVIVES = 5
+"""Requests that the process beside a killed one must still have answered."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """hold: one round of it; share: of all rounds; real: whether it needs photographs and a model pack."""
+
+    hold: Callable[[Stage, Random], Outcome]
+    share: float
+    real: bool = False
+
+
+KINDS: dict[str, Kind] = {}
+
+
+def kind(name: str, share: float, real: bool = False) -> Callable[[Callable[[Stage, Random], Outcome]], None]:
+    """Registers a function that holds a round of the kind ``name``."""
+
+    def register(hold: Callable[[Stage, Random], Outcome]) -> None:
+        KINDS[name] = Kind(hold, share, real)
+
+    return register
+
+
+@kind("alone", share=0.5)
+def alone(stage: Stage, chance: Random) -> Outcome:
+    """One worker, killed."""
+    return fell(stage, chance, "alone", beside=False)
+
+
+@kind("beside another", share=0.4)
+def beside(stage: Stage, chance: Random) -> Outcome:
+    """Two workers on one database; one is killed, the other must go on without an error."""
+    return fell(stage, chance, "beside another", beside=True)
+
+
+def fell(stage: Stage, chance: Random, name: str, beside: bool) -> Outcome:
+    ground = stage.ground("ready-made")
+    share(ground)
+    moment = Moment.draw(chance, stage.database)
+    doomed, other = chance.sample(ground.worlds, 2)
+    survivor = start(ground, other, chance, None) if beside else None
+    violations = list(kill(start(ground, doomed, chance, moment), doomed, moment))
+    if survivor:
+        if not survivor.wait(SURVIVES):
+            violations.append(f"{other.owner} did not go on when {doomed.owner} was killed")
+        survivor.stop()
+    findings, flights, acknowledged = ground.examine()
+    violations += findings.violations
+    return Outcome(name, stage.database, moment.name, flights[doomed.owner], acknowledged, violations)
+
+
+def share(ground: Ground) -> None:
+    """Makes the gallery that all workers share, if it is new."""
+    try:
+        ground.follower.store.gallery(SHARED)
+    except GalleryNotFound:
+        ground.follower.store.create_gallery(SHARED, VERSION, True, {})
+
+
+def start(ground: Ground, world: World, chance: Random, moment: Moment | None) -> Running:
+    orders = Orders(ground.url, world, chance.getrandbits(32), ground.journal(world.owner), moment)
+    return Running.start(work, orders)
+
+
+def kill(victim: Running, doomed: World, moment: Moment) -> list[str]:
+    """Sees to it that the worker dies at its moment."""
+    if moment.name == ANY_TIME:
+        victim.process.join(moment.seconds)
+        victim.process.kill()
+    victim.end()
+    if victim.process.exitcode != -9:
+        return [f"{doomed.owner} ended with {victim.process.exitcode} before it could be killed"]
+    return []

@@ -1,0 +1,92 @@
+"""A process that uses the real service over a real database until it is killed. Only its photographs are not real:
+each stands for a ready-made sample, so that a round takes no second."""
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from random import Random
+
+from sqlalchemy import Engine
+
+from facesvc.core.ports import GalleryIndexes, ReferenceStore
+from facesvc.core.types import Capture, FaceChoice, Sample
+from facesvc.index.faiss import FlatIndex
+from facesvc.index.projection import Projection
+from facesvc.service import FaceService
+from facesvc.storage.engine import open_engine
+from facesvc.storage.references import SqlReferenceStore
+from tests.databases import VERSION, new_reference
+from tests.faults.access import Access, Direct
+from tests.faults.activities import ACTIVITIES, choose
+from tests.faults.journal import Journal
+from tests.faults.moments import Moment, arm
+from tests.faults.world import World
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What a worker is told. moment: of its own death, None for one that is to live; journal: its file."""
+
+    url: str
+    world: World
+    seed: int
+    journal: Path
+    moment: Moment | None
+
+
+def sample(photograph: str) -> Sample:
+    """The face that a photograph of this name stands for."""
+    owner, number = photograph.split()
+    return new_reference(int(number) + 10**6 * int.from_bytes(owner.encode())).sample
+
+
+class ReadyMade:
+    """core.ports.Extractor whose photographs are names."""
+
+    pack, title, template_version, norm, calibration, threshold = "ready-made", "Ready-made", VERSION, 1.0, None, 1.1
+
+    def detect(self, photograph: bytes) -> Capture:
+        return Capture((sample(photograph.decode()),), 1, 640, 480, format="JPEG")
+
+    def extract(self, photograph: bytes, choice: FaceChoice) -> Capture:
+        return self.detect(photograph)
+
+
+def open_indexes(store: ReferenceStore) -> GalleryIndexes:
+    return Projection(store, FlatIndex)
+
+
+@contextmanager
+def open_service(engine: Engine) -> Iterator[FaceService]:
+    store = SqlReferenceStore(engine)
+    try:
+        yield FaceService(ReadyMade(), store, open_indexes(store))
+    finally:
+        engine.dispose()
+
+
+def work(orders: Orders, channel: Connection) -> None:
+    """One request after another, each journalled before and after; ``channel`` hears of each, and ends the work by
+    saying anything at all."""
+    journal, engine = Journal(orders.journal), open_engine(orders.url)
+    try:
+        with open_service(engine) as service:
+            channel.send("ready")
+            if orders.moment:
+                arm(orders.moment, engine)
+            labour(Direct(service), orders.world, Random(orders.seed), journal, channel)
+    except Exception:
+        journal.failed(traceback.format_exc())
+
+
+def labour(access: Access, world: World, chance: Random, journal: Journal, channel: Connection) -> None:
+    while not channel.poll():
+        name, request = choose(chance, world)
+        journal.asks(name, request)
+        answer = ACTIVITIES[name].perform(access, request)
+        journal.answered(answer)
+        ACTIVITIES[name].apply(world, request, answer)
+        channel.send("went on")
