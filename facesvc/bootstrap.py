@@ -9,6 +9,7 @@ import cv2
 from facesvc.config import Settings
 from facesvc.index.faiss import FlatIndex
 from facesvc.index.projection import Projection
+from facesvc.models.manifest import Manifest
 from facesvc.models.packs import Pack, Packs
 from facesvc.pipeline.batch import BatchingEmbedder
 from facesvc.pipeline.decode import DecodeLimits, decode
@@ -18,6 +19,7 @@ from facesvc.pipeline.extract import PhotographExtractor
 from facesvc.pipeline.gate import Gate, GatedExtractor
 from facesvc.service import FaceService
 from facesvc.storage.engine import open_engine
+from facesvc.storage.exchange import SqlExchange
 from facesvc.storage.migrate import upgrade
 from facesvc.storage.references import SqlReferenceStore
 
@@ -70,3 +72,27 @@ def bootstrap(settings: Settings) -> Iterator[FaceService]:
             yield service
     finally:
         engine.dispose()
+
+
+@contextmanager
+def open_exchange(settings: Settings) -> Iterator[tuple[SqlReferenceStore, SqlExchange]]:
+    """The store and the way for whole galleries out of it and into it, without any model; database migrated."""
+    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    upgrade(settings.url)
+    engine = open_engine(settings.url)
+    try:
+        yield SqlReferenceStore(engine), SqlExchange(engine)
+    finally:
+        engine.dispose()
+
+
+def pack_of(settings: Settings, template_version: str) -> Manifest | None:
+    """The manifest of the pack that makes templates of this version, if there is one here; nothing is built."""
+    return Packs(settings.packs).of_version(template_version)
+
+
+def pack_in_use(settings: Settings) -> Manifest:
+    """The manifest that ``load_pack`` would follow; nothing is built. Raises ModelError."""
+    packs = Packs(settings.packs)
+    manifest = packs.manifest(settings.pack or packs.chosen())
+    return manifest.with_detector(settings.detector) if settings.detector else manifest

@@ -16,6 +16,7 @@
                                             subject_not_found, subject_exists, reference_not_found,
                                             photograph_not_found, invalid_cursor, store_unavailable
     registry   --fetch---> samples        SamplesUnavailable
+    file       --import--> gallery        ImportInvalid: import_invalid
     anything   --ask-----> facesvc        RequestError: invalid_request, unsupported_media_type,
                                             request_too_large; file_unreadable (the CLI's files),
                                             RemoteError (the CLI's --server)
@@ -244,6 +245,12 @@ class RequestTooLarge(RequestError):
 
 class FileUnreadable(RequestError):
     code, title = "file_unreadable", "File can't be read"
+
+
+class ImportInvalid(RequestError):
+    """A file or another system's store that holds no gallery in a form that can be taken."""
+
+    code, title = "import_invalid", "Nothing that can be imported"
 
 
 class RemoteError(FaceServiceError):

@@ -7,9 +7,19 @@ from typing import Annotated
 import typer
 
 from facesvc.cli import options
-from facesvc.cli.backends import View, open_backend
+from facesvc.cli.backends import open_backend
 from facesvc.cli.console import answer, answer_json, say
-from facesvc.cli.enrolment import ENROLLED, Enroller, FolderEnrolment, Task, count_photographs, people
+from facesvc.cli.enrolment import (
+    ENROLLED,
+    Enroller,
+    FolderEnrolment,
+    Source,
+    Task,
+    count_photographs,
+    describe,
+    folder_people,
+    people,
+)
 from facesvc.cli.progress import progress
 
 
@@ -32,7 +42,7 @@ def enrol(
     with open_backend(context.obj, server) as backend:
         enroller = Enroller(backend, gallery, face, not allow_low_quality, context.obj.max_image_bytes)
         enroller.ensure_gallery()
-        results = [enroller.enrol(Task(subject, path)) for path in photographs]
+        results = [enroller.enrol(Task(subject, Source.file(path))) for path in photographs]
     enrolled = sum(result["status"] == ENROLLED for result in results)
     if as_json:
         answer_json({"gallery": gallery, "subject": subject, "enrolled": enrolled, "results": results})
@@ -68,7 +78,7 @@ def enrol_folder(
         enroller.ensure_gallery()
         run = FolderEnrolment(enroller)
         with progress("enrol", count=partial(count_photographs, folder)) as advance:
-            run.run(folder, settings.workers, advance)
+            run.run(folder_people(folder), settings.workers, advance)
     if as_json:
         answer_json(run.summary)
     else:
@@ -76,9 +86,3 @@ def enrol_folder(
             answer(describe(result))
     say(str(run))
     raise typer.Exit(1 if run.rejected else 0)
-
-
-def describe(result: View) -> str:
-    if result["status"] == ENROLLED:
-        return f"enrolled {result['path']} as {result['reference']}"
-    return f"{result['code']} {result['path']}: {result['detail']}"

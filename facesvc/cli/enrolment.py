@@ -2,9 +2,10 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -15,6 +16,7 @@ from facesvc.cli.inputs import read_photograph, shown, walk
 from facesvc.cli.progress import Advance
 from facesvc.cli.rows import photograph_codes
 from facesvc.cli.tally import numbers
+from facesvc.core.names import require_name
 from facesvc.errors import FaceServiceError, GalleryExists, GalleryNotFound, RequestError, SubjectNotFound
 from facesvc.pipeline.ordered import ordered_map
 
@@ -22,11 +24,27 @@ ENROLLED, ALREADY, REJECTED = "enrolled", "already_enrolled", "rejected"
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """A photograph, unread. path: what it is called; read: its bytes, of which it takes at most so many."""
+
+    path: str
+    read: Callable[[int], bytes]
+
+    @classmethod
+    def file(cls, path: str) -> "Source":
+        return cls(path, partial(read_photograph, path))
+
+
+People = Iterator[tuple[str, Iterable[Source]]]
+"""Subjects with their photographs."""
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """A photograph to enrol. known: SHA-256 of the subject's references, as hexadecimal digits."""
 
     subject: str
-    path: str
+    source: Source
     known: frozenset[str] = frozenset()
 
 
@@ -43,7 +61,7 @@ class Enroller:
     def enrol(self, task: Task) -> View:
         """The outcome, with the photograph's path and subject. Raises what would meet every photograph."""
         try:
-            photograph = read_photograph(task.path, self.limit)
+            photograph = task.source.read(self.limit)
             if hashlib.sha256(photograph).hexdigest() in task.known:
                 outcome: View = {"status": ALREADY}
             else:
@@ -51,8 +69,8 @@ class Enroller:
         except FaceServiceError as error:
             if error.code not in photograph_codes():
                 raise
-            outcome = {"status": REJECTED, "code": error.code, "detail": error.detail}
-        return {"path": shown(task.path), "subject": task.subject, **outcome}
+            outcome = refusal(error)
+        return {"path": shown(task.source.path), "subject": task.subject, **outcome}
 
     def ensure_gallery(self) -> None:
         """Makes the gallery if it is new, and says so: its name may be a slip."""
@@ -83,7 +101,7 @@ class Enroller:
 
 @dataclass(slots=True)
 class FolderEnrolment:
-    """A run over DIR/<subject>/<photographs>, and what came of it."""
+    """A run over many people's photographs, and what came of it."""
 
     enroller: Enroller
     subjects: int = 0
@@ -91,9 +109,10 @@ class FolderEnrolment:
     rejected: list[View] = field(default_factory=list)
     seconds: float = 0.0
 
-    def run(self, folder: Path, workers: int, advance: Advance) -> None:
+    def run(self, everybody: People, workers: int, advance: Advance) -> None:
+        """A name that can't be a subject's is its photographs' fault, and stops nobody else's."""
         start = perf_counter()
-        with closing(ordered_map(self.enroller.enrol, self._tasks(folder), workers)) as outcomes:
+        with closing(ordered_map(self._enrol, self._tasks(everybody), workers)) as outcomes:
             for _, outcome in outcomes:
                 self.counts[outcome["status"]] += 1
                 if outcome["status"] == REJECTED:
@@ -101,13 +120,17 @@ class FolderEnrolment:
                 advance()
         self.seconds = perf_counter() - start
 
-    def _tasks(self, folder: Path) -> Iterator[Task]:
-        for person in people(folder):
+    def _enrol(self, task: Task) -> View:
+        if (fault := name_fault(task.subject)) is not None:
+            return {"path": shown(task.source.path), "subject": task.subject, **refusal(fault)}
+        return self.enroller.enrol(task)
+
+    def _tasks(self, everybody: People) -> Iterator[Task]:
+        for subject, sources in everybody:
             self.subjects += 1
-            subject = shown(person.name)
-            known = self.enroller.known(subject)
-            for path in walk(str(person)):
-                yield Task(subject, path, known)
+            known = frozenset() if name_fault(subject) else self.enroller.known(subject)
+            for source in sources:
+                yield Task(subject, source, known)
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -126,6 +149,32 @@ class FolderEnrolment:
         rejected = f", {len(self.rejected)} rejected ({numbers(codes)})" if codes else ""
         rate = self.counts.total() / self.seconds if self.seconds else 0.0
         return f"{text}{already}{rejected}; {rate:.1f} photographs/s"
+
+
+def name_fault(subject: str) -> RequestError | None:
+    """Why this can't be a subject's id, if it can't."""
+    try:
+        require_name(subject)
+    except RequestError as error:
+        return error
+    return None
+
+
+def refusal(error: FaceServiceError) -> View:
+    return {"status": REJECTED, "code": error.code, "detail": error.detail}
+
+
+def describe(result: View) -> str:
+    """An outcome for a person."""
+    if result["status"] == ENROLLED:
+        return f"enrolled {result['path']} as {result['reference']}"
+    return f"{result['code']} {result['path']}: {result['detail']}"
+
+
+def folder_people(folder: Path) -> People:
+    """DIR/<subject>/<photographs>. Raises RequestError where there are no folders."""
+    for person in people(folder):
+        yield shown(person.name), map(Source.file, walk(str(person)))
 
 
 def people(folder: Path) -> list[Path]:

@@ -15,13 +15,15 @@ Advance = Callable[[], None]
 
 
 @contextmanager
-def progress(label: str, done: int = 0, count: Callable[[], int] | None = None) -> Iterator[Advance]:
-    """Yields what is called once per file. ``done``: files done by an earlier run; ``count`` tells how many there
-    are in all, in its own thread, since counting millions of files takes a while."""
+def progress(
+    label: str, done: int = 0, count: Callable[[], int] | None = None, unit: str = "files"
+) -> Iterator[Advance]:
+    """Yields what is called once per file, or ``unit``. ``done``: files done by an earlier run; ``count`` tells how
+    many there are in all, in its own thread, since counting millions of files takes a while."""
     if not sys.stderr.isatty():
         yield lambda: None
         return
-    with bar() as shown:
+    with bar(unit) as shown:
         task = shown.add_task(label, total=None, completed=done)
         if count:
             Thread(target=tell_total, args=(shown, task, count), daemon=True).start()
@@ -33,7 +35,7 @@ def tell_total(shown: "Progress", task: "TaskID", count: Callable[[], int]) -> N
         shown.update(task, total=count())
 
 
-def bar() -> "Progress":
+def bar(unit: str) -> "Progress":
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -49,7 +51,7 @@ def bar() -> "Progress":
 
     class Rate(ProgressColumn):
         def render(self, task: Task) -> Text:
-            return Text(f"{task.speed:.1f} files/s" if task.speed else "")
+            return Text(f"{task.speed:.1f} {unit}/s" if task.speed else "")
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate())
     times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())

@@ -2,9 +2,10 @@
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 from filelock import FileLock
 
@@ -83,6 +84,17 @@ class Packs:
             if path.is_file():
                 return manifests.read(path)
         raise PackNotFound(f"there is no pack {name!r}; known: {', '.join(self.names())}")
+
+    def of_version(self, template_version: str) -> Manifest | None:
+        """The manifest of the pack that makes templates of this version, with the detector that it does so with; None
+        where no pack here does."""
+        for name in self.names():
+            with suppress(PackNotFound, PackInvalid):  # not good for anything, so not for this
+                known = self.manifest(name)
+                for manifest in (known, *map(known.with_detector, get_args(DetectorName))):
+                    if manifest.template_version == template_version:
+                        return manifest
+        return None
 
     def load(self, name: str) -> Pack:
         """The pack, every file checked against its digest. Raises PackNotFound, PackDamaged, PackInvalid."""

@@ -44,6 +44,7 @@ ADVICE = {
     "samples_unavailable": "pip could not fetch the sample photographs; use some of your own.",
     "remote_error": "Another server did not answer as expected.",
     "file_unreadable": "The file is not there, or may not be read.",
+    "import_invalid": "The file is damaged, or nothing that `facesvc galleries import` reads.",
     "not_found": "There is no such address; /openapi.json lists all.",
     "method_not_allowed": "The Allow header lists what is possible at this address.",
     "request_timeout": "The request's body arrived too slowly. Send smaller photographs or try again.",

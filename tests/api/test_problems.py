@@ -33,7 +33,7 @@ STATUSES = {
         "image_error", "not_an_image", "corrupt_image", "image_too_small", "sample_error", "no_face", "several_faces",
         "too_many_faces", "face_too_small", "face_blurred", "face_turned", "face_too_dark", "face_too_bright",
         "face_cut_off", "decision_error", "invalid_threshold", "target_fmr_unsupported", "calibration_missing",
-        "invalid_cursor", "invalid_request", "file_unreadable",
+        "invalid_cursor", "invalid_request", "file_unreadable", "import_invalid",
     },
     500: {"internal_error", "store_error", "samples_unavailable"},
     502: {"remote_error"},

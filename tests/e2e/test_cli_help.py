@@ -34,7 +34,8 @@ RUNNABLE = {name: command for name, command in COMMANDS.items() if not hasattr(c
 def test_the_commands() -> None:
     assert sorted(name.removeprefix("facesvc ") for name in RUNNABLE) == [
         "doctor", "enrol", "enrol-folder", "evaluate",
-        "galleries create", "galleries delete", "galleries list", "galleries show", "identify",
+        "galleries create", "galleries delete", "galleries export", "galleries import", "galleries list",
+        "galleries show", "identify",
         "models build", "models check", "models list", "models use", "samples", "serve",
         "subjects delete", "subjects list", "subjects rename", "subjects show", "verify",
     ]  # fmt: skip

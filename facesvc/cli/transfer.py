@@ -1,0 +1,240 @@
+"""`facesvc galleries export` and `import`: a gallery as a Parquet file, and galleries of other systems."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal
+
+import typer
+
+from facesvc.cli import options
+from facesvc.cli.console import answer, answer_json, say
+from facesvc.cli.journal import sync_folder
+from facesvc.cli.migration import enrol_from
+from facesvc.cli.progress import progress
+from facesvc.cli.tally import numbers
+from facesvc.errors import FaceServiceError, GalleryExists, GalleryNotFound, RequestError, TemplateVersionMismatch
+
+if TYPE_CHECKING:
+    from facesvc.config import Settings
+    from facesvc.core.ports import ReferenceStore
+    from facesvc.core.types import Gallery
+    from facesvc.exchange.importing import Import
+    from facesvc.exchange.layout import Header
+
+
+def export_gallery(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the gallery.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Parquet file to write: .parquet.")],
+    photographs: Annotated[
+        bool, typer.Option("--photographs", help="Export kept photographs too, not only their templates.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Export a gallery of the local store: subjects, templates and metadata, as they were at one moment.
+
+    FILE appears when all is written, readable by you alone. It is not encrypted: templates are biometric data.
+
+    Example: facesvc galleries export staff --output staff.parquet
+    """
+    from facesvc.bootstrap import open_exchange
+    from facesvc.exchange.writer import write
+
+    require_new(output, force)
+    with open_exchange(context.obj) as (store, exchange), replacing(output) as stream:
+        found = store.gallery(name)
+        with (
+            progress("export", count=lambda: found.references, unit="rows") as advance,
+            closing(exchange.entries(name, photographs)) as entries,
+        ):
+            written = write(
+                entries, header_of(context.obj, found, photographs and found.keep_photographs), stream, advance
+            )
+    if photographs and not written.photographs:
+        say(f"gallery {name} has no photographs: there are none in {output}")
+    summary = {"subjects": written.subjects, "references": written.references, "photographs": written.photographs}
+    if as_json:
+        return answer_json(
+            {"gallery": name, "file": str(output), **summary, "template_version": found.template_version}
+        )
+    answer(f"{name}: {written.subjects} subjects, {written.references} references written to {output}")
+
+
+def require_new(output: Path, force: bool) -> None:
+    if output.suffix.lower() != ".parquet":
+        raise RequestError(f"--output {output}: use a name that ends with .parquet")
+    if output.exists() and not force:
+        raise RequestError(f"{output} exists: --force replaces it")
+
+
+def header_of(settings: "Settings", found: "Gallery", photographs: bool) -> "Header":
+    from facesvc import __version__
+    from facesvc.bootstrap import pack_of
+    from facesvc.exchange.layout import FORMAT, Header
+
+    pack = pack_of(settings, found.template_version)
+    return Header(
+        format=FORMAT,
+        facesvc=__version__,
+        gallery=found.name,
+        template_version=found.template_version,
+        keep_photographs=found.keep_photographs,
+        photographs=photographs,
+        metadata=found.metadata,
+        pack=pack.name if pack else None,
+        norm=pack.norm if pack else None,
+    )
+
+
+@contextmanager
+def replacing(output: Path) -> Iterator[BinaryIO]:
+    """A draft beside ``output``, its owner's alone to read, that takes its place when all is written and synced."""
+    try:
+        draft = tempfile.NamedTemporaryFile(  # noqa: SIM115  closed below, before it is gone
+            dir=output.parent, prefix=f"{output.name}.", suffix=".part", delete=False
+        )
+    except OSError as error:
+        raise RequestError(f"{output}: {error.strerror}") from error
+    try:
+        with draft as stream:
+            yield stream  # type: ignore[misc]  # a wrapper of a BinaryIO
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(draft.name).replace(output)
+    except BaseException:
+        Path(draft.name).unlink(missing_ok=True)
+        raise
+    sync_folder(output.parent)
+
+
+def import_gallery(
+    context: typer.Context,
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="File, folder or database URL to read; see --from.")],
+    gallery: options.Gallery,
+    origin: Annotated[
+        Literal["facesvc", "compreface", "deepface"],
+        typer.Option(
+            "--from",
+            help="What SOURCE is: a file of `galleries export`, the postgresql:// URL of CompreFace's database, "
+            "or DeepFace's folder of people. The last two are enrolled anew from their photographs.",
+        ),
+    ] = "facesvc",
+    collection: Annotated[
+        str | None,
+        typer.Option("--collection", metavar="NAME", help="CompreFace's recognition service, where it has several."),
+    ] = None,
+    face: options.Face = "only",
+    allow_low_quality: options.AllowLowQuality = False,
+    workers: options.Workers = None,
+    as_json: options.AsJson = False,
+    server: options.Server = None,
+) -> None:
+    """Import a gallery. It is made if it is new; what it has already is passed over, so run again to continue.
+
+    A file's templates are taken as they are: its template version must be the gallery's. --face, --allow-low-quality,
+    --workers and --server are for photographs that are enrolled anew. Exit code: 0 all imported, 1 some of it could
+    not be, 2 error.
+
+    Example: facesvc galleries import staff.parquet --gallery staff
+    """
+    if origin != "facesvc":
+        settings = context.obj.model_copy(update={"workers": workers} if workers else {})
+        complete = enrol_from(
+            origin, source, collection, settings, gallery, face, not allow_low_quality, as_json, server
+        )
+        raise typer.Exit(0 if complete else 1)
+    if server:
+        raise RequestError("--server: a file is imported into the local store, run this where the database is")
+    run = import_file(context.obj, Path(source), gallery)
+    if as_json:
+        answer_json(summary_of(run, source, gallery))
+    else:
+        for refused in run.named:
+            answer(f"{refused['code']} row {refused['row']} ({refused['subject']}): {refused['detail']}")
+    say(told(run))
+    raise typer.Exit(1 if run.refused else 0)
+
+
+def import_file(settings: "Settings", path: Path, gallery: str) -> "Import":
+    """Raises ImportInvalid, FileUnreadable, TemplateVersionMismatch."""
+    from facesvc.bootstrap import open_exchange, pack_of
+    from facesvc.exchange.importing import Import
+    from facesvc.exchange.reader import GalleryFile
+    from facesvc.exchange.rows import RowRules
+    from facesvc.pipeline.formats import sniff
+
+    with closing(GalleryFile(path)) as file, open_exchange(settings) as (store, exchange):
+        header = file.header
+        ensure_target(store, gallery, header, settings)
+        pack = pack_of(settings, header.template_version)
+        norm = pack.norm if pack else header.norm
+        run = Import(RowRules(header.template_version, norm, settings.max_image_bytes, sniff))
+        try:
+            with progress("import", count=lambda: file.rows, unit="rows") as advance:
+                run.run(file, partial(exchange.add, gallery), advance)
+        except (KeyboardInterrupt, FaceServiceError):
+            say(f"stopped: {told(run)}. What was imported stays, the same command continues")
+            raise
+    return run
+
+
+def ensure_target(store: "ReferenceStore", name: str, header: "Header", settings: "Settings") -> None:
+    """Makes the gallery, with the file's template version, if it is new. Raises TemplateVersionMismatch where it has
+    another one."""
+    from facesvc.core.names import require_name
+
+    try:
+        found = store.gallery(name)
+    except GalleryNotFound:
+        require_name(name)
+        with suppress(GalleryExists):  # another process was faster
+            store.create_gallery(name, header.template_version, header.keep_photographs, header.metadata)
+            say(f"gallery {name} created")
+        found = store.gallery(name)
+    if found.template_version != header.template_version:
+        raise TemplateVersionMismatch(
+            f"gallery {name!r} has template version {found.template_version}, the file has {header.template_version}: "
+            "import it into a new gallery"
+        )
+    if header.photographs and not found.keep_photographs:
+        say(f"gallery {name} keeps no photographs: those of the file are left out")
+    tell_pack(settings, name, header)
+
+
+def tell_pack(settings: "Settings", name: str, header: "Header") -> None:
+    """Says so where the pack in use can't search the gallery."""
+    from facesvc.bootstrap import pack_in_use, pack_of
+
+    used = pack_in_use(settings)
+    if used.complete and used.template_version == header.template_version:
+        return
+    pack = pack_of(settings, header.template_version)
+    needed = (
+        f"--pack {pack.name} --detector {pack.detector}" if pack else f"the pack {header.pack or 'of its templates'}"
+    )
+    say(f"searching gallery {name} needs {needed}: its template version is {header.template_version}")
+
+
+def summary_of(run: "Import", source: str, gallery: str) -> dict[str, Any]:
+    return {
+        "gallery": gallery,
+        "file": source,
+        "template_version": run.rules.template_version,
+        "subjects": run.added.subjects,
+        "references": run.added.references,
+        "already": run.added.already,
+        "rejected": dict(run.refused),
+        "rejected_rows": run.named,
+    }
+
+
+def told(run: "Import") -> str:
+    added = run.added
+    text = f"{added.subjects} subjects, {added.references} references imported"
+    already = f", {added.already} rows were there" if added.already else ""
+    return text + already + (f", {run.refused.total()} rejected ({numbers(run.refused)})" if run.refused else "")

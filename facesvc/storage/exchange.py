@@ -1,0 +1,224 @@
+"""A gallery out of the database and into it in bulk: one statement reads it all, one transaction stores some hundred
+references, with the same revision log as any other write."""
+
+import secrets
+from collections import Counter
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Result, insert, literal, null, select, tuple_, update
+from sqlalchemy.orm import Session
+
+from facesvc.core.compare import require_version
+from facesvc.core.exchange import Added, Entry, KeptReference
+from facesvc.core.types import NewReference
+from facesvc.storage.galleries import advance, find_gallery, lock_gallery
+from facesvc.storage.references import as_reference, identity, pack
+from facesvc.storage.revisions import log_added
+from facesvc.storage.tables import GalleryRow, PhotographRow, ReferenceRow, SubjectRow
+from facesvc.storage.transactions import Transactions
+
+BATCH = 1_000
+"""Rows fetched at a time without photographs, which is what is in memory."""
+PHOTOGRAPHS = 16
+"""Rows fetched at a time with their photographs."""
+
+Owned = tuple[str, str, bytes]
+"""Subject, image_sha256 and box: what makes a reference the same one when it is sent again."""
+
+
+class SqlExchange(Transactions):
+    """One tenant's galleries, whole, out and in. Raises as ``core.ports.ReferenceStore`` does."""
+
+    def entries(self, gallery: str, photographs: bool = False) -> Generator[Entry, None, None]:
+        """Everything in the gallery at the moment of the first entry, by subject, oldest reference first; with the
+        photographs' bytes where they are kept and asked for. Later writes neither wait nor show."""
+        with self.reading() as session:
+            home = find_gallery(session, self.tenant, gallery)
+            for owner, row, content, media_type in _everything(session, home, photographs):
+                yield self._entry(owner, row, content, media_type)
+
+    def _entry(
+        self, owner: SubjectRow, row: ReferenceRow | None, content: bytes | None, media_type: str | None
+    ) -> Entry:
+        kept = None
+        if row is not None:
+            found = as_reference(row, owner, self.codec)
+            photograph = None if content is None else self.codec.open(content, row.id)
+            new = NewReference(found.sample, found.image_sha256, photograph, media_type)
+            kept = KeptReference(row.id, new, row.created_at)
+        return Entry(owner.id, owner.display_name, owner.details, owner.created_at, kept)
+
+    def add(self, gallery: str, entries: Sequence[Entry]) -> Added:
+        """Stores entries in one transaction. Subjects that are there keep their name and metadata, and a reference of
+        the same photograph (image_sha256 and box) is not repeated. A new one keeps its id unless the database has it.
+
+        Raises TemplateVersionMismatch when a template's version is not the gallery's; nothing is stored then.
+        """
+        with self.writing() as session:
+            home = lock_gallery(session, self.tenant, gallery)
+            for entry in entries:
+                if entry.reference:
+                    require_version(entry.reference.new.sample.template.version, home.template_version)
+            return self._add(session, home, entries)
+
+    def _add(self, session: Session, home: GalleryRow, entries: Sequence[Entry]) -> Added:
+        owners = _owners(session, home, entries)
+        fresh = _fresh(session, owners, entries)
+        strangers = {entry.subject: entry for entry in reversed(entries) if entry.subject not in owners}
+        if fresh or strangers:
+            revision = advance(session, home, subjects=len(strangers), references=len(fresh))
+            gained = Counter(subject for subject, _, _ in fresh)
+            owners |= _insert_subjects(session, home, list(strangers.values()), gained)
+            _count(session, gained, {s: key for s, key in owners.items() if s not in strangers})
+            self._insert(session, home, owners, fresh, revision)
+        changed = len(fresh) + len(strangers.keys() - {subject for subject, _, _ in fresh})
+        return Added(len(strangers), len(fresh), len(entries) - changed)
+
+    def _insert(
+        self,
+        session: Session,
+        home: GalleryRow,
+        owners: Mapping[str, int],
+        fresh: Mapping[Owned, KeptReference],
+        revision: int,
+    ) -> None:
+        if not fresh:
+            return
+        given = dict(zip(_free_ids(session, list(fresh.values())), fresh.items(), strict=True))
+        rows = [
+            self._row(home, owners[owned[0]], public_id, reference, revision)
+            for public_id, (owned, reference) in given.items()
+        ]
+        session.execute(insert(ReferenceRow), rows)
+        query = select(ReferenceRow.id, ReferenceRow.key).where(ReferenceRow.id.in_(list(given)))
+        keys = _keys(session.execute(query.order_by(ReferenceRow.key)))
+        kept = [
+            self._photograph(keys[row["id"]], row["id"], given[row["id"]][1].new)
+            for row in rows
+            if row["has_photograph"]
+        ]
+        if kept:
+            session.execute(insert(PhotographRow), kept)
+        log_added(session, home, list(keys.values()), revision)
+
+    def _row(
+        self, home: GalleryRow, owner: int, public_id: str, reference: KeptReference, revision: int
+    ) -> dict[str, Any]:
+        new = reference.new
+        return {
+            "tenant": self.tenant,
+            "id": public_id,
+            "gallery_key": home.key,
+            "subject_key": owner,
+            "template_version": new.sample.template.version,
+            "revision": revision,
+            "vector": self.codec.encode(new.sample.template.vector, public_id),
+            "image_sha256": new.image_sha256,
+            "box": pack(new.sample.face.box),
+            "landmarks": pack(new.sample.face.landmarks),
+            "score": float(new.sample.face.score),
+            "quality": asdict(new.sample.quality),
+            "has_photograph": new.photograph is not None and home.keep_photographs,
+            "created_at": reference.created_at,
+        }
+
+    def _photograph(self, key: int, public_id: str, new: NewReference) -> dict[str, Any]:
+        assert new.photograph is not None
+        return {
+            "tenant": self.tenant,
+            "reference_key": key,
+            "content": self.codec.seal(new.photograph, public_id),
+            "media_type": new.media_type or "application/octet-stream",
+        }
+
+
+def _everything(
+    session: Session, home: GalleryRow, photographs: bool
+) -> Result[SubjectRow, ReferenceRow, bytes | None, str | None]:
+    """One statement, so one view of the gallery; rows come as they are asked for."""
+    kept = (PhotographRow.content, PhotographRow.media_type) if photographs else (null(), literal(None))
+    query = (
+        select(SubjectRow, ReferenceRow, *kept)
+        .outerjoin(ReferenceRow, ReferenceRow.subject_key == SubjectRow.key)
+        .where(SubjectRow.gallery_key == home.key)
+        .order_by(SubjectRow.id, ReferenceRow.key)
+    )
+    if photographs:
+        query = query.outerjoin(PhotographRow, PhotographRow.reference_key == ReferenceRow.key)
+    return session.execute(query, execution_options={"yield_per": PHOTOGRAPHS if photographs else BATCH})
+
+
+def _keys(found: Result[str, int]) -> dict[str, int]:
+    return {row[0]: row[1] for row in found}
+
+
+def _owners(session: Session, home: GalleryRow, entries: Sequence[Entry]) -> dict[str, int]:
+    """Keys of those of the entries' subjects that are there."""
+    wanted = sorted({entry.subject for entry in entries})
+    query = select(SubjectRow.id, SubjectRow.key).where(SubjectRow.gallery_key == home.key, SubjectRow.id.in_(wanted))
+    return _keys(session.execute(query))
+
+
+def _fresh(session: Session, owners: Mapping[str, int], entries: Sequence[Entry]) -> dict[Owned, KeptReference]:
+    """The references that are not there yet, each once."""
+    wanted: dict[Owned, KeptReference] = {}
+    for entry in entries:
+        if entry.reference:
+            wanted.setdefault((entry.subject, *identity(entry.reference.new)), entry.reference)
+    known = [(owners[subject], digest) for subject, digest, _ in wanted if subject in owners]
+    if not known:
+        return wanted
+    columns = ReferenceRow.subject_key, ReferenceRow.image_sha256
+    query = select(*columns, ReferenceRow.box).where(tuple_(*columns).in_(sorted(set(known))))
+    stored = {tuple(row) for row in session.execute(query)}
+    return {owned: reference for owned, reference in wanted.items() if (owners.get(owned[0]), *owned[1:]) not in stored}
+
+
+def _free_ids(session: Session, fresh: Sequence[KeptReference]) -> list[str]:
+    """Each reference's own id, or a new one where the database or a reference before it has that."""
+    query = select(ReferenceRow.id).where(ReferenceRow.id.in_([reference.id for reference in fresh]))
+    taken, found = set(session.scalars(query)), []
+    for reference in fresh:
+        found.append(f"ref_{secrets.token_hex(13)}" if reference.id in taken else reference.id)
+        taken.add(found[-1])
+    return found
+
+
+def _insert_subjects(
+    session: Session, home: GalleryRow, strangers: Sequence[Entry], gained: Mapping[str, int]
+) -> dict[str, int]:
+    """Subjects with the references they are about to get, and their keys."""
+    if not strangers:
+        return {}
+    now = datetime.now(UTC)
+    rows = [
+        {
+            "tenant": home.tenant,
+            "gallery_key": home.key,
+            "id": entry.subject,
+            "display_name": entry.display_name,
+            "references": gained.get(entry.subject, 0),
+            "details": dict(entry.metadata),
+            "created_at": entry.subject_created_at,
+            "updated_at": now,
+        }
+        for entry in strangers
+    ]
+    session.execute(insert(SubjectRow), rows)
+    return _owners(session, home, strangers)
+
+
+def _count(session: Session, gained: Mapping[str, int], owners: Mapping[str, int]) -> None:
+    """Notes how many references each of the subjects that were there before has gained."""
+    now = datetime.now(UTC)
+    for subject, key in owners.items():
+        if gained.get(subject):
+            session.execute(
+                update(SubjectRow)
+                .where(SubjectRow.key == key)
+                .values(references=SubjectRow.references + gained[subject], updated_at=now)
+                .execution_options(synchronize_session=False)
+            )
