@@ -4,6 +4,7 @@ One thread per call by default: the service runs photographs side by side, and t
 on one core slow each other down many times over.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -59,18 +60,16 @@ class OpenVinoNetwork:
     """A compiled model is shared; every call takes its own request, since a request holds one call's tensors."""
 
     def __init__(self, path: Path, threads: int = 1, streams: int = 1) -> None:
-        import openvino
-
         properties: dict[str, Any] = {
             "INFERENCE_NUM_THREADS": threads * streams,
             "NUM_STREAMS": streams,  # with one, two callers would take turns
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "f32",  # the default is bfloat16 on new processors: other vectors
         }
-        self.model = openvino.Core().compile_model(str(path), "CPU", properties)
-        # OpenVINO's binding looks NumPy up at the first array it meets, under a lock that it takes while it holds the
-        # interpreter's: two threads meeting their first arrays at once wait for each other forever. So: here, alone.
-        _ = openvino.Tensor(np.zeros(1, np.float32)).data
+        # OpenVINO gives the thread that compiles a signal stack of its own, and unmaps it with the model, which leaves
+        # the main thread with one that is gone: the next signal kills the process. So: in a thread that ends.
+        with ThreadPoolExecutor(1) as elsewhere:
+            self.model = elsewhere.submit(_compile, path, properties).result()
         self.idle: list[Any] = []
 
     def __call__(self, batch: Floats) -> list[Floats]:
@@ -82,3 +81,13 @@ class OpenVinoNetwork:
         outputs = [np.array(results[port]) for port in self.model.outputs]
         self.idle.append(request)  # list.pop and append are atomic
         return outputs
+
+
+def _compile(path: Path, properties: dict[str, Any]) -> Any:
+    import openvino
+
+    model = openvino.Core().compile_model(str(path), "CPU", properties)
+    # OpenVINO's binding looks NumPy up at the first array it meets, under a lock that it takes while it holds the
+    # interpreter's: two threads meeting their first arrays at once wait for each other forever. So: here, alone.
+    _ = openvino.Tensor(np.zeros(1, np.float32)).data
+    return model
