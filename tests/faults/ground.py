@@ -12,7 +12,8 @@ from pathlib import Path
 
 from facesvc.service import FaceService
 from facesvc.storage.engine import open_engine
-from tests.faults.inspection import Content, Findings, inspect, misled
+from tests.faults.contents import Content
+from tests.faults.inspection import Findings, inspect, misled
 from tests.faults.journal import replay
 from tests.faults.worker import open_service
 from tests.faults.world import World
@@ -56,7 +57,7 @@ class Ground:
     def journal(self, owner: str) -> Path:
         return self.folder / f"{self.rounds}-{owner}.jsonl"
 
-    def examine(self, content: Content = str.encode) -> tuple[Findings, dict[str, str | None], int]:
+    def examine(self, content: Content | None = None) -> tuple[Findings, dict[str, str | None], int]:
         """Ends a round: what is wrong, each worker's request in flight, and the number of those answered. Looks with
         the eyes of a new process, and through the index that followed."""
         histories = [replay(self.journal(world.owner), world) for world in self.worlds]

@@ -1,27 +1,25 @@
 """What is wrong with a database, seen by a process that had no part in it."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from hashlib import sha256
 
 import numpy as np
 from sqlalchemy import Connection, func, select
 
 from facesvc.core.compare import squared_l2
-from facesvc.core.types import Gallery, Reference, Subject, Vectors
+from facesvc.core.types import Gallery, Vectors
 from facesvc.errors import GalleryNotFound, PhotographNotFound, ReferenceNotFound, SubjectNotFound
 from facesvc.index.exact import ExactIndex
 from facesvc.service import FaceService
 from facesvc.storage.engine import open_engine
 from facesvc.storage.tables import GalleryRow, PhotographRow, ReferenceRow, RevisionRow, SubjectRow, Table
 from tests.databases import unit_vectors
+from tests.faults.contents import LIMIT, Content, Reader
 from tests.faults.journal import History
 from tests.faults.worker import open_service
-from tests.faults.world import Person, Place, Places, World, differences
+from tests.faults.world import World, differences
 
-Content = Callable[[str], bytes]
-LIMIT = 10_000
 PROBES, NEAREST = 3, 10
 RECENT = 20
 """Of a worker's deletions, those that are asked for by id; all of them are looked for among what is stored."""
@@ -29,16 +27,21 @@ RECENT = 20
 
 @dataclass
 class Findings:
-    """violations: a sentence each; worlds: what each worker's world has turned out to be."""
+    """violations: a sentence each; worlds: what each worker's world has turned out to be; broken: nothing more can be
+    read."""
 
     violations: list[str] = field(default_factory=list)
     worlds: list[World] = field(default_factory=list)
+    broken: bool = False
 
 
-def inspect(url: str, histories: Sequence[History], content: Content = str.encode) -> Findings:
+def inspect(url: str, histories: Sequence[History], content: Content | None = None) -> Findings:
     """Every invariant, after the workers of ``histories`` ended. content: the bytes that a photograph's name stands
-    for. Run it in a process of its own."""
+    for; without it photographs are ready-made, and their templates known too. Run it in a process of its own."""
     findings = structure(url)
+    if findings.broken:
+        findings.worlds = [history.world for history in histories]
+        return findings
     findings.violations += [f"{h.world.owner} failed: {h.failed}" for h in histories if h.failed]
     findings.violations += [wrong for history in histories for wrong in history.wrong]
     with open_service(open_engine(url)) as service:
@@ -50,11 +53,12 @@ def inspect(url: str, histories: Sequence[History], content: Content = str.encod
 def structure(url: str) -> Findings:
     """The invariants that hold whatever was stored: of the database itself, and of an index made from it."""
     engine = open_engine(url)
-    findings = Findings()
-    with open_service(engine) as service:
-        with engine.connect() as connection:
-            for check in (broken_files, orphans, miscounted, strayed, unlogged):
-                findings.violations += check(connection)
+    with open_service(engine) as service, engine.connect() as connection:
+        if damage := list(broken_files(connection)):
+            return Findings(damage, broken=True)
+        findings = Findings()
+        for check in (orphans, miscounted, strayed, unlogged):
+            findings.violations += check(connection)
         findings.violations += [f"new index: {wrong}" for wrong in misled(service)]
     return findings
 
@@ -62,11 +66,12 @@ def structure(url: str) -> Findings:
 # --- what is stored, and what ought to be ----------------------------------------------------------------------
 
 
-def compare(service: FaceService, histories: Sequence[History], content: Content, findings: Findings) -> None:
+def compare(service: FaceService, histories: Sequence[History], content: Content | None, findings: Findings) -> None:
     """Each worker's part must be what it was told, or that with the request in flight wholly done; nothing else
     may be there."""
-    names = {sha256(content(name)).hexdigest(): name for history in histories for name in invented(history)}
-    found = contents(service, names, findings)
+    reader = Reader(service, histories, content)
+    found = reader.contents()
+    findings.violations += reader.violations
     accounted: set[tuple[str, str]] = set()
     for history in histories:
         part = history.world.part(found)
@@ -82,55 +87,12 @@ def compare(service: FaceService, histories: Sequence[History], content: Content
     findings.violations += [f"{gallery}/{person} is nobody's" for gallery, person in everything - accounted]
 
 
-def invented(history: History) -> list[str]:
-    used = max(world.used for world in history.possible)
-    return [f"{history.world.owner} {number + 1}" for number in range(used)]
-
-
-def contents(service: FaceService, names: Mapping[str, str], findings: Findings) -> Places:
-    """All galleries as the store tells them, photographs by name."""
-    return {
-        gallery.name: Place(
-            gallery.keep_photographs,
-            {
-                subject.id: person(service, gallery, subject, names, findings)
-                for subject in service.store.subjects(gallery.name, LIMIT).items
-            },
-        )
-        for gallery in service.store.galleries(LIMIT).items
-    }
-
-
-def person(
-    service: FaceService, gallery: Gallery, subject: Subject, names: Mapping[str, str], findings: Findings
-) -> Person:
-    found = Person(subject.display_name, dict(subject.metadata))
-    for reference in service.store.references(gallery.name, subject.id, LIMIT).items:
-        name = names.get(reference.image_sha256, reference.image_sha256)
-        found.references[name] = reference.id
-        if reference.has_photograph:
-            found.photographs.add(name)
-            findings.violations += spoilt(service, gallery, reference, name)
-    return found
-
-
-def spoilt(service: FaceService, gallery: Gallery, reference: Reference, name: str) -> Iterator[str]:
-    """A photograph that is said to be kept must be the one that was sent."""
-    try:
-        content = service.store.photograph(gallery.name, reference.subject, reference.id).content
-    except PhotographNotFound:
-        yield f"{gallery.name}/{reference.subject}: photograph {name} is gone"
-        return
-    if sha256(content).hexdigest() != reference.image_sha256:
-        yield f"{gallery.name}/{reference.subject}: photograph {name} is damaged"
-
-
 def resurrected(service: FaceService, histories: Sequence[History]) -> Iterator[str]:
     """What was acknowledged as deleted may not answer: not by its id, nor its photograph."""
     for history in histories:
         for public_id, (gallery, person, _) in list(history.world.erased.items())[-RECENT:]:
             for read in (service.reference, service.store.photograph):
-                with suppress(GalleryNotFound, SubjectNotFound, ReferenceNotFound):
+                with suppress(GalleryNotFound, SubjectNotFound, ReferenceNotFound, PhotographNotFound):
                     read(gallery, person, public_id)
                     yield f"{gallery}/{person}: {public_id} was deleted and answers to {read.__name__}"
 
@@ -144,12 +106,13 @@ def broken_files(connection: Connection) -> Iterator[str]:
     for (line,) in connection.exec_driver_sql("PRAGMA integrity_check"):
         if line != "ok":
             yield f"integrity_check: {line}"
-    for line in connection.exec_driver_sql("PRAGMA foreign_key_check"):
-        yield f"foreign_key_check: {tuple(line)}"
 
 
 def orphans(connection: Connection) -> Iterator[str]:
     """Rows whose owner is gone or another tenant's. Asked for as any reader would: constraints may be off."""
+    if connection.dialect.name == "sqlite":
+        for line in connection.exec_driver_sql("PRAGMA foreign_key_check"):
+            yield f"foreign_key_check: {tuple(line)}"
     for table in Table.metadata.sorted_tables:
         for key in table.foreign_keys:
             owner = key.column.table.alias("owner")
@@ -189,7 +152,7 @@ def strayed(connection: Connection) -> Iterator[str]:
 
 def unlogged(connection: Connection) -> Iterator[str]:
     """The log must lead to the rows: additions net of removals, none beyond the gallery's revision."""
-    revisions = dict(connection.execute(select(GalleryRow.key, GalleryRow.revision)).tuples().all())
+    revisions = dict(connection.execute(select(GalleryRow.key, GalleryRow.revision)).all())
     log = select(RevisionRow.gallery_key, RevisionRow.revision, RevisionRow.reference_key, RevisionRow.op)
     living: dict[int, tuple[int, int]] = {}
     for gallery, revision, key, op in connection.execute(log.order_by(RevisionRow.gallery_key, RevisionRow.revision)):

@@ -45,6 +45,10 @@ class History:
     acknowledged: int = 0
     in_flight: str | None = None
 
+    def photographs(self) -> list[str]:
+        """Names of all that may have been sent."""
+        return [f"{self.world.owner} {n + 1}" for n in range(max(world.used for world in self.possible))]
+
 
 def replay(path: Path, before: World) -> History:
     """The history that ``path`` tells of a worker that started with the world ``before``; without a file, that of

@@ -1,0 +1,65 @@
+"""What is stored, read as any caller would and put into the plain values of ``tests.faults.world``."""
+
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+
+import numpy as np
+
+from facesvc.core.types import Gallery, Reference, Subject
+from facesvc.errors import PhotographNotFound
+from facesvc.service import FaceService
+from tests.faults.journal import History
+from tests.faults.worker import sample
+from tests.faults.world import Person, Place, Places
+
+Content = Callable[[str], bytes]
+LIMIT = 10_000
+
+
+class Reader:
+    """content: the bytes that a photograph's name stands for; without it photographs are ready-made, and their
+    templates known too. violations: what is not as it was sent."""
+
+    def __init__(self, service: FaceService, histories: Sequence[History], content: Content | None) -> None:
+        self.service, self.store, self.ready_made = service, service.store, content is None
+        encoded = content or str.encode
+        self.names = {sha256(encoded(name)).hexdigest(): name for h in histories for name in h.photographs()}
+        self.violations: list[str] = []
+
+    def contents(self) -> Places:
+        return {
+            gallery.name: Place(
+                gallery.keep_photographs,
+                {s.id: self.person(gallery, s) for s in self.store.subjects(gallery.name, LIMIT).items},
+            )
+            for gallery in self.store.galleries(LIMIT).items
+        }
+
+    def person(self, gallery: Gallery, subject: Subject) -> Person:
+        found = Person(subject.display_name, dict(subject.metadata))
+        for reference in self.store.references(gallery.name, subject.id, LIMIT).items:
+            name = self.names.get(reference.image_sha256, reference.image_sha256)
+            found.references[name] = reference.id
+            if reference.has_photograph:
+                found.photographs.add(name)
+            if wrong := self.photograph(gallery, reference) or self.template(reference):
+                self.violations.append(f"{gallery.name}/{subject.id}: {wrong} of {name}")
+        return found
+
+    def photograph(self, gallery: Gallery, reference: Reference) -> str | None:
+        """What is wrong with a photograph that is said to be kept."""
+        if not reference.has_photograph:
+            return None
+        try:
+            content = self.store.photograph(gallery.name, reference.subject, reference.id).content
+        except PhotographNotFound:
+            return "no photograph"
+        return None if sha256(content).hexdigest() == reference.image_sha256 else "a damaged photograph"
+
+    def template(self, reference: Reference) -> str | None:
+        """What is wrong with a template: it must be the one that was sent, bit for bit."""
+        name = self.names.get(reference.image_sha256)
+        if name is None or not self.ready_made:
+            return None
+        sent, stored = sample(name).template, reference.sample.template
+        return None if np.array_equal(sent.vector, stored.vector) else "another template"
