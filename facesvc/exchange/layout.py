@@ -39,7 +39,7 @@ REFERENCE = (*ARRAYS, "reference", "template_version", "image_sha256", "score", 
 
 def schema() -> pa.Schema:
     text, moment = pa.string(), pa.timestamp("us", tz="UTC")
-    arrays = {name: pa.list_(pa.float32(), length) for name, length in ARRAYS.items()}
+    arrays = {name: pa.list_(pa.field("element", pa.float32()), length) for name, length in ARRAYS.items()}
     return pa.schema(
         {
             "subject": text,

@@ -19,7 +19,12 @@ microseconds since 1970, quality as a tuple of numbers; None where there is noth
 GROUP_ROWS = 2**20
 GROUP_BYTES = 2**30
 """Largest row group that is read: what it says it holds, uncompressed. Ours have 5,000 rows, or some 50 MB."""
-FOOTER_BYTES = 64 * 2**20
+LIMITS: dict[str, Any] = {
+    "thrift_string_size_limit": 64 * 2**20,
+    "thrift_container_size_limit": 2**20,
+    "pre_buffer": False,
+}
+"""Of the file's own descriptions, bytes and elements."""
 
 
 class GalleryFile:
@@ -30,16 +35,16 @@ class GalleryFile:
         self.path = path
         with self._blamed("it is no Parquet file, or a damaged one"), ExitStack() as undo:
             self._stream = undo.enter_context(path.open("rb"))
+            described = parquet.ParquetFile(self._stream, **LIMITS)
+            self.header: Header = header(described.metadata.metadata)
+            _require_columns(described.schema_arrow)
             self._file = parquet.ParquetFile(
                 self._stream,
+                metadata=described.metadata,
                 read_dictionary=[*TEXTS, "photograph"],  # a value repeated a million times stays one value in memory
                 page_checksum_verification=True,
-                thrift_string_size_limit=FOOTER_BYTES,
-                thrift_container_size_limit=2**20,
-                pre_buffer=False,
+                **LIMITS,
             )
-            self.header: Header = header(self._file.metadata.metadata)
-            self._require_columns()
             self.rows: int = self._file.metadata.num_rows
             undo.pop_all()
 
@@ -70,20 +75,20 @@ class GalleryFile:
         except (pa.ArrowException, ValueError, KeyError, OverflowError, MemoryError) as error:
             raise ImportInvalid(f"{self.path}: {what}") from error
 
-    def _require_columns(self) -> None:
-        for wanted in schema():
-            names = self._file.schema_arrow.names
-            if names.count(wanted.name) != 1:
-                raise ImportInvalid(f"column {wanted.name} is missing")
-            found = self._file.schema_arrow.field(wanted.name).type
-            plain = found.value_type if pa.types.is_dictionary(found) else found
-            if plain != wanted.type:
-                raise ImportInvalid(f"column {wanted.name} is {plain}, not {wanted.type}")
-
     def _require_size(self, group: int) -> None:
         described = self._file.metadata.row_group(group)
         if described.num_rows > GROUP_ROWS or described.total_byte_size > GROUP_BYTES:
             raise ImportInvalid(f"row group {group + 1} is larger than any that facesvc writes")
+
+
+def _require_columns(found: pa.Schema) -> None:
+    """Ours are there, once each, of our types; others may be too."""
+    for wanted in schema():
+        if found.names.count(wanted.name) != 1:
+            raise ImportInvalid(f"column {wanted.name} is not there, or more than once")
+        kind = found.field(wanted.name).type
+        if kind != wanted.type:
+            raise ImportInvalid(f"column {wanted.name} is {kind}, not {wanted.type}")
 
 
 def _records(table: pa.Table) -> list[Record]:

@@ -1,0 +1,298 @@
+"""`facesvc galleries export` and `import` on real photographs, one process a command."""
+
+import hashlib
+import pickle
+import shutil
+import stat
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from facesvc.storage.engine import open_engine
+from facesvc.storage.references import SqlReferenceStore
+from tests.commandline import CommandLine
+from tests.databases import postgresql, postgresql_database
+from tests.galleryfiles import entry, write_file
+
+pytestmark = pytest.mark.xdist_group("cli-transfer")
+
+STAFF = ("--gallery", "staff")
+
+
+@pytest.fixture(scope="module")
+def admin() -> Iterator[str]:
+    with postgresql() as admin:
+        yield admin
+
+
+@pytest.fixture(scope="module")
+def database(admin: str) -> Iterator[str]:
+    with postgresql_database(admin) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def cli(tmp_path_factory: pytest.TempPathFactory, samples: Path, default_packs: Path) -> CommandLine:
+    """With a gallery "staff" of two people, that keeps photographs."""
+    cli = CommandLine.over(tmp_path_factory.mktemp("transfer") / "data", default_packs)
+    cli.json("galleries", "create", "staff", "--keep-photographs")
+    cli.json("enrol-folder", samples / "people", *STAFF)
+    cli.json("subjects", "rename", "obama", "Barack Obama", *STAFF)
+    return cli
+
+
+@pytest.fixture
+def elsewhere(cli: CommandLine, tmp_path: Path) -> CommandLine:
+    """Another installation with the same packs."""
+    return CommandLine.over(tmp_path / "elsewhere", cli.data / "packs")
+
+
+def listed(cli: CommandLine, *options: object, gallery: str = "staff") -> list[Any]:
+    """Subjects with their references, without what tells galleries and moments of change apart."""
+    found = cli.json(*options, "subjects", "list", "--gallery", gallery)
+    shown = [cli.json(*options, "subjects", "show", subject["id"], "--gallery", gallery) for subject in found]
+    return [{name: value for name, value in each.items() if name not in ("gallery", "updated_at")} for each in shown]
+
+
+def answers(cli: CommandLine, *options: object, photographs: Path, gallery: str = "staff") -> list[Any]:
+    return cli.lines(*options, "identify", photographs, "--gallery", gallery, "--json")
+
+
+def test_a_gallery_answers_the_same_wherever_it_is(
+    cli: CommandLine, elsewhere: CommandLine, samples: Path, tmp_path: Path, database: str
+) -> None:
+    """From SQLite into another SQLite and into PostgreSQL: the same rows, distances to the last bit, ids, names and
+    photographs."""
+    file = tmp_path / "staff.parquet"
+    summary = cli.json("galleries", "export", "staff", "--output", file, "--photographs")
+    version = cli.json("galleries", "show", "staff")["template_version"]
+    assert summary == {
+        "gallery": "staff", "file": str(file), "subjects": 2, "references": 4, "photographs": 4,
+        "template_version": version,
+    }  # fmt: skip
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    wanted = answers(cli, photographs=samples)
+    assert {row["subject"] for row in wanted} == {"obama", "biden", None}
+    for options in ((), ("--database-url", database)):
+        run = (*options, "galleries", "import", file, *STAFF)
+        counts = {
+            "gallery": "staff",
+            "file": str(file),
+            "template_version": version,
+            "rejected": {},
+            "rejected_rows": [],
+        }
+        assert elsewhere.json(*run) == {**counts, "subjects": 2, "references": 4, "already": 0}
+        assert elsewhere.json(*run) == {**counts, "subjects": 0, "references": 0, "already": 4}
+        assert answers(elsewhere, *options, photographs=samples) == wanted
+        assert listed(elsewhere, *options) == listed(cli)
+    engine = open_engine(f"sqlite:///{elsewhere.data / 'facesvc.db'}")
+    store = SqlReferenceStore(engine)
+    (reference,) = store.references("staff", "biden", 10).items
+    photograph = store.photograph("staff", "biden", reference.id)
+    engine.dispose()
+    assert photograph.content == (samples / "people" / "biden" / "biden.jpg").read_bytes()
+    assert photograph.media_type == "image/jpeg"
+
+
+def test_without_photographs_and_for_people(cli: CommandLine, tmp_path: Path) -> None:
+    file = tmp_path / "staff.parquet"
+    run = ("galleries", "export", "staff", "--output", file)
+    assert cli.run(*run).stdout.decode() == f"staff: 2 subjects, 4 references written to {file}\n"
+    assert file.stat().st_size < 20_000
+    assert cli.refusal(*run) == f"facesvc: {file} exists: --force replaces it [invalid_request]"
+    assert cli.run(*run, "--force").returncode == 0
+    assert cli.refusal("galleries", "export", "staff", "--output", tmp_path / "x.csv").endswith(
+        "use a name that ends with .parquet [invalid_request]"
+    )
+    assert cli.refusal("galleries", "export", "none", "--output", tmp_path / "x.parquet").endswith(
+        "[gallery_not_found]"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["staff.parquet"]
+    done = cli.run("galleries", "import", file, "--gallery", "copy")
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert done.stderr.decode() == "gallery copy created\n2 subjects, 4 references imported\n"
+    assert cli.json("galleries", "show", "copy")["keep_photographs"] is True
+
+
+def test_templates_of_another_pack(cli: CommandLine, tmp_path: Path) -> None:
+    """A new gallery takes the file's version as its own, and says what searching it takes; one with templates of its
+    own refuses."""
+    file = tmp_path / "staff.parquet"
+    cli.json("galleries", "export", "staff", "--output", file)
+    done = cli.run("--pack", "dlib", "galleries", "import", file, "--gallery", "guests")
+    assert done.returncode == 0
+    version = cli.json("galleries", "show", "guests")["template_version"]
+    assert done.stderr.decode().splitlines()[1] == (
+        f"searching gallery guests needs --pack fusion --detector yunet-onet: its template version is {version}"
+    )
+    write_file(tmp_path / "strange.parquet", [entry(1)])
+    run = ("galleries", "import", tmp_path / "strange.parquet")
+    assert cli.refusal(*run, *STAFF) == (
+        f"facesvc: gallery 'staff' has template version {version}, the file has sha256:test: "
+        "import it into a new gallery [template_version_mismatch]"
+    )
+    assert "needs the pack of its templates" in cli.run(*run, "--gallery", "strange").stderr.decode()
+    assert cli.json("galleries", "show", "staff")["references"] == 4
+
+
+def test_rows_that_can_not_be_taken(cli: CommandLine, tmp_path: Path) -> None:
+    file = tmp_path / "some.parquet"
+    write_file(file, [entry(1, "ada"), entry(2, "a/b"), entry(3, "eve", b"no photograph")])
+    summary = cli.json("galleries", "import", file, "--gallery", "some", code=1)
+    assert (summary["subjects"], summary["references"]) == (1, 1)
+    assert summary["rejected"] == {"subject_invalid": 1, "photograph_invalid": 1}
+    assert summary["rejected_rows"] == [
+        {"row": 2, "subject": "a/b", "code": "subject_invalid", "detail": "subject can't be a name"},
+        {
+            "row": 3, "subject": "eve", "code": "photograph_invalid",
+            "detail": "photograph: the file is of no known image format",
+        },
+    ]  # fmt: skip
+    done = cli.run("galleries", "import", file, "--gallery", "some")
+    assert done.stdout.decode().splitlines()[0] == "subject_invalid row 2 (a/b): subject can't be a name"
+    assert done.stderr.decode().endswith(
+        "0 subjects, 0 references imported, 1 rows were there, 2 rejected (1 subject_invalid, 1 photograph_invalid)\n"
+    )
+
+
+def test_sources_that_are_none(cli: CommandLine, samples: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.parquet").write_bytes(b"PAR1")
+    for arguments, said in (
+        ((tmp_path / "none.parquet",), "No such file or directory [file_unreadable]"),
+        ((tmp_path / "x.parquet",), "it is no Parquet file, or a damaged one [import_invalid]"),
+        (
+            (tmp_path / "x.parquet", "--server", "http://127.0.0.1:1"),
+            "run this where the database is [invalid_request]",
+        ),
+        ((tmp_path, "--from", "deepface"), "has no folders: expected "),
+        ((samples / "group.jpg", "--from", "deepface"), "is no folder of <person>/<photographs> [import_invalid]"),
+        (("ds_model_arcface.pkl", "--from", "deepface"), "give the folder it lies in [import_invalid]"),
+        (("dump.sql", "--from", "compreface"), "where you have only that [import_invalid]"),
+        (("postgresql://x@127.0.0.1:1/frs", "--from", "compreface"), "does not answer [store_unavailable]"),
+    ):
+        assert said in cli.refusal("galleries", "import", *arguments, "--gallery", "none")
+    assert "none" not in [gallery["name"] for gallery in cli.json("galleries", "list")]
+
+
+# --- other systems ----------------------------------------------------------------------------------------
+
+
+class Trap:
+    """Unpickling one leaves a file."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (Path("unpickled"),)
+
+
+def test_deepface(cli: CommandLine, samples: Path, tmp_path: Path) -> None:
+    """Its folder of people is enrolled; its pickles are left alone; photographs of nobody are told."""
+    folder = tmp_path / "db"
+    shutil.copytree(samples / "people", folder)
+    shutil.copy(samples / "astronaut.png", folder)
+    shutil.copy(samples / "no_face.jpg", folder / "biden")
+    (folder / "ds_model_arcface_detector_opencv_aligned_normalization_base_expand_0.pkl").write_bytes(
+        pickle.dumps([Trap()])
+    )
+    run = ("galleries", "import", folder, "--from", "deepface", "--gallery", "deepface")
+    done = cli.run(*run, "--json", cwd=tmp_path)
+    assert done.returncode == 1
+    assert not (tmp_path / "unpickled").exists()
+    said = done.stderr.decode()
+    assert "ds_model_arcface_detector_opencv_aligned_normalization_base_expand_0.pkl is not read" in said
+    assert f"1 photographs lie in {folder} itself, so whose they are is not known: such as astronaut.png" in said
+    again = cli.json(*run, code=1)
+    rejected = [{"path": str(folder / "biden" / "no_face.jpg"), "subject": "biden", "status": "rejected"}]
+    assert again == {
+        "gallery": "deepface", "subjects": 2, "photographs": 5, "enrolled": 0, "already_enrolled": 4,
+        "rejected": [{**rejected[0], "code": "no_face", "detail": "no face was found in the photograph"}],
+        "left_behind": {"photographs_without_person": 1},
+    }  # fmt: skip
+    found = answers(cli, photographs=samples / "people", gallery="deepface")
+    assert [(row["subject"], row["distance"]) for row in found] == [("biden", 0.0), *[("obama", 0.0)] * 3]
+
+
+COMPREFACE = """
+CREATE TABLE app (id bigint PRIMARY KEY, name varchar(50) NOT NULL);
+CREATE TABLE model (id bigint PRIMARY KEY, name varchar(255) NOT NULL, guid varchar(36) NOT NULL,
+  app_id bigint NOT NULL REFERENCES app (id), api_key varchar(36) NOT NULL UNIQUE, type varchar(1));
+CREATE TABLE subject (id uuid PRIMARY KEY, api_key varchar(36), subject_name varchar(255),
+  UNIQUE (api_key, subject_name));
+CREATE TABLE img (id uuid PRIMARY KEY, content bytea NOT NULL);
+CREATE TABLE embedding (id uuid PRIMARY KEY, subject_id uuid REFERENCES subject (id), embedding float8[] NOT NULL,
+  calculator varchar(255) NOT NULL, img_id uuid REFERENCES img (id));
+INSERT INTO app VALUES (0, 'Demo_App'), (1, 'office');
+INSERT INTO model VALUES (1, 'Demo', 'g1', 0, 'key-demo', 'R'), (2, 'doors', 'g2', 1, 'key-doors', 'R'),
+  (3, 'verify', 'g3', 1, 'key-verify', 'V');
+"""
+"""What an import reads of the schema that CompreFace's Liquibase change logs make."""
+
+
+@pytest.fixture
+def compreface(admin: str, photographs: dict[str, bytes]) -> Iterator[str]:
+    with postgresql_database(admin, template="template1") as url:
+        engine = create_engine(url)
+        with engine.begin() as connection:
+            for statement in COMPREFACE.split(";")[:-1]:
+                connection.execute(text(statement))
+            for name, images in (("obama", ("obama", "obama2")), ("joe/biden", ("biden",)), ("nobody", ("no_face",))):
+                put(connection, "key-doors", name, [photographs[image] for image in images])
+            put(connection, "key-doors", "joe", [photographs["biden"], None])
+            put(connection, "key-demo", "demo", [photographs["astronaut"]])
+        engine.dispose()
+        yield url
+
+
+def put(connection: Any, key: str, name: str, contents: list[bytes | None]) -> None:
+    """A subject with an embedding of two calculators for each photograph, as after a change of CompreFace's model."""
+    subject = uuid.uuid4()
+    connection.execute(text("INSERT INTO subject VALUES (:id, :key, :name)"), {"id": subject, "key": key, "name": name})
+    for content in contents:
+        image = content and uuid.uuid4()
+        if image:
+            connection.execute(text("INSERT INTO img VALUES (:id, :content)"), {"id": image, "content": content})
+        for calculator in ("facenet", "arcface")[: 2 if image else 1]:
+            values = {"id": uuid.uuid4(), "subject": subject, "calculator": calculator, "image": image}
+            connection.execute(
+                text("INSERT INTO embedding VALUES (:id, :subject, '{0.5, 0.25}', :calculator, :image)"), values
+            )
+
+
+def test_compreface(cli: CommandLine, compreface: str, photographs: dict[str, bytes], samples: Path) -> None:
+    """Its photographs are enrolled anew, once each; what can't move is told; run again it continues."""
+    run = ("galleries", "import", compreface, "--from", "compreface", "--gallery", "doors")
+    assert cli.refusal(*run) == (
+        "facesvc: --collection chooses one of CompreFace's services with people: Demo_App/Demo, office/doors "
+        "[import_invalid]"
+    )
+    assert cli.refusal(*run, "--collection", "verify").endswith("[import_invalid]")
+    first = cli.json(*run, "--collection", "doors", code=1)
+    again = cli.json(*run, "--collection", "office/doors", code=1)
+    for summary, enrolled, already in ((first, 3, 0), (again, 0, 3)):
+        assert {name: value for name, value in summary.items() if name != "rejected"} == {
+            "gallery": "doors", "subjects": 4, "photographs": 5, "enrolled": enrolled, "already_enrolled": already,
+            "left_behind": {"embeddings_without_photograph": 1},
+        }  # fmt: skip
+        assert [(each["subject"], each["code"]) for each in summary["rejected"]] == [
+            ("joe/biden", "invalid_request"),
+            ("nobody", "no_face"),
+        ]
+    known = {
+        subject["id"]: {each["image_sha256"] for each in subject["references"]}
+        for subject in listed(cli, gallery="doors")
+    }
+    assert known == {
+        "joe": {hashlib.sha256(photographs["biden"]).hexdigest()},
+        "obama": {hashlib.sha256(photographs[name]).hexdigest() for name in ("obama", "obama2")},
+    }
+    (row,) = answers(cli, photographs=samples / "people" / "obama" / "obama2.jpg", gallery="doors")
+    assert (row["decision"], row["subject"], row["distance"]) == ("match", "obama", 0.0)
+
+
+def test_a_database_that_is_not_comprefaces(cli: CommandLine, database: str) -> None:
+    run = ("galleries", "import", database, "--from", "compreface", "--gallery", "none")
+    assert cli.refusal(*run) == "facesvc: the database does not have CompreFace's tables [import_invalid]"

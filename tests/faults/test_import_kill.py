@@ -1,0 +1,70 @@
+"""An import that is killed half way ends, run again, with the gallery of one that nothing disturbed."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from facesvc.errors import GalleryNotFound
+from facesvc.storage.engine import open_engine
+from facesvc.storage.exchange import SqlExchange
+from facesvc.storage.references import SqlReferenceStore
+from tests.commandline import CommandLine
+from tests.databases import migrated_sqlite, postgresql, postgresql_database
+from tests.galleryfiles import bare, entry, people, values, write_file
+
+ROWS = 6_000
+WENT = sorted([*people(ROWS), bare("nobody"), entry(99_999, "last")], key=lambda each: each.subject)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield migrated_sqlite(tmp_path)
+        return
+    with postgresql() as admin, postgresql_database(admin) as database:
+        yield database
+
+
+def imported(store: SqlReferenceStore) -> int:
+    try:
+        return store.gallery("staff").references
+    except GalleryNotFound:
+        return 0
+
+
+def killed_after(references: int, command: list[str], store: SqlReferenceStore) -> int:
+    """Kills the command when so many references are stored; how many there are then."""
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while imported(store) < references:
+            with suppress(subprocess.TimeoutExpired):
+                pytest.fail(f"the run ended with {process.wait(0.02)} before it could be killed")
+        process.kill()
+        said = process.communicate()[1]
+    assert (process.returncode, "imported" in said) == (-9, False), said
+    return imported(store)
+
+
+def test_killed_in_the_middle(url: str, tmp_path: Path) -> None:
+    file = tmp_path / "staff.parquet"
+    write_file(file, WENT)
+    cli = CommandLine(tmp_path / "data")
+    run = ("--database-url", url, "galleries", "import", file, "--gallery", "staff")
+    engine = open_engine(url)
+    store = SqlReferenceStore(engine)
+    before = killed_after(1, cli.command(*run), store)
+    after = killed_after(before + 1000, cli.command(*run), store)
+    assert before < after < ROWS + 1
+    summary = cli.json(*run)
+    assert (summary["references"], summary["already"]) == (ROWS + 1 - after, after + 1)  # nobody has no reference
+    assert (summary["rejected"], summary["rejected_rows"]) == ({}, [])
+    assert values(SqlExchange(engine).entries("staff")) == values(WENT)
+    gallery = store.gallery("staff")
+    assert (gallery.subjects, gallery.references) == (ROWS // 2 + 2, ROWS + 1)
+    assert {s.references for s in store.subjects("staff", 10_000).items if s.id.startswith("subject")} == {2}
+    log = store.changes(gallery, 0)
+    assert (log.added.tolist(), log.revision) == (sorted(set(log.added.tolist())), gallery.revision)
+    assert len(log.added) == ROWS + 1
+    engine.dispose()
