@@ -14,7 +14,8 @@
                                             calibration_missing
     Template   --store---> Reference      StoreError: gallery_not_found, gallery_exists,
                                             subject_not_found, subject_exists, reference_not_found,
-                                            photograph_not_found, invalid_cursor, store_unavailable
+                                            photograph_not_found, invalid_cursor, idempotency_key_in_use,
+                                            idempotency_key_reused, store_unavailable
     registry   --fetch---> samples        SamplesUnavailable
     file       --import--> gallery        ImportInvalid: import_invalid
     anything   --ask-----> facesvc        RequestError: invalid_request, unsupported_media_type,
@@ -215,6 +216,18 @@ class PhotographNotFound(StoreError):
 
 class InvalidCursor(StoreError):
     code, title = "invalid_cursor", "Cursor not valid"
+
+
+class IdempotencyKeyInUse(StoreError):
+    """The first request of this key is still being worked on; ask again later."""
+
+    code, title = "idempotency_key_in_use", "Request is being worked on"
+
+
+class IdempotencyKeyReused(StoreError):
+    """The key came with another request before."""
+
+    code, title = "idempotency_key_reused", "Idempotency key of another request"
 
 
 class StoreUnavailable(StoreError):

@@ -1,14 +1,14 @@
-"""The use cases: verify, identify, detect, enrol, and the care of galleries. Stages and ports come by argument."""
+"""The use cases: verify, identify, detect, enrol (``facesvc.enrolment``), and the care of galleries. Stages and
+ports come by argument."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from hashlib import sha256
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
-from facesvc.core.answers import Enrolment, EnrolmentOutcome, Identification, IdentifiedFace, Verification
+from facesvc.core.answers import Identification, IdentifiedFace, Verification
 from facesvc.core.compare import distance, fuse_minimum, require_version, similarity, squared_l2
 from facesvc.core.decide import DecisionRule, Threshold, choose_threshold
 from facesvc.core.names import require_name
@@ -18,22 +18,18 @@ from facesvc.core.types import (
     Capture,
     FaceChoice,
     Gallery,
-    NewReference,
     Reference,
-    Sample,
     Subject,
     Vectors,
 )
+from facesvc.enrolment import Enrolments
 from facesvc.errors import (
     FaceServiceError,
     GalleryExists,
     GalleryNotFound,
-    ImageError,
     ReferenceNotFound,
     RequestError,
-    SampleError,
     SubjectNotFound,
-    sample_error,
 )
 
 REFERENCES_AT_ONCE = 500
@@ -50,11 +46,12 @@ def blame(source: str) -> Iterator[None]:
         raise
 
 
-class FaceService:
+class FaceService(Enrolments):
     """Everything the edges (HTTP, CLI) may ask for, for one tenant's store."""
 
     def __init__(self, extractor: Extractor, store: ReferenceStore, indexes: GalleryIndexes) -> None:
-        self.extractor, self.store, self.indexes = extractor, store, indexes
+        super().__init__(extractor, store)
+        self.indexes = indexes
 
     # --- decisions ---------------------------------------------------------------------------------
 
@@ -134,47 +131,6 @@ class FaceService:
         with blame("image"):
             return self.extractor.detect(photograph)
 
-    # --- enrolment ---------------------------------------------------------------------------------
-
-    def enrol(
-        self,
-        gallery: str,
-        subject: str,
-        photographs: Sequence[bytes],
-        choice: FaceChoice = FaceChoice.ONLY,
-        strict: bool = True,
-    ) -> Enrolment:
-        """Adds references to a subject, made if it is new; each photograph has its own outcome. Those that are not
-        refused are stored together, or none is.
-
-        strict refuses samples that fail their quality checks. Raises GalleryNotFound, TemplateVersionMismatch,
-        RequestError for a bad name.
-        """
-        require_name(subject)
-        target = self._gallery(gallery)
-        samples = [self._enrollable(target, data, choice, strict) for data in photographs]
-        stored = iter(self.store.add_references(gallery, subject, [s for s in samples if isinstance(s, NewReference)]))
-        outcomes = tuple(
-            EnrolmentOutcome(reference=next(stored)) if isinstance(s, NewReference) else EnrolmentOutcome(error=s)
-            for s in samples
-        )
-        return Enrolment(gallery, subject, outcomes)
-
-    def _enrollable(
-        self, gallery: Gallery, photograph: bytes, choice: FaceChoice, strict: bool
-    ) -> NewReference | FaceServiceError:
-        """What is to be stored of a photograph, or the error that refuses it."""
-        try:
-            capture = self.extractor.extract(photograph, choice)
-            sample = capture.samples[0]
-            if strict:
-                require_quality(sample)
-        except (ImageError, SampleError) as error:  # the photograph's own fault; anything else stops the request
-            return error
-        kept = photograph if gallery.keep_photographs else None
-        media_type = f"image/{capture.format.lower()}"  # true of every format that decodes
-        return NewReference(sample, sha256(photograph).hexdigest(), kept, media_type)
-
     # --- galleries and subjects ----------------------------------------------------------------------
 
     def create_gallery(
@@ -219,11 +175,6 @@ class FaceService:
 
     # --- parts ---------------------------------------------------------------------------------------
 
-    def _gallery(self, name: str) -> Gallery:
-        gallery = self.store.gallery(name)
-        require_version(gallery.template_version, self.extractor.template_version)
-        return gallery
-
     def _sample(self, photograph: bytes, choice: FaceChoice, source: str) -> Capture:
         with blame(source):
             return self.extractor.extract(photograph, choice)
@@ -238,31 +189,38 @@ class FaceService:
                 return
 
     def _search(self, gallery: str, probes: Vectors, top_k: int) -> list[tuple[Candidate, ...]]:
-        """Shortlists from the index, rescored exactly; grows the shortlist until it holds top_k subjects."""
+        """Shortlists from the index, rescored exactly: of each the nearest ``wanted`` references, which are certainly
+        in it, until they are of top_k subjects."""
         current = self.store.gallery(gallery)  # read after the pipeline, so that a fresh enrolment is seen
         wanted, size = top_k * 4, max(current.references, 1)
         while True:
-            shortlists = self.indexes.search(current, probes, min(wanted, size))
+            nearest = min(wanted, size)
+            shortlists = self.indexes.search(current, probes, nearest)
             known = {r.key: r for r in self.store.references_by_key(current, sorted(set().union(*shortlists)))}
             found = [
-                self._candidates(probe, [known[key] for key in keys if key in known], top_k)
+                self._candidates(probe, [known[key] for key in keys if key in known], top_k, nearest)
                 for probe, keys in zip(probes, shortlists, strict=True)
             ]
             if wanted >= size or all(len(candidates) == top_k for candidates in found):
                 return found
             wanted *= 4
 
-    def _candidates(self, probe: Vectors, references: Sequence[Reference], top_k: int) -> tuple[Candidate, ...]:
+    def _candidates(
+        self, probe: Vectors, references: Sequence[Reference], top_k: int, nearest: int | None = None
+    ) -> tuple[Candidate, ...]:
+        """The top_k nearest subjects, by the ``nearest`` of the references; all of them count where it is None."""
         if not references:
             return ()
         for reference in references:
             require_version(reference.sample.template.version, self.extractor.template_version)
         vectors = np.stack([r.sample.template.vector for r in references])
         distances = squared_l2(probe[None], vectors)[0]
-        fused = fuse_minimum([r.subject for r in references], distances.tolist())[:top_k]
+        order = np.argsort(distances, kind="stable")[:nearest].tolist()
+        fused = fuse_minimum([references[i].subject for i in order], distances[order].tolist())[:top_k]
+        found = [(subject, order[i]) for subject, i in fused]
         return tuple(
             Candidate(subject, references[i].display_name, float(distances[i]), references[i].id)
-            for subject, i in fused
+            for subject, i in found
         )
 
     def _verification(
@@ -284,12 +242,6 @@ class FaceService:
             reference=reference,
             timings=_with_total(timings),
         )
-
-
-def require_quality(sample: Sample) -> None:
-    """Raises the SampleError of the first quality check that failed; its detail names all of them."""
-    if sample.quality.reasons:
-        raise sample_error(sample.quality.reasons)
 
 
 def _add(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, float]:

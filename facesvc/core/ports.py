@@ -18,8 +18,10 @@ from facesvc.core.types import (
     Page,
     Photograph,
     Pixels,
+    Receipt,
     Reference,
     Subject,
+    Ticket,
     Vectors,
 )
 
@@ -93,6 +95,16 @@ class Extractor(Protocol):
 class TemplateIndex(Protocol):
     """Nearest vectors of one gallery, by key. A projection: rebuilt from the store at will. Thread-safe."""
 
+    @property
+    def kind(self) -> str:
+        """How it stores vectors and finds them, in a word."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of this process's memory that its vectors and keys take."""
+        ...
+
     def __len__(self) -> int: ...
 
     def add(self, keys: NDArray[np.int64], vectors: Vectors) -> None:
@@ -104,7 +116,12 @@ class TemplateIndex(Protocol):
         ...
 
     def search(self, probes: Vectors, k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """(n d) -> distances (n m) squared L2 ascending and keys (n m), m = min(k, len)."""
+        """(n d) -> distances (n m) squared L2 ascending, and keys (n m): a shortlist for each probe.
+
+        The k nearest, min(k, len) of them, are in the shortlist, and further ones may be; distances are the index's
+        own. Where it stores vectors exactly m = min(k, len) and the distances are exact; where it stores less, it is
+        for the caller to tell by the vectors themselves which of the shortlist are the k nearest. A shorter shortlist
+        than another probe's is filled up with key -1 at distance inf."""
         ...
 
 
@@ -112,7 +129,7 @@ class GalleryIndexes(Protocol):
     """The indexes of all galleries, each brought up to its gallery's revision before it answers."""
 
     def search(self, gallery: Gallery, probes: Vectors, k: int) -> list[list[int]]:
-        """(n d) -> for each probe the keys of its k nearest references, nearest first."""
+        """(n d) -> for each probe the keys of references among which its k nearest are; see TemplateIndex.search."""
         ...
 
     def drop(self, gallery: Gallery) -> None:
@@ -170,10 +187,23 @@ class ReferenceStore(Protocol):
 
     def delete_subject(self, gallery: str, subject: str) -> None: ...
 
-    def add_references(self, gallery: str, subject: str, new: Sequence[NewReference]) -> list[Reference]:
+    def add_references(
+        self, gallery: str, subject: str, new: Sequence[NewReference], receipt: Receipt | None = None
+    ) -> list[Reference]:
         """Stores references, and the subject if it is new. A reference of the same photograph (image_sha256 and
-        box) already stored for this subject is returned, not repeated.
+        box) already stored for this subject is returned, not repeated. receipt: its answer is kept with them; raises
+        IdempotencyKeyInUse, and stores nothing, where another request's answer has been kept meanwhile.
         Raises TemplateVersionMismatch when a template's version is not the gallery's."""
+        ...
+
+    def claim(self, ticket: Ticket) -> bytes | None:
+        """The answer kept for this ticket; without one, the ticket is the caller's to answer or to release, and
+        lapses where it does neither. Raises IdempotencyKeyInUse while it is another's, IdempotencyKeyReused where
+        its key was of another request."""
+        ...
+
+    def release(self, ticket: Ticket) -> None:
+        """Gives back a ticket that was claimed and not answered."""
         ...
 
     def references(self, gallery: str, subject: str, limit: int, cursor: str | None = None) -> Page[Reference]:

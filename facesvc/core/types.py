@@ -4,7 +4,7 @@ Arrays: ``h w`` height and width in pixels, ``n`` faces, ``d`` = 128 template di
 Pixel coordinates have x to the right, y down, the origin at the top-left corner of the image.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -194,6 +194,23 @@ class Reference:
     image_sha256: str
     has_photograph: bool
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A request that is to be done at most once. key: SHA-256 of the caller's name for it; request: SHA-256 of all
+    that it asks for."""
+
+    key: str
+    request: str
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What is stored in the transaction that does a ticket's request: its answer, made of the stored references."""
+
+    ticket: Ticket
+    answer: Callable[[Sequence[Reference]], bytes]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,11 +20,13 @@ from facesvc.core.types import (
     Page,
     Photograph,
     Quality,
+    Receipt,
     Reference,
     Sample,
     Template,
 )
 from facesvc.errors import PhotographNotFound, ReferenceNotFound, StoreError, SubjectNotFound
+from facesvc.storage.answers import Answers, forget_answers
 from facesvc.storage.cipher import VectorCodec
 from facesvc.storage.cursors import decode_cursor, encode_cursor
 from facesvc.storage.engine import wipe_log
@@ -40,7 +42,7 @@ BATCH = 5_000
 """Keys in one statement; databases allow 32766 parameters and more."""
 
 
-class SqlReferenceStore(Galleries, Subjects, Revisions):
+class SqlReferenceStore(Galleries, Subjects, Revisions, Answers):
     """core.ports.ReferenceStore on SQLite or PostgreSQL, for one tenant: no method reads or writes another's rows.
 
     ``SqlReferenceStore(engine, tenant="default", codec=PlainCodec())``. Thread-safe. Raises RequestError for text
@@ -51,7 +53,9 @@ class SqlReferenceStore(Galleries, Subjects, Revisions):
         """The same database, another tenant."""
         return SqlReferenceStore(self.engine, tenant, self.codec)
 
-    def add_references(self, gallery: str, subject: str, new: Sequence[NewReference]) -> list[Reference]:
+    def add_references(
+        self, gallery: str, subject: str, new: Sequence[NewReference], receipt: Receipt | None = None
+    ) -> list[Reference]:
         """Also raises StoreError for a template that is not (128,) finite numbers. Stores no subject when ``new``
         is empty."""
         for reference in new:
@@ -60,10 +64,15 @@ class SqlReferenceStore(Galleries, Subjects, Revisions):
             home = lock_gallery(session, self.tenant, gallery)
             for reference in new:
                 require_version(reference.sample.template.version, home.template_version)
-            return self._add(session, home, subject, new) if new else []
+            owner, created = _find_or_insert(session, home, subject) if new else (None, False)
+            stored = self._add(session, home, owner, created, new) if owner else []
+            if receipt:
+                self.keep_answer(session, home, owner, receipt, receipt.answer(stored))
+            return stored
 
-    def _add(self, session: Session, home: GalleryRow, subject: str, new: Sequence[NewReference]) -> list[Reference]:
-        owner, created = _find_or_insert(session, home, subject)
+    def _add(
+        self, session: Session, home: GalleryRow, owner: SubjectRow, created: bool, new: Sequence[NewReference]
+    ) -> list[Reference]:
         wanted = {identity(reference): reference for reference in new}
         stored = _stored(session, owner, wanted)
         fresh = {identifier: reference for identifier, reference in wanted.items() if identifier not in stored}
@@ -142,6 +151,7 @@ class SqlReferenceStore(Galleries, Subjects, Revisions):
             row = find_reference(session, owner, reference)
             revision = advance(session, home, references=-1)
             log_removed_reference(session, home, row.key, revision)
+            forget_answers(session, owner)
             session.execute(delete(ReferenceRow).where(ReferenceRow.key == row.key))
             owner.references -= 1
             owner.updated_at = datetime.now(UTC)

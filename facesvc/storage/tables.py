@@ -185,3 +185,22 @@ class RevisionRow(Table):
     reference_key: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     op: Mapped[str]
     template_version: Mapped[str]
+
+
+class AnswerRow(Table):
+    """What an enrolment with an idempotency key was answered, so that the same request gets the same answer again.
+
+    key, request: SHA-256 of the caller's key and of the request. answer: through ``storage.cipher``; None while the
+    request runs. Goes with its gallery, and with its subject, of whom it tells; both are unknown until then.
+    """
+
+    __tablename__ = "idempotent_answers"
+    __table_args__ = (Index(None, "tenant", "expires_at"), Index(None, "gallery_key"), Index(None, "subject_key"))
+
+    tenant: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    request: Mapped[str]
+    gallery_key: Mapped[int | None] = mapped_column(ForeignKey("galleries.key", ondelete="CASCADE"))
+    subject_key: Mapped[int | None] = mapped_column(ForeignKey("subjects.key", ondelete="CASCADE"))
+    answer: Mapped[bytes | None]
+    expires_at: Mapped[datetime]

@@ -52,6 +52,8 @@ STATUS: dict[type[FaceServiceError], int] = {
     errors.ReferenceNotFound: 404,
     errors.PhotographNotFound: 404,
     errors.InvalidCursor: 422,
+    errors.IdempotencyKeyInUse: 409,
+    errors.IdempotencyKeyReused: 422,
     errors.StoreUnavailable: 503,
     RequestError: 422,
     errors.UnsupportedMediaType: 415,
@@ -63,7 +65,11 @@ STATUS: dict[type[FaceServiceError], int] = {
 }
 """Status by kind of error; a kind that is not listed has its parent's."""
 
-RETRY_AFTER: dict[type[FaceServiceError], int] = {errors.Overloaded: 1, errors.StoreUnavailable: 5}
+RETRY_AFTER: dict[type[FaceServiceError], int] = {
+    errors.Overloaded: 1,
+    errors.IdempotencyKeyInUse: 1,
+    errors.StoreUnavailable: 5,
+}
 """Seconds after which asking again makes sense."""
 
 

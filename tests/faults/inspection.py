@@ -119,6 +119,7 @@ def orphans(connection: Connection) -> Iterator[str]:
             mine = (key.parent == owner.c[key.column.name]) & (table.c.tenant == owner.c.tenant)
             joined = table.outerjoin(owner, mine)
             lost = select(func.count()).select_from(joined).where(owner.c[key.column.name].is_(None))
+            lost = lost.where(key.parent.is_not(None))
             if count := connection.execute(lost).scalar_one():
                 yield f"{count} rows of {table.name} have no owner in {key.column.table.name}"
 

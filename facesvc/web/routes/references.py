@@ -7,11 +7,13 @@ from fastapi.responses import JSONResponse
 
 from facesvc import views
 from facesvc.core.answers import Enrolment
+from facesvc.enrolment import Once
 from facesvc.errors import RequestTooLarge
 from facesvc.web import schemas
 from facesvc.web.access import MetricsDep, ServiceDep, SettingsDep
 from facesvc.web.addresses import reference_address, references_address
 from facesvc.web.errors import problem
+from facesvc.web.idempotency import IdempotencyKey, pack, ticket, unpack
 from facesvc.web.intake import Intake
 from facesvc.web.names import GalleryPath, ReferencePath, SubjectPath
 from facesvc.web.openapi import CHANGE, NOTHING_ENROLLED_REF, PROBLEM_REF, READ, problem_response
@@ -48,22 +50,26 @@ def enrol(
     service: ServiceDep,
     settings: SettingsDep,
     metrics: MetricsDep,
-    response: Response,
-) -> Any:
+    key: IdempotencyKey = None,
+) -> Response:
     """Enrols photographs of a subject, which is created if it is new; each photograph has its own outcome.
 
     201 when at least one was enrolled. When all were rejected, the problem of the first, with all `results`.
-    Enrolling the same photograph again answers the reference that is already there.
+    Enrolling the same photograph again answers the reference that is already there. With an `Idempotency-Key` the
+    request can be repeated when its answer was lost: it is done once, and answered the same.
     """
     if len(asked.photographs) > settings.max_images:
         raise RequestTooLarge(f"{len(asked.photographs)} photographs; one request may have {settings.max_images}")
-    answer = service.enrol(gallery, subject, asked.photographs, asked.choice, asked.strict)
-    metrics.record_enrolment(answer)
-    location = _location(answer)
-    if location is None:
-        return _nothing_enrolled(answer)
-    response.headers["Location"] = location
-    return views.enrolment(answer)
+    wanted = gallery, subject, asked.photographs, asked.choice, asked.strict
+    if key is None:
+        answer = service.enrol(*wanted)
+        metrics.record_enrolment(answer)
+        return _answered(answer)
+    named = ticket(key, (gallery, subject, asked.face, asked.strict), asked.photographs)
+    kept, made = service.enrol_once(Once(named, lambda answer: pack(_answered(answer))), *wanted)
+    if made:
+        metrics.record_enrolment(made)
+    return unpack(kept)
 
 
 @router.get("/{reference}", response_model=schemas.Reference, responses=READ)
@@ -86,6 +92,13 @@ def read_photograph(
     """The photograph of a reference, where the gallery keeps them."""
     kept = service.store.photograph(gallery, subject, reference)
     return Response(kept.content, media_type=kept.media_type)
+
+
+def _answered(answer: Enrolment) -> Response:
+    location = _location(answer)
+    if location is None:
+        return _nothing_enrolled(answer)
+    return JSONResponse(views.enrolment(answer), 201, {"Location": location})
 
 
 def _location(answer: Enrolment) -> str | None:
