@@ -1,8 +1,12 @@
 """How a worker reaches the service: in its own process. ``tests.faults.served`` has the way over HTTP."""
 
+import json
 from collections.abc import Sequence
 from typing import Protocol
 
+from facesvc.core.answers import Enrolment
+from facesvc.core.types import Ticket
+from facesvc.enrolment import Once
 from facesvc.service import FaceService
 
 Candidates = list[tuple[str, float, str]]
@@ -16,8 +20,8 @@ class Access(Protocol):
         """The bytes that a name stands for."""
         ...
 
-    def enrol(self, gallery: str, person: str, photographs: Sequence[str]) -> list[str]:
-        """Ids of the references, one for each photograph."""
+    def enrol(self, gallery: str, person: str, photographs: Sequence[str], key: str | None) -> list[str]:
+        """Ids of the references, one for each photograph. key: the request's idempotency key."""
         ...
 
     def delete_reference(self, gallery: str, person: str, reference: str) -> None: ...
@@ -48,9 +52,14 @@ class Direct:
     def content(self, photograph: str) -> bytes:
         return photograph.encode()
 
-    def enrol(self, gallery: str, person: str, photographs: Sequence[str]) -> list[str]:
-        answer = self.service.enrol(gallery, person, [name.encode() for name in photographs], strict=False)
-        return [outcome.reference.id for outcome in answer.outcomes if outcome.reference]
+    def enrol(self, gallery: str, person: str, photographs: Sequence[str], key: str | None) -> list[str]:
+        contents = [self.content(name) for name in photographs]
+        if key is None:
+            return references(self.service.enrol(gallery, person, contents, strict=False))
+        ticket = Ticket(key, " ".join([gallery, person, *photographs]))
+        once = Once(ticket, lambda answer: json.dumps(references(answer)).encode())
+        kept, _ = self.service.enrol_once(once, gallery, person, contents, strict=False)
+        return json.loads(kept)
 
     def delete_reference(self, gallery: str, person: str, reference: str) -> None:
         self.store.delete_reference(gallery, person, reference)
@@ -79,3 +88,7 @@ class Direct:
     def search(self, gallery: str, photograph: str, top_k: int) -> Candidates:
         (face,) = self.service.identify(photograph.encode(), gallery, top_k).faces
         return [(c.subject, c.distance, c.reference) for c in face.candidates]
+
+
+def references(answer: Enrolment) -> list[str]:
+    return [outcome.reference.id for outcome in answer.outcomes if outcome.reference]

@@ -24,7 +24,7 @@ EACH = 8
 """Photographs of each of two people."""
 
 
-@kind("enrol-folder", share=0.03, real=True)
+@kind("enrol-folder", share=0.02, real=True)
 def enrol_folder(stage: Stage, chance: Random) -> Outcome:
     """Killed at a random photograph; done again, each photograph is there, once."""
     with stage.open_url() as url, open_service(open_engine(url)) as service:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from sqlalchemy import Connection, func, select
@@ -82,7 +82,7 @@ def compare(service: FaceService, histories: Sequence[History], content: Content
             flight = f" (in flight: {history.in_flight})" if history.in_flight else ""
             findings.violations += [f"{fault}{flight}" for fault in wrong[0]]
         used = max(world.used for world in history.possible)
-        findings.worlds.append(World(history.world.owner, part, (fitting or history.world).erased, used))
+        findings.worlds.append(replace(fitting or history.world, places=part, used=used))
     everything = {(gallery, person) for gallery, place in found.items() for person in place.people}
     findings.violations += [f"{gallery}/{person} is nobody's" for gallery, person in everything - accounted]
 

@@ -17,7 +17,7 @@ ANY_TIME, BEFORE_STATEMENT, BEFORE_COMMIT, AFTER_COMMIT, WITHIN_STATEMENT = (
     "between commit and answer",
     "within a statement",
 )
-LONGEST_SECONDS = 0.3
+LONGEST_SECONDS = 0.6
 """A worker does about a hundred things a second."""
 OCCASIONS = {BEFORE_STATEMENT: 120, BEFORE_COMMIT: 24, AFTER_COMMIT: 24, WITHIN_STATEMENT: 2_000}
 """The n-th of which may be the last: the range from which n is drawn."""

@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -70,11 +70,11 @@ def hold(rounds: int, seed: int, databases: Sequence[str], real: Real | None, to
     report, chance, start = Report(seed), Random(seed), time.perf_counter()
     with ExitStack() as exits:
         stages = [exits.enter_context(open_stage(database, real)) for database in databases]
-        for number in range(rounds):
-            stage = stages[number % len(stages)]
-            outcome = KINDS[draw(chance, real)].hold(stage, chance)
-            report.outcomes.append(outcome)
-            told(outcome)
+        with suppress(KeyboardInterrupt):  # then what was done is reported
+            for number in range(rounds):
+                stage = stages[number % len(stages)]
+                report.outcomes.append(KINDS[draw(chance, real)].hold(stage, chance))
+                told(report.outcomes[-1])
     report.seconds = time.perf_counter() - start
     return report
 

@@ -68,9 +68,11 @@ class Remote:
     def ask(self, method: str, path: str, **request: Any) -> httpx.Response:
         return self.client.request(method, path, **request).raise_for_status()
 
-    def enrol(self, gallery: str, person: str, photographs: Sequence[str]) -> list[str]:
+    def enrol(self, gallery: str, person: str, photographs: Sequence[str], key: str | None) -> list[str]:
         files = [("images", ("photograph.jpg", self.content(name))) for name in photographs]
-        answer = self.ask("POST", f"{subject(gallery, person)}/references", files=files, data={"strict": "false"})
+        headers = {"Idempotency-Key": key} if key else {}
+        address, data = f"{subject(gallery, person)}/references", {"strict": "false"}
+        answer = self.ask("POST", address, files=files, data=data, headers=headers)
         return [result["reference"] for result in answer.json()["results"]]
 
     def delete_reference(self, gallery: str, person: str, reference: str) -> None:
@@ -113,7 +115,7 @@ def subject(gallery: str, person: str) -> str:
     return f"{galleries(gallery)}/subjects/{quote(person, safe='')}"
 
 
-@kind("server", share=0.05, real=True)
+@kind("server", share=0.04, real=True)
 def served(stage: Stage, chance: Random) -> Outcome:
     assert stage.real
     ground = stage.ground("served")

@@ -42,7 +42,7 @@ class Scene:
         self.world, self.path = deepcopy(self.start), folder / "journal"
         self.journal = Journal(self.path)
         service.store.create_gallery(SHARED, VERSION, True, {})
-        self.do("Enrol", gallery=SHARED, person="w0-ada", photographs=["w0 1", "w0 2"])
+        self.do("Enrol", gallery=SHARED, person="w0-ada", photographs=["w0 1", "w0 2"], key="k")
         self.do("Enrol", gallery=SHARED, person="w0-bob", photographs=["w0 3"])
         self.do("Enrol", gallery=SHARED, person="w0-ada", photographs=["w0 4"])
         self.deleted = self.ids()["w0 4"]
@@ -50,6 +50,7 @@ class Scene:
         self.do("DeleteReference", gallery=SHARED, person="w0-ada", photograph="w0 4", reference=self.ids()["w0 4"])
 
     def do(self, activity: str, **request: Any) -> None:
+        request |= {"used": 4}
         self.journal.asks(activity, request)
         answer = ACTIVITIES[activity].perform(self.access, request)
         self.journal.answered(answer)
@@ -188,11 +189,11 @@ def test_a_deleted_reference_that_answers_is_reported(scene: Scene) -> None:
 
 
 def test_a_request_in_flight_is_done_wholly_or_not_at_all(scene: Scene) -> None:
-    request = {"gallery": SHARED, "person": "w0-eve", "photographs": ["w0 5", "w0 6"]}
+    request = {"gallery": SHARED, "person": "w0-eve", "photographs": ["w0 5", "w0 6"], "used": 6}
     scene.journal.asks("Enrol", request)
     assert scene.history().in_flight == "Enrol"
     assert scene.violations() == []  # not at all
-    first, _ = scene.access.enrol(SHARED, "w0-eve", ["w0 5", "w0 6"])
+    first, _ = scene.access.enrol(SHARED, "w0-eve", ["w0 5", "w0 6"], None)
     assert scene.violations() == []  # wholly
     scene.access.delete_reference(SHARED, "w0-eve", first)
     assert scene.violations() == ["shared: person w0-eve is there and ought not to be (in flight: Enrol)"]  # by half
@@ -213,9 +214,14 @@ def test_answers_that_are_not_true_are_reported(scene: Scene) -> None:
             ["search answered w0-bob with ref_0, deleted", "search for w0 3 found ['w0-ada'], not ['w0-bob']"],
         ),
         "Enrol": (
-            {"gallery": SHARED, "person": "w0-bob", "photographs": ["w0 3"]},
+            {"gallery": SHARED, "person": "w0-bob", "photographs": ["w0 3"], "used": 4},
             {"references": ["ref_0"]},
             [f"w0 3 enrolled again is ref_0, was {ids['w0 3']}"],
+        ),
+        "Repeat": (
+            {"gallery": SHARED, "person": "w0-bob", "photographs": ["w0 3"]},
+            {"references": ["ref_0"]},
+            [f"repeated, ['w0 3'] are ['ref_0'], were ['{ids['w0 3']}']"],
         ),
         "ReadPhotograph": ({"photograph": "w0 3"}, {"intact": False}, ["photograph w0 3 is damaged"]),
     }

@@ -19,6 +19,7 @@ from facesvc.service import FaceService
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
 from tests.databases import VERSION, new_reference
+from tests.faults import requests  # noqa: F401  # it registers its activities
 from tests.faults.access import Access, Direct
 from tests.faults.activities import ACTIVITIES, choose
 from tests.faults.journal import Journal

@@ -34,13 +34,15 @@ class World:
     """What one worker, ``owner``, has been told: its galleries, its people in the shared one, its deletions.
 
     Names of whatever it makes begin with its own, so that workers side by side have one truth each.
-    erased: public id -> gallery, person and photograph; used: number of photographs it has invented.
+    erased: public id -> gallery, person and photograph; used: number of photographs it has invented; kept: enrolments
+    by idempotency key, of people of whom nothing was deleted since.
     """
 
     owner: str
     places: Places
     erased: dict[str, tuple[str, str, str]] = field(default_factory=dict)
     used: int = 0
+    kept: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def new(cls, owner: str) -> "World":
@@ -79,6 +81,9 @@ class World:
             there.photographs.discard(name)
             if public_id:
                 self.erased[public_id] = gallery, person, name
+        told = [key for key, asked in self.kept.items() if (asked["gallery"], asked["person"]) == (gallery, person)]
+        for key in told:
+            del self.kept[key]
 
 
 def differences(expected: Places, found: Places) -> Iterator[str]:
