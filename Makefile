@@ -1,6 +1,6 @@
 # make serve   set up and run the service          make test    set up and run the tests
 # make samples fetch a few photographs to try      make check   format, lint, types, import arrows, tests
-# make bench   time it beside its peers
+# make bench   time it beside its peers          make faults   kill it at 200 random moments and look what is left
 
 PYTHON ?= python3
 # cpu: PyTorch without CUDA's gigabytes. Any backend of `uv pip install --torch-backend` will do.
@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PEERS := .venv-peers
 
-.PHONY: serve samples test test-slow check lint bench constraints clean
+.PHONY: serve samples test test-slow check lint bench faults constraints clean
 .DELETE_ON_ERROR:
 
 serve: $(VENV)/.installed-serve
@@ -57,6 +57,9 @@ check: lint test test-slow
 bench: $(VENV)/.installed-test $(PEERS)/.installed
 	$(BIN)/facesvc samples --folder samples
 	$(BIN)/python -m benchmarks.compare_two samples/people/obama/obama.jpg samples/people/obama/obama2.jpg --pack sface --peers $(PEERS)/bin/python
+
+faults: $(VENV)/.installed-test
+	$(BIN)/python -m tests.faults.rounds --rounds 200 --database both
 
 # face_recognition's model package needs pkg_resources, which setuptools dropped with 81; dlib-bin needs no compiler
 $(PEERS)/.installed: $(VENV)/.uv
