@@ -1,7 +1,7 @@
 """Where rounds are held: a database, a service that follows along, and what the workers know."""
 
 import multiprocessing
-import os
+import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
@@ -101,9 +101,7 @@ class Stage:
             yield Ground(url, self.new_folder(), follower, [World.new("w0"), World.new("w1")])
 
     def new_folder(self) -> Path:
-        folder = self.folder / f"{self.database}-{len(os.listdir(self.folder))}"
-        folder.mkdir()
-        return folder
+        return Path(tempfile.mkdtemp(prefix=f"{self.database}-", dir=self.folder))
 
 
 @dataclass(frozen=True)

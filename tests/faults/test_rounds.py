@@ -1,11 +1,15 @@
 """A few rounds of what `python -m tests.faults.rounds` does hundreds of."""
 
 from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
 
 import pytest
 
-from tests.faults.ground import Outcome
-from tests.faults.rounds import DATABASES, hold
+from tests.faults.ground import PACK, Outcome, Real
+from tests.faults.kinds import KINDS
+from tests.faults.rounds import DATABASES, hold, open_stage
 
 ROUNDS = 12
 
@@ -19,3 +23,12 @@ def test_killed_at_random_nothing_is_lost() -> None:
     assert Counter(outcome.database for outcome in told) == {"sqlite": 6, "postgresql": 6}
     assert {outcome.kind for outcome in told} == {"alone", "beside another"}
     assert report.summary()["acknowledged"] > 50
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["server", "enrol-folder", "identify"])
+def test_the_real_programs_lose_nothing(kind: str, samples: Path, locked_build: Callable[[str], Path]) -> None:
+    with open_stage("sqlite", Real(locked_build(PACK), samples)) as stage:
+        outcomes = [KINDS[kind].hold(stage, Random(seed)) for seed in range(2 if kind == "server" else 1)]
+    assert [outcome.violations for outcome in outcomes] == [[]] * len(outcomes)
+    assert {(outcome.kind, outcome.database) for outcome in outcomes} == {(kind, "sqlite")}
