@@ -30,6 +30,8 @@ class Settings(BaseSettings):
     """Overrides the pack's detector; that makes another template version."""
     runtime: Literal["auto", "onnxruntime", "openvino"] = "auto"
     """What runs the networks; auto takes OpenVINO where it is installed, else ONNX Runtime."""
+    index: Literal["auto", "exact", "flat", "compressed", "large"] = "auto"
+    """How galleries are searched: auto goes by their size, flat, compressed, then large; exact is slow NumPy."""
     threshold: float | None = Field(default=None, gt=0)
     """Squared L2 below which two templates match; default: the pack's (1.1)."""
     host: str = "127.0.0.1"

@@ -3,7 +3,7 @@
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from facesvc.config import Settings
+    from facesvc.core.types import LoadedIndex
 
 PYTHON = (3, 11)
 FREE_GIGABYTES = 1.0
@@ -122,33 +123,55 @@ def check_database(settings: "Settings") -> Finding:
     if settings.database_url is None and not (settings.data / "facesvc.db").exists():
         return Finding("database", "warn", "not there yet", "the first start makes it")
     try:
-        return examine_database(settings.url)
+        return examine_database(settings)
     except FaceServiceError as error:
         advice = "check --database-url and whether the database runs"
         return Finding("database", "fail", f"{error.detail} [{error.code}]", advice)
 
 
-def examine_database(url: str) -> Finding:
-    from facesvc.index.faiss import FlatIndex
+def examine_database(settings: "Settings") -> Finding:
+    from facesvc.index.kinds import opener
     from facesvc.index.projection import Projection
     from facesvc.storage.engine import open_engine
     from facesvc.storage.references import SqlReferenceStore
 
-    engine = open_engine(url)
+    engine = open_engine(settings.url)
     try:
         store = SqlReferenceStore(engine)
         store.ping()
         if not is_migrated(engine):
             return Finding("database", "warn", "its schema is of another release", "the next start upgrades it")
-        projection = Projection(store, FlatIndex)
+        projection = Projection(store, opener(settings.index, norm_of_pack(settings)))
         projection.warm()
-        held = {loaded.gallery: loaded.references for loaded in projection.loaded()}
+        loaded = projection.loaded()
+        held = {index.gallery: index.references for index in loaded}
         wrong = [name for name, references in held.items() if store.gallery(name).references != references]
     finally:
         engine.dispose()
     if wrong:
         return Finding("database", "fail", f"references don't add up: {', '.join(wrong)}", "restore it from a backup")
-    return Finding("database", "ok", f"{len(held)} galleries, {sum(held.values())} references, all indexed")
+    return Finding("database", "ok", f"{len(held)} galleries, {indexed(loaded)}")
+
+
+def indexed(loaded: "Sequence[LoadedIndex]") -> str:
+    """How much is indexed, and what memory it takes."""
+    references, size = sum(index.references for index in loaded), sum(index.nbytes for index in loaded)
+    if not references:
+        return "0 references, all indexed"
+    kinds = ", ".join(sorted({index.kind for index in loaded if index.references}))
+    each = f"{size / references:.0f} bytes each"
+    return f"{references} references, all indexed ({kinds}) in {size / 2**20:.1f} MiB of memory, {each}"
+
+
+def norm_of_pack(settings: "Settings") -> float:
+    """Length of the templates of the pack in use; 1 where the pack is not built, of which another check tells."""
+    from facesvc.models.packs import Packs
+
+    packs = Packs(settings.packs)
+    try:
+        return packs.check(settings.pack or packs.chosen()).manifest.norm
+    except ModelError:
+        return 1.0
 
 
 def is_migrated(engine: "Engine") -> bool:

@@ -14,6 +14,7 @@ from facesvc.core.types import (
     Face,
     FaceChoice,
     Gallery,
+    LoadedIndex,
     NewReference,
     Page,
     Photograph,
@@ -134,6 +135,10 @@ class GalleryIndexes(Protocol):
 
     def drop(self, gallery: Gallery) -> None:
         """Forgets a deleted gallery's index."""
+        ...
+
+    def loaded(self) -> Sequence[LoadedIndex]:
+        """The indexes in this process's memory, by gallery name."""
         ...
 
 

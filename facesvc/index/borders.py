@@ -19,8 +19,8 @@ def checked_vectors(vectors: NDArray[Any], dimension: int) -> Vectors:
     return np.ascontiguousarray(vectors, np.float32)
 
 
-def checked_keys(keys: NDArray[np.int64], count: int) -> list[int]:
-    """(n,) integers -> a list of as many. Raises StoreError for any other number than ``count``."""
+def checked_keys(keys: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """(n,) integers, as many as ``count``. Raises StoreError for any other number of them."""
     if keys.shape != (count,):
         raise StoreError(f"index wants a key for each vector: keys {keys.shape}, vectors ({count} d)")
-    return keys.tolist()
+    return keys

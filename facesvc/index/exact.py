@@ -18,14 +18,21 @@ class ExactIndex:
         self._vectors: dict[int, Vectors] = {}
         self._lock = Lock()
 
+    kind = "exact"
+
     def __len__(self) -> int:
         return len(self._vectors)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the vectors; Python's own for each of them come on top."""
+        return len(self._vectors) * 4 * self.dimension
 
     def add(self, keys: NDArray[np.int64], vectors: Vectors) -> None:
         """Raises StoreError for vectors that are not (n d) and finite."""
         vectors = checked_vectors(vectors, self.dimension)
         with self._lock:
-            self._vectors.update(zip(checked_keys(keys, len(vectors)), vectors.copy(), strict=True))
+            self._vectors.update(zip(checked_keys(keys, len(vectors)).tolist(), vectors.copy(), strict=True))
 
     def remove(self, keys: NDArray[np.int64]) -> None:
         with self._lock:

@@ -9,20 +9,13 @@ from dataclasses import dataclass, field
 from threading import Lock
 
 from facesvc.core.ports import ReferenceStore, TemplateIndex
-from facesvc.core.types import Gallery, Vectors
+from facesvc.core.types import Gallery, LoadedIndex, Vectors
 from facesvc.errors import GalleryNotFound
 
 PAGE = 500
 """Galleries read at a time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """An index in memory: its gallery's name, the references it holds, the revision it stands at."""
-
-    gallery: str
-    references: int
-    revision: int
+NOBODY = -1
+"""Fills up a shortlist that is shorter than another's."""
 
 
 @dataclass(slots=True)
@@ -45,7 +38,7 @@ class Projection:
     def search(self, gallery: Gallery, probes: Vectors, k: int) -> list[list[int]]:
         """Raises GalleryNotFound and StoreUnavailable while catching up."""
         _, keys = self._caught_up(gallery).index.search(probes, k)
-        return keys.tolist()
+        return [[key for key in shortlist if key != NOBODY] for shortlist in keys.tolist()]
 
     def drop(self, gallery: Gallery) -> None:
         with self._lock:
@@ -59,11 +52,12 @@ class Projection:
             except GalleryNotFound:  # deleted since it was listed
                 continue
 
-    def loaded(self) -> list[Loaded]:
+    def loaded(self) -> list[LoadedIndex]:
         """The indexes in memory, by gallery name."""
         with self._lock:
             projected = list(self._projected.values())
-        return sorted((Loaded(p.name, len(p.index), p.revision) for p in projected), key=lambda loaded: loaded.gallery)
+        loaded = (LoadedIndex(p.name, len(p.index), p.revision, p.index.kind, p.index.nbytes) for p in projected)
+        return sorted(loaded, key=lambda index: index.gallery)
 
     def _caught_up(self, gallery: Gallery) -> _Projected:
         projected = self._entry(gallery)

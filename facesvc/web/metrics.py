@@ -1,10 +1,11 @@
 """The service's Prometheus metrics, in a registry of their own per application."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from facesvc.core.answers import Enrolment
+from facesvc.core.types import LoadedIndex
 
 REQUEST_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8)
 STAGE_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
@@ -36,9 +37,23 @@ class Metrics:
         self.enrolments = Counter(
             "facesvc_enrolments", "Photographs enrolled or refused, by error code", ("outcome",), registry=self.registry
         )
+        self.index_references = Gauge(
+            "facesvc_index_references", "References in the indexes in memory", ("kind",), registry=self.registry
+        )
+        self.index_bytes = Gauge(
+            "facesvc_index_bytes", "Memory of their vectors and keys", ("kind",), registry=self.registry
+        )
         self.model = Gauge(
             "facesvc_model", "The template version in use (always 1)", ("template_version",), registry=self.registry
         )
+
+    def record_indexes(self, loaded: Iterable[LoadedIndex]) -> None:
+        """What lies in memory at this moment, by the kind of index."""
+        for gauge in (self.index_references, self.index_bytes):
+            gauge.clear()
+        for index in loaded:
+            self.index_references.labels(index.kind).inc(index.references)
+            self.index_bytes.labels(index.kind).inc(index.nbytes)
 
     def record_stages(self, timings_ms: Mapping[str, float]) -> None:
         for stage, milliseconds in timings_ms.items():

@@ -22,6 +22,7 @@ from tests.api.conftest import Part, references
 from tests.api.snapshot import SNAPSHOT, document
 
 Parts = Callable[[str, str], Part]
+REFERENCES, BYTES = "facesvc_index_references", "facesvc_index_bytes"
 
 
 def metrics(client: httpx.Client) -> dict[tuple[str, ...], float]:
@@ -60,6 +61,16 @@ def test_metrics_count_what_happened(client: httpx.Client, part: Parts, gallery:
     }
     assert {name: after.get(name, 0) - before.get(name, 0) for name in grown} == grown
     assert not any(gallery in label for name in after for label in name)  # what callers name stays out of labels
+
+
+def test_metrics_tell_the_memory_of_indexes(client: httpx.Client, part: Parts, gallery: str) -> None:
+    before = metrics(client)
+    client.post(references(gallery, "o"), files=[part("images", "obama")])
+    client.post("/v1/identify", files=[part("image", "biden")], data={"gallery": gallery})
+    after = metrics(client)
+    grown = {name: after[name, "flat"] - before.get((name, "flat"), 0) for name in (REFERENCES, BYTES)}
+    assert grown[REFERENCES] == 1
+    assert grown[BYTES] >= 4 * 128 + 8
 
 
 def test_answers_are_private_and_protected(client: httpx.Client) -> None:

@@ -9,14 +9,14 @@ from sqlalchemy import text
 from facesvc.core.compare import squared_l2
 from facesvc.core.types import Gallery
 from facesvc.errors import GalleryNotFound, StoreUnavailable
-from facesvc.index.exact import ExactIndex
 from facesvc.index.faiss import FlatIndex
-from facesvc.index.projection import Loaded, Projection
+from facesvc.index.projection import Projection
 from facesvc.storage.references import SqlReferenceStore
+from tests.contract.indexes import KINDS
 from tests.databases import VERSION, new_reference, unit_vectors
 
 
-@pytest.fixture(params=[ExactIndex, FlatIndex])
+@pytest.fixture(params=list(KINDS.values()), ids=list(KINDS))
 def projection(request: pytest.FixtureRequest, store: SqlReferenceStore) -> Projection:
     return Projection(store, request.param)
 
@@ -24,6 +24,11 @@ def projection(request: pytest.FixtureRequest, store: SqlReferenceStore) -> Proj
 def enrol(store: SqlReferenceStore, subject: str, *seeds: int, gallery: str = "staff") -> list[int]:
     """Keys of the references."""
     return [reference.key for reference in store.add_references(gallery, subject, [new_reference(s) for s in seeds])]
+
+
+def states(projection: Projection) -> list[tuple[str, int, int]]:
+    """Of the indexes in memory: gallery, references, revision."""
+    return [(loaded.gallery, loaded.references, loaded.revision) for loaded in projection.loaded()]
 
 
 def test_search_finds_what_was_just_written(store: SqlReferenceStore, projection: Projection) -> None:
@@ -38,7 +43,7 @@ def test_search_finds_what_was_just_written(store: SqlReferenceStore, projection
     assert sorted(projection.search(store.gallery("staff"), probes, 3)[0]) == [two, three]
     store.delete_subject("staff", "ada")
     assert projection.search(store.gallery("staff"), probes, 3) == [[three]] * 3
-    assert projection.loaded() == [Loaded("staff", 1, 4)]
+    assert states(projection) == [("staff", 1, 4)]
 
 
 def test_order_is_the_oracles(store: SqlReferenceStore, projection: Projection) -> None:
@@ -46,8 +51,12 @@ def test_order_is_the_oracles(store: SqlReferenceStore, projection: Projection) 
     keys = np.array(enrol(store, "ada", *seeds))
     probes = unit_vectors(5, seed=1000)
     vectors = np.concatenate([unit_vectors(1, seed) for seed in seeds])
-    wanted = keys[np.argsort(squared_l2(probes, vectors), axis=1)[:, :7]]
-    assert projection.search(store.gallery("staff"), probes, 7) == wanted.tolist()
+    exact = squared_l2(probes, vectors)
+    wanted = keys[np.argsort(exact, axis=1)[:, :7]]
+    order = keys.argsort()
+    for i, shortlist in enumerate(projection.search(store.gallery("staff"), probes, 7)):
+        columns = order[np.searchsorted(keys[order], shortlist)]
+        assert keys[columns[exact[i, columns].argsort()]][:7].tolist() == wanted[i].tolist()
 
 
 def test_empty_gallery(store: SqlReferenceStore, projection: Projection) -> None:
@@ -73,7 +82,7 @@ def test_two_processes_see_each_others_writes(store: SqlReferenceStore, other: S
         assert here.search(store.gallery("staff"), unit_vectors(1, 100 + round_), 1) == [[second]]
         other.delete_subject("staff", "ada")
         assert first not in here.search(store.gallery("staff"), probe, 99)[0]
-    assert here.loaded() == [Loaded("staff", 5, 15)]
+    assert states(here) == [("staff", 5, 15)]
     assert there.search(other.gallery("staff"), probe, 99) == here.search(store.gallery("staff"), probe, 99)
 
 
@@ -81,16 +90,26 @@ def test_indexes_are_built_at_first_use_or_when_warmed(store: SqlReferenceStore,
     for i in range(3):
         store.create_gallery(f"gallery {i}", VERSION, False, {})
         enrol(store, "ada", *range(i), gallery=f"gallery {i}")
-    assert projection.loaded() == []
+    assert states(projection) == []
     projection.search(store.gallery("gallery 2"), unit_vectors(1), 1)
-    assert projection.loaded() == [Loaded("gallery 2", 2, 1)]
+    assert states(projection) == [("gallery 2", 2, 1)]
     projection.warm()
-    assert projection.loaded() == [
-        Loaded("gallery 0", 0, 0),
-        Loaded("gallery 1", 1, 1),
-        Loaded("gallery 2", 2, 1),
-        Loaded("staff", 0, 0),
+    assert states(projection) == [
+        ("gallery 0", 0, 0),
+        ("gallery 1", 1, 1),
+        ("gallery 2", 2, 1),
+        ("staff", 0, 0),
     ]
+
+
+def test_memory_is_told(store: SqlReferenceStore) -> None:
+    enrol(store, "ada", 1, 2, 3)
+    for kind, each in (("flat", 4 * 128), ("compressed", 128)):
+        projection = Projection(store, KINDS[kind])
+        projection.warm()
+        (loaded,) = projection.loaded()
+        assert (loaded.kind, loaded.references) == (kind, 3)
+        assert 3 * (each + 8) <= loaded.nbytes <= 3 * (each + 8 + 104)
 
 
 def test_dropped_index_is_built_anew(store: SqlReferenceStore, projection: Projection) -> None:
@@ -99,7 +118,7 @@ def test_dropped_index_is_built_anew(store: SqlReferenceStore, projection: Proje
     projection.search(gallery, unit_vectors(1), 1)
     projection.drop(gallery)
     projection.drop(gallery)
-    assert projection.loaded() == []
+    assert states(projection) == []
     assert projection.search(gallery, unit_vectors(1), 1) == [[key]]
 
 
@@ -119,7 +138,7 @@ def test_gallery_deleted_elsewhere_leaves_memory(
     other.delete_gallery("staff")
     guests = other.create_gallery("guests", VERSION, False, {})
     projection.search(guests, unit_vectors(1), 1)
-    assert projection.loaded() == [Loaded("guests", 0, 0)]
+    assert states(projection) == [("guests", 0, 0)]
 
 
 def test_gallery_deleted_while_it_is_searched(store: SqlReferenceStore, projection: Projection) -> None:
@@ -128,7 +147,7 @@ def test_gallery_deleted_while_it_is_searched(store: SqlReferenceStore, projecti
     store.delete_gallery("staff")
     with pytest.raises(GalleryNotFound):
         projection.search(gallery, unit_vectors(1), 1)
-    assert projection.loaded() == []
+    assert states(projection) == []
 
 
 def test_database_that_comes_back(store: SqlReferenceStore, projection: Projection) -> None:
@@ -140,7 +159,7 @@ def test_database_that_comes_back(store: SqlReferenceStore, projection: Projecti
     rename(store, "face_references", "elsewhere")
     with pytest.raises(StoreUnavailable):
         projection.search(gallery, unit_vectors(1, 2), 1)
-    assert projection.loaded() == [Loaded("staff", 1, 1)]
+    assert states(projection) == [("staff", 1, 1)]
     rename(store, "elsewhere", "face_references")
     assert projection.search(gallery, unit_vectors(1, 2), 1) == [[second]]
     assert projection.search(gallery, unit_vectors(1, 1), 1) == [[first]]

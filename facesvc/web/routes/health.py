@@ -29,6 +29,7 @@ def readyz(service: ServiceDep) -> dict[str, str]:
         200: {"description": "Prometheus's text format", "content": {"text/plain": {"schema": {"type": "string"}}}}
     },
 )
-def read_metrics(metrics: MetricsDep) -> Response:
-    """Requests, decisions, stages and enrolments, for Prometheus."""
+def read_metrics(metrics: MetricsDep, service: ServiceDep) -> Response:
+    """Requests, decisions, stages, enrolments and indexes, for Prometheus."""
+    metrics.record_indexes(service.indexes.loaded())
     return Response(metrics.text(), media_type="text/plain; version=0.0.4")
