@@ -164,12 +164,12 @@ def indexed(loaded: "Sequence[LoadedIndex]") -> str:
 
 
 def norm_of_pack(settings: "Settings") -> float:
-    """Length of the templates of the pack in use; 1 where the pack is not built, of which another check tells."""
+    """Length of the templates of the pack in use; 1 where there is no such pack, of which another check tells."""
     from facesvc.models.packs import Packs
 
     packs = Packs(settings.packs)
     try:
-        return packs.check(settings.pack or packs.chosen()).manifest.norm
+        return packs.manifest(settings.pack or packs.chosen()).norm
     except ModelError:
         return 1.0
 

@@ -61,8 +61,8 @@ class LargeIndex(CompressedIndex):
             self._sketches.cut(count)
 
     def _tend(self) -> None:
-        """Makes sketches when there are rows enough (2 to 5 s for 1,000,000, once); measures them again whenever the
-        rows have doubled. Searches go on meanwhile, on the index as it was."""
+        """Makes sketches when there are rows enough (once; half a minute for 1,000,000 on a busy core), and measures
+        them again whenever the rows have doubled. Searches go on meanwhile, on the index as it was."""
         count = len(self)
         if count < max(self._smallest, 2 * self._measured):
             return
