@@ -5,6 +5,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from random import Random
@@ -13,7 +14,7 @@ from sqlalchemy import Engine
 
 from facesvc.core.ports import GalleryIndexes, ReferenceStore
 from facesvc.core.types import Capture, FaceChoice, Sample
-from facesvc.index.faiss import FlatIndex
+from facesvc.index.kinds import GrowingIndex
 from facesvc.index.projection import Projection
 from facesvc.service import FaceService
 from facesvc.storage.engine import open_engine
@@ -25,6 +26,9 @@ from tests.faults.activities import ACTIVITIES, choose
 from tests.faults.journal import Journal
 from tests.faults.moments import Moment, arm
 from tests.faults.world import World
+
+FLAT_UNTIL = 25
+"""References of the largest gallery whose index is flat; a database's rounds lead beyond, to the compressed kind."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class ReadyMade:
 
 
 def open_indexes(store: ReferenceStore) -> GalleryIndexes:
-    return Projection(store, FlatIndex)
+    return Projection(store, partial(GrowingIndex, flat_until=FLAT_UNTIL))
 
 
 @contextmanager
