@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.commandline import CommandLine
 
-pytestmark = pytest.mark.xdist_group("cli-kill")
+pytestmark = [pytest.mark.xdist_group("cli-kill"), pytest.mark.slow]
 
 FILES = 120
 STAFF = ("--gallery", "staff")
