@@ -225,6 +225,7 @@ class ReferenceStore(Protocol):
         """Raises PhotographNotFound where none was kept."""
         ...
 
-    def changes(self, gallery: Gallery, after: int) -> Changes:
-        """What happened to the gallery's references after revision ``after`` (0: everything there is)."""
+    def changes(self, gallery: Gallery, after: int, limit: int | None = None) -> Changes:
+        """What happened to the gallery's references after revision ``after`` (0: everything there is), up to the write
+        that makes it ``limit`` added ones or more; the answer's revision says how far that is."""
         ...

@@ -14,6 +14,8 @@ from facesvc.errors import GalleryNotFound
 
 PAGE = 500
 """Galleries read at a time."""
+STEP = 100_000
+"""References taken from the store at a time: 51 MB, however large the gallery that is built."""
 NOBODY = -1
 """Fills up a shortlist that is shorter than another's."""
 
@@ -29,9 +31,10 @@ class _Projected:
 class Projection:
     """core.ports.GalleryIndexes over one store. Thread-safe; building one gallery's index holds no other up."""
 
-    def __init__(self, store: ReferenceStore, open_index: Callable[[], TemplateIndex]) -> None:
+    def __init__(self, store: ReferenceStore, open_index: Callable[[], TemplateIndex], step: int = STEP) -> None:
         self._store = store
         self._open_index = open_index
+        self._step = step
         self._projected: dict[int, _Projected] = {}
         self._lock = Lock()
 
@@ -69,14 +72,15 @@ class Projection:
 
     def _catch_up(self, gallery: Gallery, projected: _Projected) -> None:
         """Applying changes twice leaves the same index, so a failure half way is made good by the next search."""
-        try:
-            changes = self._store.changes(gallery, projected.revision)
-        except GalleryNotFound:
-            self.drop(gallery)
-            raise
-        projected.index.remove(changes.removed)
-        projected.index.add(changes.added, changes.vectors)
-        projected.revision = changes.revision
+        while projected.revision < gallery.revision:
+            try:
+                changes = self._store.changes(gallery, projected.revision, self._step)
+            except GalleryNotFound:
+                self.drop(gallery)
+                raise
+            projected.index.remove(changes.removed)
+            projected.index.add(changes.added, changes.vectors)
+            projected.revision = changes.revision
 
     def _entry(self, gallery: Gallery) -> _Projected:
         with self._lock:

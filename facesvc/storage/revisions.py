@@ -24,11 +24,16 @@ BATCH = 5_000
 class Revisions(Transactions):
     """What happened to one tenant's galleries; see core.ports.ReferenceStore."""
 
-    def changes(self, gallery: Gallery, after: int) -> Changes:
+    def changes(self, gallery: Gallery, after: int, limit: int | None = None) -> Changes:
         """The references that live now and were added after ``after``, and the keys of those that lived then and
-        don't now. Reads the references themselves, so the cost is that of the result however long the log is."""
+        don't now. Reads the references themselves, so the cost is that of the result however long the log is.
+
+        limit: whole writes until there are so many references (at least one write); where that leads is the
+        answer's revision. Steps may see different moments: what was removed since one is in a later one's log."""
         with self.reading() as session:
             revision = self._revision(session, gallery)
+            if limit is not None:
+                revision = _reached(session, gallery.key, after, revision, limit)
             added, vectors = self._added(session, gallery.key, after, revision)
             removed = _removed(session, gallery.key, after, revision) if after else np.empty(0, np.int64)
         return Changes(added, vectors, removed, revision)
@@ -52,6 +57,13 @@ class Revisions(Transactions):
             keys[filled], vectors[filled] = key, self.codec.decode(stored, owner)
             filled += 1
         return keys[:filled], vectors[:filled]  # a removal in between makes it fewer than were counted
+
+
+def _reached(session: Session, gallery_key: int, after: int, until: int, limit: int) -> int:
+    """The write that adds the limit-th living reference after ``after``; ``until`` where there are fewer."""
+    within = (ReferenceRow.gallery_key == gallery_key, *_between(ReferenceRow.revision, after, until))
+    query = select(ReferenceRow.revision).where(*within).order_by(ReferenceRow.revision).offset(limit - 1).limit(1)
+    return session.scalar(query) or until
 
 
 def _removed(session: Session, gallery_key: int, after: int, until: int) -> NDArray[np.int64]:

@@ -18,7 +18,7 @@ from tests.databases import VERSION, new_reference, unit_vectors
 
 @pytest.fixture(params=list(KINDS.values()), ids=list(KINDS))
 def projection(request: pytest.FixtureRequest, store: SqlReferenceStore) -> Projection:
-    return Projection(store, request.param)
+    return Projection(store, request.param, step=2)
 
 
 def enrol(store: SqlReferenceStore, subject: str, *seeds: int, gallery: str = "staff") -> list[int]:

@@ -1,6 +1,7 @@
 """The revision log of core.ports.ReferenceStore, by values, on every database."""
 
 import numpy as np
+import pytest
 
 from facesvc.storage.references import SqlReferenceStore
 from tests.databases import new_reference, unit_vectors
@@ -38,6 +39,29 @@ def test_changes_since_a_revision_are_net_of_later_removals(store: SqlReferenceS
     changes = store.changes(store.gallery("staff"), since)
     assert (changes.revision, changes.added.tolist(), changes.removed.tolist()) == (4, [lasting.key], [old[0].key])
     np.testing.assert_array_equal(changes.vectors, unit_vectors(1, 4), strict=True)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 5, 99])
+def test_steps_lead_where_one_leap_does_whatever_is_removed_on_the_way(limit: int, store: SqlReferenceStore) -> None:
+    stored = [
+        store.add_references("staff", f"subject {i}", [new_reference(i), new_reference(50 + i)]) for i in range(6)
+    ]
+    removals = iter([stored[0][0], stored[5][1], stored[2][0]])
+    held: dict[int, bytes] = {}
+    revision, steps = 0, []
+    while revision < store.gallery("staff").revision:
+        changes = store.changes(store.gallery("staff"), revision, limit)
+        for key in changes.removed.tolist():
+            held.pop(key, None)
+        held |= {k: v.tobytes() for k, v in zip(changes.added.tolist(), changes.vectors, strict=True)}
+        steps.append(len(changes.added))
+        revision = changes.revision
+        if removal := next(removals, None):
+            store.delete_reference("staff", removal.subject, removal.id)
+    everything = store.changes(store.gallery("staff"), 0)
+    assert held == {k: v.tobytes() for k, v in zip(everything.added.tolist(), everything.vectors, strict=True)}
+    assert max(steps) <= max(limit + 1, 2), "whole writes of two"
+    assert len(held) == 9
 
 
 def test_changes_from_any_revision_lead_to_the_same_references(store: SqlReferenceStore) -> None:
