@@ -1,12 +1,9 @@
 """A gallery out of the database and into it in bulk: one statement reads it all, one transaction stores some hundred
 references, with the same revision log as any other write."""
 
-import secrets
 from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
 
 from sqlalchemy import Result, insert, literal, null, select, tuple_, update
 from sqlalchemy.orm import Session
@@ -15,7 +12,7 @@ from facesvc.core.compare import require_version
 from facesvc.core.exchange import Added, Entry, KeptReference
 from facesvc.core.types import NewReference
 from facesvc.storage.galleries import advance, find_gallery, lock_gallery
-from facesvc.storage.references import as_reference, identity, pack
+from facesvc.storage.references import as_reference, identity, new_id, photograph_values, reference_values
 from facesvc.storage.revisions import log_added
 from facesvc.storage.tables import GalleryRow, PhotographRow, ReferenceRow, SubjectRow
 from facesvc.storage.transactions import Transactions
@@ -89,50 +86,22 @@ class SqlExchange(Transactions):
             return
         given = dict(zip(_free_ids(session, list(fresh.values())), fresh.items(), strict=True))
         rows = [
-            self._row(home, owners[owned[0]], public_id, reference, revision)
+            reference_values(
+                home, owners[owned[0]], public_id, reference.new, revision, reference.created_at, self.codec
+            )
             for public_id, (owned, reference) in given.items()
         ]
         session.execute(insert(ReferenceRow), rows)
         query = select(ReferenceRow.id, ReferenceRow.key).where(ReferenceRow.id.in_(list(given)))
         keys = _keys(session.execute(query.order_by(ReferenceRow.key)))
         kept = [
-            self._photograph(keys[row["id"]], row["id"], given[row["id"]][1].new)
+            photograph_values(home, keys[row["id"]], row["id"], given[row["id"]][1].new, self.codec)
             for row in rows
             if row["has_photograph"]
         ]
         if kept:
             session.execute(insert(PhotographRow), kept)
         log_added(session, home, list(keys.values()), revision)
-
-    def _row(
-        self, home: GalleryRow, owner: int, public_id: str, reference: KeptReference, revision: int
-    ) -> dict[str, Any]:
-        new = reference.new
-        return {
-            "tenant": self.tenant,
-            "id": public_id,
-            "gallery_key": home.key,
-            "subject_key": owner,
-            "template_version": new.sample.template.version,
-            "revision": revision,
-            "vector": self.codec.encode(new.sample.template.vector, public_id),
-            "image_sha256": new.image_sha256,
-            "box": pack(new.sample.face.box),
-            "landmarks": pack(new.sample.face.landmarks),
-            "score": float(new.sample.face.score),
-            "quality": asdict(new.sample.quality),
-            "has_photograph": new.photograph is not None and home.keep_photographs,
-            "created_at": reference.created_at,
-        }
-
-    def _photograph(self, key: int, public_id: str, new: NewReference) -> dict[str, Any]:
-        assert new.photograph is not None
-        return {
-            "tenant": self.tenant,
-            "reference_key": key,
-            "content": self.codec.seal(new.photograph, public_id),
-            "media_type": new.media_type or "application/octet-stream",
-        }
 
 
 def _everything(
@@ -182,7 +151,7 @@ def _free_ids(session: Session, fresh: Sequence[KeptReference]) -> list[str]:
     query = select(ReferenceRow.id).where(ReferenceRow.id.in_([reference.id for reference in fresh]))
     taken, found = set(session.scalars(query)), []
     for reference in fresh:
-        found.append(f"ref_{secrets.token_hex(13)}" if reference.id in taken else reference.id)
+        found.append(new_id() if reference.id in taken else reference.id)
         taken.add(found[-1])
     return found
 

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,33 +94,10 @@ class SqlReferenceStore(Galleries, Subjects, Revisions, Answers):
         session.flush()  # gives the rows their keys
         for row, new in fresh:
             if row.has_photograph and new.photograph is not None:
-                session.add(
-                    PhotographRow(
-                        tenant=self.tenant,
-                        reference_key=row.key,
-                        content=self.codec.seal(new.photograph, row.id),
-                        media_type=new.media_type or "application/octet-stream",
-                    )
-                )
+                session.add(PhotographRow(**photograph_values(home, row.key, row.id, new, self.codec)))
 
     def _row(self, home: GalleryRow, owner: SubjectRow, new: NewReference, revision: int) -> ReferenceRow:
-        sample, public_id = new.sample, f"ref_{secrets.token_hex(13)}"
-        return ReferenceRow(
-            tenant=self.tenant,
-            id=public_id,
-            gallery_key=home.key,
-            subject_key=owner.key,
-            template_version=sample.template.version,
-            revision=revision,
-            vector=self.codec.encode(sample.template.vector, public_id),
-            image_sha256=new.image_sha256,
-            box=pack(sample.face.box),
-            landmarks=pack(sample.face.landmarks),
-            score=float(sample.face.score),
-            quality=asdict(sample.quality),
-            has_photograph=new.photograph is not None and home.keep_photographs,
-            created_at=datetime.now(UTC),
-        )
+        return ReferenceRow(**reference_values(home, owner.key, new_id(), new, revision, datetime.now(UTC), self.codec))
 
     def references(self, gallery: str, subject: str, limit: int, cursor: str | None = None) -> Page[Reference]:
         require_limit(limit)
@@ -206,6 +184,53 @@ def pack(numbers: NDArray[np.float32]) -> bytes:
 def unpack(stored: bytes, *shape: int) -> NDArray[np.float32]:
     """What ``pack`` was given, writable."""
     return np.frombuffer(stored, "<f4").astype(np.float32).reshape(shape)
+
+
+def new_id() -> str:
+    """A reference's public id, 104 bits of chance."""
+    return f"ref_{secrets.token_hex(13)}"
+
+
+def reference_values(
+    home: GalleryRow,
+    subject_key: int,
+    public_id: str,
+    new: NewReference,
+    revision: int,
+    created_at: datetime,
+    codec: VectorCodec,
+) -> dict[str, Any]:
+    """Columns of ReferenceRow, but for the key."""
+    sample = new.sample
+    return {
+        "tenant": home.tenant,
+        "id": public_id,
+        "gallery_key": home.key,
+        "subject_key": subject_key,
+        "template_version": sample.template.version,
+        "revision": revision,
+        "vector": codec.encode(sample.template.vector, public_id),
+        "image_sha256": new.image_sha256,
+        "box": pack(sample.face.box),
+        "landmarks": pack(sample.face.landmarks),
+        "score": float(sample.face.score),
+        "quality": asdict(sample.quality),
+        "has_photograph": new.photograph is not None and home.keep_photographs,
+        "created_at": created_at,
+    }
+
+
+def photograph_values(
+    home: GalleryRow, key: int, public_id: str, new: NewReference, codec: VectorCodec
+) -> dict[str, Any]:
+    """Columns of PhotographRow, of a reference that has one."""
+    assert new.photograph is not None
+    return {
+        "tenant": home.tenant,
+        "reference_key": key,
+        "content": codec.seal(new.photograph, public_id),
+        "media_type": new.media_type or "application/octet-stream",
+    }
 
 
 def as_reference(row: ReferenceRow, owner: SubjectRow, codec: VectorCodec) -> Reference:
