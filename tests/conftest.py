@@ -4,7 +4,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from platformdirs import user_cache_path
 from facesvc.core.types import Pixels
 from facesvc.pipeline.decode import DecodeLimits, decode
 from facesvc.samples import fetch
+from tests.databases import migrated_sqlite, postgresql, postgresql_database
 from tests.hostile import HostileFile, hostile_files
 
 LIMITS = DecodeLimits(max_bytes=20 * 2**20, max_pixels=50_000_000)
@@ -91,3 +92,20 @@ def default_packs(locked_build: Callable[[str], Path]) -> Path:
     from facesvc.models.packs import DEFAULT_PACK
 
     return locked_build(DEFAULT_PACK)
+
+
+@pytest.fixture(scope="session")
+def postgresql_admin() -> Iterator[str]:
+    """One server for all tests."""
+    with postgresql() as admin:
+        yield admin
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A migrated, empty database of this test's own."""
+    if request.param == "sqlite":
+        yield migrated_sqlite(tmp_path)
+        return
+    with postgresql_database(request.getfixturevalue("postgresql_admin")) as database:
+        yield database

@@ -7,24 +7,7 @@ import pytest
 
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
-from tests.databases import VERSION, migrated_sqlite, postgresql, postgresql_database
-
-
-@pytest.fixture(scope="session")
-def postgresql_admin() -> Iterator[str]:
-    """One server for all tests."""
-    with postgresql() as admin:
-        yield admin
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A migrated, empty database of this test's own."""
-    if request.param == "sqlite":
-        yield migrated_sqlite(tmp_path)
-        return
-    with postgresql_database(request.getfixturevalue("postgresql_admin")) as database:
-        yield database
+from tests.databases import VERSION, postgresql_database
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -1,7 +1,6 @@
 """An import that is killed half way ends, run again, with the gallery of one that nothing disturbed."""
 
 import subprocess
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,20 +11,10 @@ from facesvc.storage.engine import open_engine
 from facesvc.storage.exchange import SqlExchange
 from facesvc.storage.references import SqlReferenceStore
 from tests.commandline import CommandLine
-from tests.databases import migrated_sqlite, postgresql, postgresql_database
 from tests.galleryfiles import bare, entry, people, values, write_file
 
 ROWS = 4_000
 WENT = sorted([*people(ROWS), bare("nobody"), entry(99_999, "last")], key=lambda each: each.subject)
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield migrated_sqlite(tmp_path)
-        return
-    with postgresql() as admin, postgresql_database(admin) as database:
-        yield database
 
 
 def imported(store: SqlReferenceStore) -> int:
@@ -47,6 +36,7 @@ def killed_after(references: int, command: list[str], store: SqlReferenceStore) 
     return imported(store)
 
 
+@pytest.mark.parametrize("url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True)
 def test_killed_in_the_middle(url: str, tmp_path: Path) -> None:
     file = tmp_path / "staff.parquet"
     write_file(file, WENT)

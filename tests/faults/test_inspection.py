@@ -10,28 +10,13 @@ from sqlalchemy import create_engine, text
 
 from facesvc.service import FaceService
 from facesvc.storage.engine import open_engine
-from tests.databases import VERSION, migrated_sqlite, postgresql, postgresql_database
+from tests.databases import VERSION, migrated_sqlite
 from tests.faults.access import Direct
 from tests.faults.activities import ACTIVITIES
 from tests.faults.inspection import inspect, misled
 from tests.faults.journal import History, Journal, replay
 from tests.faults.worker import open_service
 from tests.faults.world import SHARED, World
-
-
-@pytest.fixture(scope="module")
-def admin() -> Iterator[str]:
-    with postgresql() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield migrated_sqlite(tmp_path)
-        return
-    with postgresql_database(request.getfixturevalue("admin")) as database:
-        yield database
 
 
 class Scene:

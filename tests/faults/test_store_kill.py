@@ -4,7 +4,6 @@ from the database answers as the oracle does."""
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,19 +14,10 @@ from facesvc.index.faiss import FlatIndex
 from facesvc.index.projection import Projection
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
-from tests.databases import VERSION, migrated_sqlite, postgresql, postgresql_database, unit_vectors
+from tests.databases import VERSION, unit_vectors
 
 ROOT = Path(__file__).parents[2]
 ROUNDS = 10
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield migrated_sqlite(tmp_path)
-        return
-    with postgresql() as admin, postgresql_database(admin) as database:
-        yield database
 
 
 def enrol_until_killed(url: str, start: int, acknowledged: int) -> list[str]:
