@@ -7,6 +7,7 @@ from functools import partial
 import cv2
 
 from facesvc.config import Settings
+from facesvc.index.keeping import MemoryKeeper
 from facesvc.index.kinds import opener
 from facesvc.index.projection import Projection
 from facesvc.models.manifest import Manifest
@@ -67,7 +68,7 @@ def bootstrap(settings: Settings) -> Iterator[FaceService]:
     try:
         with open_extractor(settings, pack) as extractor:
             gated = GatedExtractor(extractor, Gate(settings.workers, settings.queue))
-            indexes = Projection(store, opener(settings.index, pack.manifest.norm))
+            indexes = Projection(store, MemoryKeeper(opener(settings.index, pack.manifest.norm)))
             service = FaceService(gated, store, indexes)
             service.ensure_gallery(settings.default_gallery)
             yield service

@@ -130,6 +130,7 @@ def check_database(settings: "Settings") -> Finding:
 
 
 def examine_database(settings: "Settings") -> Finding:
+    from facesvc.index.keeping import MemoryKeeper
     from facesvc.index.kinds import opener
     from facesvc.index.projection import Projection
     from facesvc.storage.engine import open_engine
@@ -141,7 +142,7 @@ def examine_database(settings: "Settings") -> Finding:
         store.ping()
         if not is_migrated(engine):
             return Finding("database", "warn", "its schema is of another release", "the next start upgrades it")
-        projection = Projection(store, opener(settings.index, norm_of_pack(settings)))
+        projection = Projection(store, MemoryKeeper(opener(settings.index, norm_of_pack(settings))))
         projection.warm()
         loaded = projection.loaded()
         held = {index.gallery: index.references for index in loaded}

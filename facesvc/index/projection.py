@@ -4,13 +4,13 @@ The revision to catch up to comes from the gallery as the caller just read it, s
 was committed before, by this process or another (read your writes), and no two processes need to talk.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from threading import Lock
 
-from facesvc.core.ports import ReferenceStore, TemplateIndex
+from facesvc.core.ports import ReferenceStore
 from facesvc.core.types import Gallery, LoadedIndex, Vectors
 from facesvc.errors import GalleryNotFound
+from facesvc.index.keeping import Keeper, Kept, Version
 
 PAGE = 500
 """Galleries read at a time."""
@@ -20,22 +20,20 @@ NOBODY = -1
 """Fills up a shortlist that is shorter than another's."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Projected:
     name: str
-    index: TemplateIndex
-    revision: int = 0
-    lock: Lock = field(default_factory=Lock)
+    kept: Kept
 
 
 class Projection:
     """core.ports.GalleryIndexes over one store. Thread-safe; building one gallery's index holds no other up."""
 
-    def __init__(self, store: ReferenceStore, open_index: Callable[[], TemplateIndex], step: int = STEP) -> None:
+    def __init__(self, store: ReferenceStore, keeper: Keeper, step: int = STEP) -> None:
         self._store = store
-        self._open_index = open_index
+        self._keeper = keeper
         self._step = step
-        self._projected: dict[int, _Projected] = {}
+        self._projected: dict[Version, _Projected] = {}
         self._lock = Lock()
 
     def search(self, gallery: Gallery, probes: Vectors, k: int) -> list[list[int]]:
@@ -44,8 +42,8 @@ class Projection:
         return [[key for key in shortlist if key != NOBODY] for shortlist in keys.tolist()]
 
     def drop(self, gallery: Gallery) -> None:
-        with self._lock:
-            self._projected.pop(gallery.key, None)
+        self._forget([version for version in self._versions() if version[0] == gallery.key])
+        self._keeper.drop(gallery)
 
     def warm(self) -> None:
         """Builds or catches up every gallery's index, so that no search has to wait for it."""
@@ -59,46 +57,58 @@ class Projection:
         """The indexes in memory, by gallery name."""
         with self._lock:
             projected = list(self._projected.values())
-        loaded = (LoadedIndex(p.name, len(p.index), p.revision, p.index.kind, p.index.nbytes) for p in projected)
+        loaded = (
+            LoadedIndex(p.name, len(p.kept.index), p.kept.revision, p.kept.index.kind, p.kept.index.nbytes)
+            for p in projected
+        )
         return sorted(loaded, key=lambda index: index.gallery)
 
-    def _caught_up(self, gallery: Gallery) -> _Projected:
-        projected = self._entry(gallery)
-        if projected.revision < gallery.revision:
-            with projected.lock:
-                if projected.revision < gallery.revision:  # another thread may have been first
-                    self._catch_up(gallery, projected)
-        return projected
+    def _caught_up(self, gallery: Gallery) -> Kept:
+        kept = self._entry(gallery)
+        if kept.revision < gallery.revision:
+            with kept.writing():
+                self._catch_up(gallery, kept)
+        return kept
 
-    def _catch_up(self, gallery: Gallery, projected: _Projected) -> None:
+    def _catch_up(self, gallery: Gallery, kept: Kept) -> None:
         """Applying changes twice leaves the same index, so a failure half way is made good by the next search."""
-        while projected.revision < gallery.revision:
+        while kept.revision < gallery.revision:  # another thread may have been first
             try:
-                changes = self._store.changes(gallery, projected.revision, self._step)
+                changes = self._store.changes(gallery, kept.revision, self._step)
             except GalleryNotFound:
                 self.drop(gallery)
                 raise
-            projected.index.remove(changes.removed)
-            projected.index.add(changes.added, changes.vectors)
-            projected.revision = changes.revision
+            kept.index.remove(changes.removed)
+            kept.index.add(changes.added, changes.vectors)
+            kept.reached(changes.revision)
 
-    def _entry(self, gallery: Gallery) -> _Projected:
+    def _entry(self, gallery: Gallery) -> Kept:
+        version = (gallery.key, gallery.template_version)
         with self._lock:
-            projected = self._projected.get(gallery.key)
+            projected = self._projected.get(version)
         if projected is not None:
-            return projected
-        self._drop_deleted()
+            return projected.kept
+        self._forget_deleted()
+        opened = _Projected(gallery.name, self._keeper.open(gallery))
         with self._lock:
-            return self._projected.setdefault(gallery.key, _Projected(gallery.name, self._open_index()))
+            return self._projected.setdefault(version, opened).kept
 
-    def _drop_deleted(self) -> None:
+    def _forget_deleted(self) -> None:
         """Another process may have deleted galleries whose templates are still in this one's memory; looked for
         when a gallery is loaded, which costs far more."""
-        if not self._projected:
-            return
-        existing = {gallery.key for gallery in self._galleries()}
+        loaded = self._versions()
+        if loaded:
+            existing = {gallery.key for gallery in self._galleries()}
+            self._forget([version for version in loaded if version[0] not in existing])
+
+    def _versions(self) -> list[Version]:
         with self._lock:
-            self._projected = {key: projected for key, projected in self._projected.items() if key in existing}
+            return list(self._projected)
+
+    def _forget(self, versions: list[Version]) -> None:
+        with self._lock:
+            for version in versions:
+                self._projected.pop(version, None)
 
     def _galleries(self) -> list[Gallery]:
         found: list[Gallery] = []

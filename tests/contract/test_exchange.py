@@ -16,6 +16,7 @@ from facesvc.exchange.importing import CHUNK, Import
 from facesvc.exchange.reader import GalleryFile
 from facesvc.exchange.rows import RowRules
 from facesvc.index.faiss import FlatIndex
+from facesvc.index.keeping import MemoryKeeper
 from facesvc.index.projection import Projection
 from facesvc.pipeline.formats import sniff
 from facesvc.storage.exchange import SqlExchange
@@ -43,7 +44,7 @@ def test_what_goes_in_comes_out(exchange: SqlExchange) -> None:
 def test_the_counts_and_the_log_follow(store: SqlReferenceStore, exchange: SqlExchange) -> None:
     """One revision a transaction, from which an index catches up as after any other write."""
     store.add_references("staff", "ada", [new_reference(1000)])
-    index = Projection(store, FlatIndex)
+    index = Projection(store, MemoryKeeper(FlatIndex))
     probes = unit_vectors(3, seed=9)
     index.search(store.gallery("staff"), probes, 1)
     exchange.add("staff", people(40)[:31])

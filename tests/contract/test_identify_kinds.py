@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from facesvc.core.ports import TemplateIndex
 from facesvc.core.types import Capture, FaceChoice, NewReference, Template, Vectors
 from facesvc.index.exact import ExactIndex
+from facesvc.index.keeping import MemoryKeeper
 from facesvc.index.projection import Projection
 from facesvc.service import FaceService
 from facesvc.storage.references import SqlReferenceStore
@@ -64,7 +65,9 @@ def test_crowded_subjects(store: SqlReferenceStore, open_index: Callable[[], Tem
         store.add_references("staff", subject, [reference(v, 100 * i + j) for j, v in enumerate(near)])
     for i, vector in enumerate(around(centre, 60, 0.3, rng)):
         store.add_references("staff", f"other {i}", [reference(vector, 1_000 + i)])
-    service, oracle = (FaceService(Vector(), store, Projection(store, kind)) for kind in (open_index, ExactIndex))
+    service, oracle = (
+        FaceService(Vector(), store, Projection(store, MemoryKeeper(kind))) for kind in (open_index, ExactIndex)
+    )
     for probe in around(centre, 10, 0.05, rng):
         (found,), (wanted,) = (s.identify(probe.tobytes(), "staff", TOP).faces for s in (service, oracle))
         assert [(c.subject, c.reference, c.distance) for c in found.candidates] == [

@@ -10,6 +10,7 @@ from facesvc.core.compare import squared_l2
 from facesvc.core.types import Gallery
 from facesvc.errors import GalleryNotFound, StoreUnavailable
 from facesvc.index.faiss import FlatIndex
+from facesvc.index.keeping import MemoryKeeper
 from facesvc.index.projection import Projection
 from facesvc.storage.references import SqlReferenceStore
 from tests.contract.indexes import KINDS
@@ -18,7 +19,7 @@ from tests.databases import VERSION, new_reference, unit_vectors
 
 @pytest.fixture(params=list(KINDS.values()), ids=list(KINDS))
 def projection(request: pytest.FixtureRequest, store: SqlReferenceStore) -> Projection:
-    return Projection(store, request.param, step=2)
+    return Projection(store, MemoryKeeper(request.param), step=2)
 
 
 def enrol(store: SqlReferenceStore, subject: str, *seeds: int, gallery: str = "staff") -> list[int]:
@@ -72,7 +73,7 @@ def test_galleries_are_apart(store: SqlReferenceStore, projection: Projection) -
 
 
 def test_two_processes_see_each_others_writes(store: SqlReferenceStore, other: SqlReferenceStore) -> None:
-    here, there = Projection(store, FlatIndex), Projection(other, FlatIndex)
+    here, there = Projection(store, MemoryKeeper(FlatIndex)), Projection(other, MemoryKeeper(FlatIndex))
     probe = unit_vectors(1, 1)
     assert there.search(other.gallery("staff"), probe, 9) == [[]]
     for round_ in range(5):
@@ -105,7 +106,7 @@ def test_indexes_are_built_at_first_use_or_when_warmed(store: SqlReferenceStore,
 def test_memory_is_told(store: SqlReferenceStore) -> None:
     enrol(store, "ada", 1, 2, 3)
     for kind, each in (("flat", 4 * 128), ("compressed", 128)):
-        projection = Projection(store, KINDS[kind])
+        projection = Projection(store, MemoryKeeper(KINDS[kind]))
         projection.warm()
         (loaded,) = projection.loaded()
         assert (loaded.kind, loaded.references) == (kind, 3)

@@ -11,6 +11,7 @@ import pytest
 
 from facesvc.core.compare import squared_l2
 from facesvc.index.faiss import FlatIndex
+from facesvc.index.keeping import MemoryKeeper
 from facesvc.index.projection import Projection
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
@@ -45,7 +46,7 @@ def test_acknowledged_writes_survive_kill(url: str) -> None:
     engine = open_engine(url)
     store = SqlReferenceStore(engine)
     store.create_gallery("staff", VERSION, False, {})
-    follower = Projection(store, FlatIndex)
+    follower = Projection(store, MemoryKeeper(FlatIndex))
     enrolled: set[str] = set()
     erased: set[str] = set()
     chance = random.Random(20)
@@ -81,4 +82,4 @@ def assert_index_equals_oracle(store: SqlReferenceStore, follower: Projection) -
     probes = unit_vectors(4, seed=10**6)
     wanted = everything.added[np.argsort(squared_l2(probes, everything.vectors), axis=1)[:, :10]].tolist()
     assert follower.search(gallery, probes, 10) == wanted
-    assert Projection(store, FlatIndex).search(gallery, probes, 10) == wanted
+    assert Projection(store, MemoryKeeper(FlatIndex)).search(gallery, probes, 10) == wanted

@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 
 from facesvc.core.ports import GalleryIndexes, ReferenceStore
 from facesvc.core.types import Capture, FaceChoice, Sample
+from facesvc.index.keeping import MemoryKeeper
 from facesvc.index.kinds import GrowingIndex
 from facesvc.index.projection import Projection
 from facesvc.service import FaceService
@@ -61,7 +62,7 @@ class ReadyMade:
 
 
 def open_indexes(store: ReferenceStore) -> GalleryIndexes:
-    return Projection(store, partial(GrowingIndex, flat_until=FLAT_UNTIL))
+    return Projection(store, MemoryKeeper(partial(GrowingIndex, flat_until=FLAT_UNTIL)))
 
 
 @contextmanager

@@ -1,0 +1,83 @@
+"""Where a gallery's index is kept, and how far it has come: in this process's memory, or with others'."""
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from threading import Lock
+from typing import Protocol
+
+from facesvc.core.ports import TemplateIndex
+from facesvc.core.types import Gallery
+
+Version = tuple[int, str]
+"""What has an index: a gallery's key, and one of its template versions."""
+
+
+class Kept(Protocol):
+    """The index of one gallery's templates of one version. Thread-safe."""
+
+    @property
+    def index(self) -> TemplateIndex: ...
+
+    @property
+    def revision(self) -> int:
+        """Up to which of the gallery's revisions the index is known, here, to hold its templates."""
+        ...
+
+    def writing(self) -> AbstractContextManager[object]:
+        """Alone among all that write to the index, in whatever process; within, ``revision`` is where it stands."""
+        ...
+
+    def reached(self, revision: int) -> None:
+        """Notes, while writing, that all changes up to ``revision`` are in the index."""
+        ...
+
+
+class Keeper(Protocol):
+    """Opens the indexes of galleries: what was kept of them, or empty ones at revision 0."""
+
+    def open(self, gallery: Gallery) -> Kept:
+        """The index of the gallery's templates of ``gallery.template_version``. Raises StoreUnavailable where it is
+        kept elsewhere and that can't be reached."""
+        ...
+
+    def drop(self, gallery: Gallery) -> None:
+        """Deletes whatever is kept of a deleted gallery, in all its versions."""
+        ...
+
+    def sweep(self, living: Collection[Version]) -> list[str]:
+        """Deletes whatever is kept of anything but these, as a kill at the wrong moment may leave it; what it was, in
+        words."""
+        ...
+
+
+class InMemory:
+    """An index of this process alone."""
+
+    def __init__(self, index: TemplateIndex, revision: int = 0) -> None:
+        self.index, self.revision = index, revision
+        self._lock = Lock()
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        with self._lock:
+            yield
+
+    def reached(self, revision: int) -> None:
+        self.revision = revision
+
+
+class MemoryKeeper:
+    """Keeps nothing beyond this process: every index is built from the store."""
+
+    def __init__(self, open_index: Callable[[], TemplateIndex]) -> None:
+        self._open_index = open_index
+
+    def open(self, gallery: Gallery) -> InMemory:
+        return InMemory(self._open_index())
+
+    def drop(self, gallery: Gallery) -> None:
+        """There is nothing left of it."""
+
+    def sweep(self, living: Collection[Version]) -> list[str]:
+        """There is nothing."""
+        return []
