@@ -1,6 +1,7 @@
 """What the use cases need of the outside: implemented at the edges, wired in ``facesvc.bootstrap``."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import numpy as np
@@ -228,4 +229,11 @@ class ReferenceStore(Protocol):
     def changes(self, gallery: Gallery, after: int, limit: int | None = None) -> Changes:
         """What happened to the gallery's references after revision ``after`` (0: everything there is), up to the write
         that makes it ``limit`` added ones or more; the answer's revision says how far that is."""
+        ...
+
+    def alone(self, name: str, patience: float | None = None) -> AbstractContextManager[None]:
+        """Work of that name that one holder at a time does, among all threads and processes on this database and for
+        this tenant; waits for its turn. A process that dies gives way to the next. Not reentrant.
+
+        Raises StoreUnavailable where it is not its turn within ``patience`` seconds."""
         ...

@@ -24,19 +24,20 @@ class Transactions:
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """A transaction that writes nothing."""
-        with _translated(None), Session(self.engine) as session:
+        with translated(), Session(self.engine) as session:
             yield session
 
     @contextmanager
     def writing(self, conflict: StoreError | None = None) -> Iterator[Session]:
         """A transaction committed at the end, rolled back on any exception; ``conflict`` is raised where the rows
         that exist forbid the write."""
-        with _translated(conflict), Session(self._writer) as session, session.begin():
+        with translated(conflict), Session(self._writer) as session, session.begin():
             yield session
 
 
 @contextmanager
-def _translated(conflict: StoreError | None) -> Iterator[None]:
+def translated(conflict: StoreError | None = None) -> Iterator[None]:
+    """The database's failures within as our errors; see ``Transactions.writing`` for ``conflict``."""
     try:
         yield
     except SQLAlchemyError as error:
