@@ -15,7 +15,7 @@
     Template   --store---> Reference      StoreError: gallery_not_found, gallery_exists,
                                             subject_not_found, subject_exists, reference_not_found,
                                             photograph_not_found, invalid_cursor, idempotency_key_in_use,
-                                            idempotency_key_reused, store_unavailable
+                                            idempotency_key_reused, store_unavailable, index_unavailable
     registry   --fetch---> samples        SamplesUnavailable
     file       --import--> gallery        ImportInvalid: import_invalid
     anything   --ask-----> facesvc        RequestError: invalid_request, unsupported_media_type,
@@ -232,6 +232,12 @@ class IdempotencyKeyReused(StoreError):
 
 class StoreUnavailable(StoreError):
     code, title = "store_unavailable", "Database not available"
+
+
+class IndexUnavailable(StoreError):
+    """The engine that keeps a gallery's index does not answer, or not as it should; ask again later."""
+
+    code, title = "index_unavailable", "Vector engine not available"
 
 
 # --- fetch ------------------------------------------------------------------------------------------

@@ -40,6 +40,7 @@ ADVICE = {
     "idempotency_key_in_use": "The first request with this key is not done yet. Send it again after Retry-After.",
     "idempotency_key_reused": "This key came with another request within the last 24 hours. Make a key for each.",
     "store_unavailable": "The database does not answer. Try again after the seconds in Retry-After.",
+    "index_unavailable": "The vector engine does not answer. Try again after the seconds in Retry-After.",
     "invalid_request": "The request has not the shape that the operation documents; see `errors` and /openapi.json.",
     "unsupported_media_type": "Send multipart/form-data with files, or application/json with base64.",
     "request_too_large": "Send fewer or smaller photographs in one request.",

@@ -55,6 +55,7 @@ STATUS: dict[type[FaceServiceError], int] = {
     errors.IdempotencyKeyInUse: 409,
     errors.IdempotencyKeyReused: 422,
     errors.StoreUnavailable: 503,
+    errors.IndexUnavailable: 503,
     RequestError: 422,
     errors.UnsupportedMediaType: 415,
     errors.RequestTooLarge: 413,
@@ -69,6 +70,7 @@ RETRY_AFTER: dict[type[FaceServiceError], int] = {
     errors.Overloaded: 1,
     errors.IdempotencyKeyInUse: 1,
     errors.StoreUnavailable: 5,
+    errors.IndexUnavailable: 5,
 }
 """Seconds after which asking again makes sense."""
 

@@ -39,7 +39,7 @@ STATUSES = {
     502: {"remote_error"},
     503: {
         "model_error", "pack_not_found", "carrier_missing", "pack_damaged", "pack_invalid", "overloaded",
-        "store_unavailable",
+        "store_unavailable", "index_unavailable",
     },
 }  # fmt: skip
 """The public contract of codes: a change here is a change for callers."""
