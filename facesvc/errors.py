@@ -16,6 +16,7 @@
                                             subject_not_found, subject_exists, reference_not_found,
                                             photograph_not_found, invalid_cursor, idempotency_key_in_use,
                                             idempotency_key_reused, store_unavailable, index_unavailable
+    photograph --send----> cluster        ClusterUnavailable, WorkerLost (batches on Ray)
     registry   --fetch---> samples        SamplesUnavailable
     file       --import--> gallery        ImportInvalid: import_invalid
     anything   --ask-----> facesvc        RequestError: invalid_request, unsupported_media_type,
@@ -25,8 +26,9 @@
 Codes are stable: clients may switch on them. HTTP statuses live in ``facesvc.web.errors`` alone.
 """
 
+import copyreg
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class FaceServiceError(Exception):
@@ -44,6 +46,11 @@ class FaceServiceError(Exception):
     @property
     def detail(self) -> str:
         return str(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Crosses process borders whole: a kind's ``__init__`` may take something else than the detail that it makes
+        of it, so the copy is made without it."""
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 
 # --- decode -----------------------------------------------------------------------------------
@@ -238,6 +245,19 @@ class IndexUnavailable(StoreError):
     """The engine that keeps a gallery's index does not answer, or not as it should; ask again later."""
 
     code, title = "index_unavailable", "Vector engine not available"
+
+
+# --- send to a cluster ------------------------------------------------------------------------------
+
+
+class ClusterUnavailable(FaceServiceError):
+    code, title = "cluster_unavailable", "Cluster not available"
+
+
+class WorkerLost(FaceServiceError):
+    """Whichever worker had this photograph in work came to an end."""
+
+    code, title = "worker_lost", "Workers lost with this photograph"
 
 
 # --- fetch ------------------------------------------------------------------------------------------

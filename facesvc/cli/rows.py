@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from facesvc.cli.backends import View
-from facesvc.errors import FaceServiceError, FileUnreadable, ImageError, RequestTooLarge, SampleError
+from facesvc.errors import FaceServiceError, FileUnreadable, ImageError, RequestTooLarge, SampleError, WorkerLost
 
 Row = dict[str, Any]
 
@@ -77,6 +77,7 @@ def photograph_codes() -> frozenset[str]:
         *SampleError.__subclasses__(),
         FileUnreadable,
         RequestTooLarge,
+        WorkerLost,  # again and again; a run that has no workers any more meets ClusterUnavailable
         FaceServiceError,  # internal_error: a defect that one photograph uncovers must not stop the other million
     )
     return frozenset(kind.code for kind in kinds)

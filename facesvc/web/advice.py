@@ -44,6 +44,8 @@ ADVICE = {
     "invalid_request": "The request has not the shape that the operation documents; see `errors` and /openapi.json.",
     "unsupported_media_type": "Send multipart/form-data with files, or application/json with base64.",
     "request_too_large": "Send fewer or smaller photographs in one request.",
+    "cluster_unavailable": "Check the cluster's address, its token and whether it has free CPUs.",
+    "worker_lost": "The photograph may need more memory than a worker has. Scale it down, or process it by itself.",
     "samples_unavailable": "pip could not fetch the sample photographs; use some of your own.",
     "remote_error": "Another server did not answer as expected.",
     "file_unreadable": "The file is not there, or may not be read.",

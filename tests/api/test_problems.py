@@ -35,7 +35,7 @@ STATUSES = {
         "face_cut_off", "decision_error", "invalid_threshold", "target_fmr_unsupported", "calibration_missing",
         "invalid_cursor", "idempotency_key_reused", "invalid_request", "file_unreadable", "import_invalid",
     },
-    500: {"internal_error", "store_error", "samples_unavailable"},
+    500: {"internal_error", "store_error", "cluster_unavailable", "worker_lost", "samples_unavailable"},
     502: {"remote_error"},
     503: {
         "model_error", "pack_not_found", "carrier_missing", "pack_damaged", "pack_invalid", "overloaded",

@@ -183,5 +183,14 @@ def test_tally() -> None:
 
 def test_only_a_photographs_own_fault_becomes_a_row() -> None:
     codes = photograph_codes()
-    assert {"no_face", "several_faces", "corrupt_image", "image_too_large", "file_unreadable", "internal_error"} < codes
-    assert not codes & {"gallery_not_found", "store_unavailable", "invalid_threshold", "overloaded", "remote_error"}
+    assert {
+        "no_face",
+        "several_faces",
+        "corrupt_image",
+        "image_too_large",
+        "file_unreadable",
+        "worker_lost",
+        "internal_error",
+    } < codes
+    stopping = {"gallery_not_found", "store_unavailable", "invalid_threshold", "overloaded", "remote_error"}
+    assert not codes & {*stopping, "cluster_unavailable"}
