@@ -4,7 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesvc.core.types import DIMENSION, Vectors
+from facesvc.errors import StoreError
 from facesvc.index.dense import DenseIndex, Shortlist
+from facesvc.index.frame import Frame
 
 Floats = NDArray[np.float32]
 
@@ -40,6 +42,17 @@ class CompressedIndex(DenseIndex):
         self.step = np.float32(norm * STEP)
         self.kind = "compressed"
         self.error = 0.0  # e: the largest distance of a vector from its code
+
+    def frame(self) -> Frame:
+        return Frame(
+            self.kind, int(self._index.code_size), {"norm": np.array([self.norm]), "error": np.array([self.error])}
+        )
+
+    def adopt(self, frame: Frame) -> None:
+        super().adopt(frame)
+        if frame.arrays["norm"].tolist() != [self.norm]:
+            raise StoreError("stored codes are of vectors of another length")
+        self.error = float(frame.arrays["error"][0])
 
     def _append(self, vectors: Vectors) -> None:
         codes = np.clip(np.rint(vectors / self.step), -LARGEST, LARGEST)

@@ -7,9 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesvc.core.types import Vectors
+from facesvc.errors import StoreError
 from facesvc.index.borders import checked_keys, checked_vectors
+from facesvc.index.frame import Codes, Frame
 from facesvc.index.lock import SharedLock
-from facesvc.index.rows import KeyRows
+from facesvc.index.rows import GONE, KeyRows
 
 Shortlist = tuple[NDArray[np.float32], NDArray[np.int64]]
 """Distances (n m), and the rows (n m) they are of; -1 at distance inf where a probe has fewer than m."""
@@ -54,7 +56,7 @@ class DenseIndex:
         with self._writing:
             self._faiss.omp_set_num_threads(1)  # of this thread; several wait for each other where cores are busy
             with self._lock.alone():
-                self._remove(keys[self._rows.known(keys)].tolist())
+                self._remove(keys[self._rows.find(keys) != GONE].tolist())
                 for start in range(0, len(vectors), CHUNK):
                     self._append(vectors[start : start + CHUNK])
                 self._rows.append(keys)
@@ -75,11 +77,50 @@ class DenseIndex:
             distances, rows = self._nearest(probes, k)
             return distances, np.where(rows < 0, -1, self._rows.keys[rows])
 
+    # --- what snapshots are made of ------------------------------------------------------------------
+
+    def keys(self) -> NDArray[np.int64]:
+        """(n,), in any order, copied."""
+        with self._lock.shared():
+            return self._rows.keys.copy()
+
+    def codes(self, keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], Codes]:
+        """(n,) -> those of them that are there (m,), and how their vectors are stored (m code_size), copied."""
+        with self._lock.shared():
+            rows = self._rows.find(keys)
+            there = rows != GONE
+            return keys[there], self._codes()[rows[there]]
+
+    def frame(self) -> Frame:
+        """What the codes mean."""
+        return Frame(self.kind, int(self._index.code_size))
+
+    def adopt(self, frame: Frame) -> None:
+        """Of an empty index: takes codes of this frame from now on. Raises StoreError where it can't."""
+        if len(self) or frame.code_size != self._index.code_size:
+            raise StoreError(f"an index of kind {self.kind} can't take codes of kind {frame.kind}")
+
+    def restore(self, keys: NDArray[np.int64], codes: Codes) -> None:
+        """Adds what ``codes`` gave of an index of the same frame: keys (n,), none of which is there; codes
+        (n code_size). Raises StoreError."""
+        keys, codes = checked_keys(keys, len(codes)), np.ascontiguousarray(codes, np.uint8)
+        if codes.shape[1:] != (self._index.code_size,) or last_of_each(keys) is not None:
+            raise StoreError("stored codes are damaged")
+        with self._writing, self._lock.alone():
+            if (self._rows.find(keys) != GONE).any():
+                raise StoreError("stored codes are damaged: a reference is there twice")
+            self._append_codes(codes)
+            self._rows.append(keys)
+
     # --- what the kinds say ------------------------------------------------------------------------
 
     def _append(self, vectors: Vectors) -> None:
         """Stores (n d) behind the last row."""
         self._index.add(vectors)
+
+    def _append_codes(self, codes: Codes) -> None:
+        """Stores (n code_size) behind the last row, as they are."""
+        self._index.add_sa_codes(codes)
 
     def _nearest(self, probes: Vectors, k: int) -> Shortlist:
         """For each of (n d) the rows that hold its k nearest, 0 < k <= len."""

@@ -40,6 +40,11 @@ class Keeper(Protocol):
         kept elsewhere and that can't be reached."""
         ...
 
+    def tend(self, gallery: Gallery, kept: Kept | None) -> None:
+        """Brings what is kept on disk up to date with the gallery, and with its index where that is open here. Raises
+        StoreUnavailable, OSError."""
+        ...
+
     def drop(self, gallery: Gallery) -> None:
         """Deletes whatever is kept of a deleted gallery, in all its versions."""
         ...
@@ -74,6 +79,9 @@ class MemoryKeeper:
 
     def open(self, gallery: Gallery) -> InMemory:
         return InMemory(self._open_index())
+
+    def tend(self, gallery: Gallery, kept: Kept | None) -> None:
+        """There is nothing on disk."""
 
     def drop(self, gallery: Gallery) -> None:
         """There is nothing left of it."""

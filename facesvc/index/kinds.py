@@ -12,6 +12,7 @@ from facesvc.core.types import DIMENSION, Vectors
 from facesvc.index.compressed import CompressedIndex
 from facesvc.index.exact import ExactIndex
 from facesvc.index.faiss import FlatIndex
+from facesvc.index.frame import Codes, Frame
 from facesvc.index.large import LargeIndex
 
 Kind = Literal["auto", "exact", "flat", "compressed", "large"]
@@ -39,7 +40,7 @@ class GrowingIndex:
         flat_until: int = FLAT_UNTIL,
         compressed_until: int = COMPRESSED_UNTIL,
     ) -> None:
-        self._flat_until = flat_until
+        self._dimension, self._flat_until = dimension, flat_until
         self._larger = lambda: LargeIndex(dimension, norm, smallest=compressed_until + 1)
         self._index: FlatIndex | LargeIndex = FlatIndex(dimension)
         self._writing = Lock()
@@ -73,6 +74,29 @@ class GrowingIndex:
     def search(self, probes: Vectors, k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Raises StoreError for probes that are not (n d) and finite."""
         return self._index.search(probes, k)
+
+    # --- what snapshots are made of ------------------------------------------------------------------
+
+    def keys(self) -> NDArray[np.int64]:
+        return self._index.keys()
+
+    def codes(self, keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], Codes]:
+        return self._index.codes(keys)
+
+    def frame(self) -> Frame:
+        return self._index.frame()
+
+    def adopt(self, frame: Frame) -> None:
+        """Raises StoreError."""
+        with self._writing:
+            index = FlatIndex(self._dimension) if frame.kind == FlatIndex.kind else self._larger()
+            index.adopt(frame)
+            self._index = index
+
+    def restore(self, keys: NDArray[np.int64], codes: Codes) -> None:
+        """Raises StoreError."""
+        with self._writing:
+            self._index.restore(keys, codes)
 
 
 def opener(kind: Kind, norm: float) -> Callable[[], TemplateIndex]:

@@ -1,11 +1,14 @@
 """For millions of faces: half a byte for two dimensions says which rows of the compressed index are worth a look."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from facesvc.core.types import DIMENSION, Vectors
 from facesvc.index.compressed import LARGEST, CompressedIndex, Floats
 from facesvc.index.dense import CHUNK, Shortlist
+from facesvc.index.frame import Codes, Frame
 from facesvc.index.sketches import TRAINED_ON, Sketches
 
 SMALLEST = 2**14
@@ -44,6 +47,24 @@ class LargeIndex(CompressedIndex):
     @property
     def nbytes(self) -> int:
         return super().nbytes + (0 if self._sketches is None else self._sketches.nbytes)
+
+    def frame(self) -> Frame:
+        frame = super().frame()
+        if self._sketches is None:
+            return frame
+        learnt = {**self._sketches.learnt(), "measured": np.array([self._measured])}
+        return replace(frame, arrays={**frame.arrays, **learnt})
+
+    def adopt(self, frame: Frame) -> None:
+        super().adopt(frame)
+        if "centroids" in frame.arrays:
+            self._sketches = Sketches.relearnt(frame.arrays, float(self.norm / self.step))
+            self._measured, self.kind = int(frame.arrays["measured"][0]), "large"
+
+    def _append_codes(self, codes: Codes) -> None:
+        super()._append_codes(codes)
+        if self._sketches is not None:
+            self._sketches.add(codes.astype(np.float32) - np.float32(LARGEST))
 
     def _store(self, codes: Vectors) -> None:
         super()._store(codes)

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 GONE = -1
-"""Row of a key that was removed since the keys were sorted."""
+"""Row of a key that is not there, or was removed since the keys were sorted."""
 RECENT = 4096
 """Keys that may be kept unsorted in a small gallery; in a large one it is an eighth of all."""
 
@@ -36,16 +36,17 @@ class KeyRows:
         """Bytes in memory; a dictionary's entry counts 104: its slot and two numbers."""
         return self._keys.nbytes + self._sorted.nbytes + self._rows.nbytes + 104 * len(self._recent)
 
-    def known(self, keys: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """(n,) -> (n,): which of them have a row."""
-        at = np.minimum(np.searchsorted(self._sorted, keys), max(len(self._sorted) - 1, 0))
+    def find(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(n,) -> the row of each (n,); GONE for those that have none."""
         if len(self._sorted):
-            found = (self._sorted[at] == keys) & (self._rows[at] != GONE)
+            at = np.minimum(np.searchsorted(self._sorted, keys), len(self._sorted) - 1)
+            rows = np.where(self._sorted[at] == keys, self._rows[at], GONE).astype(np.int64)
         else:
-            found = np.zeros(len(keys), bool)
+            rows = np.full(len(keys), GONE, np.int64)
         if self._recent:
-            found |= np.fromiter(map(self._recent.__contains__, keys.tolist()), bool, len(keys))
-        return found
+            recent = np.fromiter((self._recent.get(key, GONE) for key in keys.tolist()), np.int64, len(keys))
+            rows = np.where(recent == GONE, rows, recent)
+        return rows
 
     def append(self, keys: NDArray[np.int64]) -> None:
         """Gives keys (n,), none of which is known, the next n rows."""

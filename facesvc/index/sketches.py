@@ -1,17 +1,21 @@
 """Small codes beside an index's rows, to find out quickly which rows are worth a closer look."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facesvc.core.types import Vectors
+from facesvc.errors import StoreError
 
 PART = 2
 """Dimensions in half a byte: 32 bytes a face. A quarter byte a dimension (PART 4) is scanned in a third of the time,
 but its estimates are twice as rough, so that far more rows have to be looked at closely."""
+CENTROIDS = 16
+"""Values of a part of PART dimensions, so as many numbers a dimension."""
 TRAINED_ON = 2**14
-"""Rows that the 16 values of each part are learnt from (k-means, FAISS's default 25 rounds)."""
+"""Rows that the values of each part are learnt from (k-means, FAISS's default 25 rounds)."""
 MEASURED_ON = 2**13
 """Rows whose estimates are measured."""
 LATE = 1 / 4096
@@ -33,15 +37,42 @@ class Sketches:
 
     def __init__(self, sample: Vectors, norm: float) -> None:
         """sample: (n d) float32, n >= 16, a fair one; d must be even."""
+        self._open(sample.shape[1], norm)
+        self._index.train(sample[:TRAINED_ON])
+        self._scratch: Any = self._faiss.clone_index(self._index)  # trained alike, empty
+        self.measure(sample)
+
+    @classmethod
+    def relearnt(cls, learnt: Mapping[str, NDArray[np.float64]], norm: float) -> "Sketches":
+        """Empty ones that give the codes and the reach of those whose ``learnt`` this is. Raises StoreError."""
+        sketches = cls.__new__(cls)
+        centroids = learnt["centroids"].astype(np.float32)
+        sketches._open(len(centroids) // CENTROIDS, norm)
+        if len(centroids) != sketches._index.pq.centroids.size():
+            raise StoreError("stored sketches are damaged")
+        sketches._faiss.copy_array_to_vector(centroids, sketches._index.pq.centroids)
+        sketches._index.is_trained = True
+        sketches._scratch = sketches._faiss.clone_index(sketches._index)
+        sketches._late = learnt["distances"], learnt["late"]
+        return sketches
+
+    def _open(self, dimension: int, norm: float) -> None:
         import faiss
 
         self._faiss = faiss
         self.norm = norm
-        self._index: Any = faiss.IndexPQFastScan(sample.shape[1], sample.shape[1] // PART, 4)
-        self._index.train(sample[:TRAINED_ON])
-        self._scratch: Any = faiss.clone_index(self._index)  # trained alike, empty
+        self._index: Any = faiss.IndexPQFastScan(dimension, dimension // PART, 4)
         self._packer = self._index.get_CodePacker()
-        self.measure(sample)
+
+    def learnt(self) -> dict[str, NDArray[np.float64]]:
+        """All that was learnt of rows, not the rows: every float32 as it is."""
+        distances, late = self._late
+        centroids = self._faiss.vector_to_array(self._index.pq.centroids).astype(np.float64)
+        return {
+            "centroids": centroids,
+            "distances": np.asarray(distances, np.float64),
+            "late": np.asarray(late, np.float64),
+        }
 
     def __len__(self) -> int:
         return int(self._index.ntotal)

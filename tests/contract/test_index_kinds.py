@@ -12,7 +12,7 @@ from facesvc.index.exact import ExactIndex
 from facesvc.index.faiss import FlatIndex
 from facesvc.index.kinds import GrowingIndex, opener
 from facesvc.index.large import SMALLEST, LargeIndex
-from facesvc.index.rows import RECENT, KeyRows
+from facesvc.index.rows import GONE, RECENT, KeyRows
 from facesvc.index.sketches import DISTANCES, LATE, Sketches, around
 from tests.contract.indexes import assert_nearest, nearest_keys, people
 from tests.databases import unit_vectors
@@ -229,7 +229,7 @@ def test_rows_of_keys_after_any_history() -> None:
     rows, model = KeyRows(), []
     for _ in range(120):
         new = np.setdiff1d(rng.integers(0, 60_000, int(rng.choice([1, 20, 3_000]))), model)
-        assert not rows.known(new).any()
+        assert (rows.find(new) == GONE).all()
         rows.append(new)
         model += new.tolist()
         for key in rng.choice(model, min(len(model), int(rng.choice([0, 1, 200])))).tolist():
@@ -246,4 +246,4 @@ def test_rows_of_keys_after_any_history() -> None:
                 rows.remove(key)
             model = rows.keys.tolist()
         assert rows.keys.tolist() == model
-        assert rows.known(np.array(model, np.int64)).all()
+        assert (rows.find(np.array(model, np.int64)) == np.arange(len(model))).all()

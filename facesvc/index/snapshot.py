@@ -1,0 +1,281 @@
+"""An index's codes on disk: a folder of segments, each a file that is written once, and one manifest that says which of
+them count. Whatever is killed while it writes leaves the snapshot as it was."""
+
+import hashlib
+import json
+import logging
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+from zipfile import BadZipFile
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from facesvc.errors import StoreError
+from facesvc.index.frame import Codes, Frame, Storable
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+SEGMENT_BYTES = 8 * 2**20
+"""Of a full segment. Forgetting a reference rewrites the one it lies in: some 10 ms, however large the gallery."""
+
+DAMAGE = (ValueError, KeyError, TypeError, FileNotFoundError, BadZipFile, StoreError)
+"""What reading files raises that are not as they were written."""
+
+Keys = NDArray[np.int64]
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of a snapshot: how many references are in it (0: it is the frame), and its digest."""
+
+    name: str
+    references: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """owner: which gallery and template version this is of; revision: every reference added until then is in the
+    segments, but for those that are ``purged``: every one removed until that revision is out of them."""
+
+    owner: str
+    revision: int
+    purged: int
+    kind: str
+    code_size: int
+    frame: File
+    segments: tuple[File, ...]
+
+    @property
+    def references(self) -> int:
+        return sum(segment.references for segment in self.segments)
+
+
+class Snapshot:
+    """The snapshot of one index, in ``folder``, which need not exist. owner: what it must be of.
+
+    Processes take turns. Damage of any kind is noticed by its checksum, and then there is no snapshot.
+    """
+
+    def __init__(self, folder: Path, owner: str) -> None:
+        self.folder, self.owner = folder, owner
+        self._lock = FileLock(folder.with_name(folder.name + ".lock"))
+
+    def manifest(self) -> Manifest | None:
+        """What there is; None where nothing is that can be used."""
+        try:
+            found = _parsed((self.folder / MANIFEST).read_bytes())
+        except FileNotFoundError:
+            return None
+        except DAMAGE as error:
+            self._tell(error)
+            return None
+        return found if found.owner == self.owner else None
+
+    def load(self, index: Storable) -> int:
+        """Fills an empty index; the revision it stands at. 0 where there is no good snapshot: then the index may hold
+        anything. Files are read through memory maps, each checked before it is believed."""
+        with self._alone():
+            manifest = self.manifest()
+            if manifest is not None:
+                index.adopt(self._frame(manifest))
+                for segment in manifest.segments:
+                    index.restore(*self._segment(segment, manifest.code_size))
+                return manifest.revision
+        return 0
+
+    def write(self, index: Storable, keys: Keys, revision: int) -> None:
+        """Adds those of ``keys``, which are all that the index held at ``revision``, that are not in the snapshot, and
+        takes out what is not among them. Where another process got further already, nothing is done."""
+        with self._alone():
+            known, frame = self.manifest(), index.frame()
+            if known is not None and known.revision >= revision:
+                return
+            kept = self._retained(known, frame, keys) if known else []
+            new = np.setdiff1d(keys, _joined([self._keys(segment) for segment in kept]), assume_unique=True)
+            fresh = [self._put(*index.codes(part)) for part in _parts(new, frame.code_size)]
+            if index.frame().code_size == frame.code_size:  # else it outgrew its kind meanwhile; next time, then
+                described, segments = self._put_frame(index.frame()), (*kept, *fresh)
+                self._publish(
+                    Manifest(self.owner, revision, revision, frame.kind, frame.code_size, described, segments)
+                )
+
+    def purge(self, removed: Keys, revision: int) -> None:
+        """Takes ``removed`` out: all that was removed between where the snapshot was purged to and ``revision``."""
+        with self._alone():
+            known = self.manifest()
+            if known is not None and known.purged < revision:
+                kept = tuple(self._without(segment, removed) for segment in known.segments)
+                self._publish(replace(known, purged=revision, segments=kept))
+
+    def keys(self) -> Keys:
+        """Keys of all references whose codes are in its files (n,)."""
+        with self._alone():
+            known = self.manifest()
+            return _joined([self._keys(segment) for segment in known.segments] if known else [])
+        return _joined([])
+
+    def delete(self) -> None:
+        with self._alone():
+            self._delete()
+
+    # --- parts -------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One process at a time; what a killed one left half written is gone before the next looks. A snapshot that
+        proves to be damaged is deleted, and what was to be done with it ends there."""
+        self.folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self._lock:
+            self._sweep(self.manifest())
+            try:
+                yield
+            except DAMAGE as error:
+                self._tell(error)
+                self._delete()
+
+    def _tell(self, error: Exception) -> None:
+        logger.warning("snapshot %s is damaged, the index is built from the database: %s", self.folder.name, error)
+
+    def _retained(self, known: Manifest, frame: Frame, keys: Keys) -> list[File]:
+        """The segments that stay, without what is not among ``keys``; small ones are dissolved into the new."""
+        if (known.kind, known.code_size) != (frame.kind, frame.code_size):
+            return []
+        least = _capacity(frame.code_size) // 2
+        living = (self._without(s, np.setdiff1d(self._keys(s), keys)) for s in known.segments)
+        return [segment for segment in living if segment.references >= least]
+
+    def _without(self, segment: File, removed: Keys) -> File:
+        content = self._map(segment)
+        stays = ~np.isin(content["key"], removed)
+        return segment if stays.all() else self._put(content["key"][stays], content["code"][stays])
+
+    def _put(self, keys: Keys, codes: Codes) -> File:
+        content = np.empty(len(keys), _row(codes.shape[1]))
+        content["key"], content["code"] = keys, codes
+        name = f"{secrets.token_hex(8)}.npy"
+        with self._new(name) as file:
+            np.save(file, content, allow_pickle=False)
+        return File(name, len(keys), _digest(self.folder / name))
+
+    def _put_frame(self, frame: Frame) -> File:
+        name = f"{secrets.token_hex(8)}.npz"
+        with self._new(name) as file:
+            np.savez(file, **frame.arrays)  # pyright: ignore[reportArgumentType]  # names are ours, none its option
+        return File(name, 0, _digest(self.folder / name))
+
+    @contextmanager
+    def _new(self, name: str) -> Iterator[BinaryIO]:
+        """A file to write, on the disk when the context ends."""
+        self.folder.mkdir(exist_ok=True, mode=0o700)
+        with (self.folder / name).open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _frame(self, manifest: Manifest) -> Frame:
+        with np.load(self._checked(manifest.frame), allow_pickle=False) as arrays:
+            return Frame(manifest.kind, manifest.code_size, dict(arrays))
+
+    def _segment(self, segment: File, code_size: int) -> tuple[Keys, Codes]:
+        content = self._map(segment)
+        if content.dtype != _row(code_size) or len(content) != segment.references:
+            raise ValueError("a segment is not what its manifest says")
+        return content["key"], content["code"]
+
+    def _keys(self, segment: File) -> Keys:
+        return np.array(self._map(segment)["key"])
+
+    def _map(self, file: File) -> NDArray[Any]:
+        return np.load(self._checked(file), mmap_mode="r", allow_pickle=False)
+
+    def _checked(self, file: File) -> Path:
+        """Raises ValueError where the file is not the one that was written."""
+        path = self.folder / file.name
+        if _digest(path) != file.sha256:
+            raise ValueError(f"checksum of {file.name} is wrong")
+        return path
+
+    def _publish(self, manifest: Manifest) -> None:
+        """The moment at which the new snapshot takes the old one's place."""
+        manifest = replace(manifest, segments=tuple(s for s in manifest.segments if s.references))
+        draft = f"{secrets.token_hex(8)}.json"
+        with self._new(draft) as file:
+            file.write(_rendered(manifest))
+        (self.folder / draft).replace(self.folder / MANIFEST)
+        _sync_folder(self.folder)
+        self._sweep(manifest)
+
+    def _sweep(self, manifest: Manifest | None) -> None:
+        """Deletes what the manifest doesn't name: all, where there is none to believe."""
+        if not self.folder.exists():
+            return
+        if manifest is None:
+            self._delete()
+            return
+        named = {MANIFEST, manifest.frame.name, *(segment.name for segment in manifest.segments)}
+        for path in self.folder.iterdir():
+            if path.name not in named:
+                path.unlink()
+
+    def _delete(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _row(code_size: int) -> np.dtype[Any]:
+    return np.dtype([("key", "<i8"), ("code", "u1", (code_size,))])
+
+
+def _capacity(code_size: int) -> int:
+    """References in a full segment."""
+    return SEGMENT_BYTES // (8 + code_size)
+
+
+def _joined(keys: Sequence[Keys]) -> Keys:
+    return np.concatenate([np.empty(0, np.int64), *keys])
+
+
+def _parts(keys: Keys, code_size: int) -> Sequence[Keys]:
+    size = _capacity(code_size)
+    return [keys[start : start + size] for start in range(0, len(keys), size)]
+
+
+def _rendered(manifest: Manifest) -> bytes:
+    content = json.dumps({"format": FORMAT, **asdict(manifest)}, sort_keys=True)
+    return json.dumps({"sha256": hashlib.sha256(content.encode()).hexdigest(), "content": content}).encode()
+
+
+def _parsed(stored: bytes) -> Manifest:
+    """Raises ValueError, KeyError or TypeError for anything that ``_rendered`` didn't make."""
+    outer = json.loads(stored)
+    if hashlib.sha256(outer["content"].encode()).hexdigest() != outer["sha256"]:
+        raise ValueError("checksum of the manifest is wrong")
+    content = json.loads(outer["content"])
+    if content.pop("format") != FORMAT:
+        raise ValueError("it is of another release")
+    content["frame"] = File(**content["frame"])
+    content["segments"] = tuple(File(**segment) for segment in content["segments"])
+    return Manifest(**content)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    """The rename is on the disk, too."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,119 @@
+"""Indexes of this process, each with a snapshot on disk from which the next process has it at once."""
+
+import hashlib
+import logging
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+import numpy as np
+
+from facesvc.core.ports import ReferenceStore
+from facesvc.core.types import Gallery
+from facesvc.errors import StoreError
+from facesvc.index.frame import Storable
+from facesvc.index.keeping import InMemory, Kept, Version
+from facesvc.index.snapshot import Manifest, Snapshot
+
+LEAST = 10_000
+"""References from which a gallery has a snapshot: fewer come from the database in a fraction of a second, and what is
+not there needs no protection."""
+GROWTH = 20
+"""A snapshot is written anew when a twentieth of the index is not in it: that much is caught up with at a start."""
+COMPARED = 16
+"""References of a snapshot that are compared with the database's before it is believed."""
+
+logger = logging.getLogger(__name__)
+
+
+class Snapshotted(InMemory):
+    """An index of this process that snapshots can be taken of."""
+
+    def __init__(self, index: Storable, revision: int = 0) -> None:
+        super().__init__(index, revision)
+        self.codes = index
+
+
+class SnapshotKeeper:
+    """index.keeping.Keeper over the folder of one database's snapshots. ``open_index`` makes an empty index."""
+
+    def __init__(
+        self, open_index: Callable[[], Storable], store: ReferenceStore, folder: Path, least: int = LEAST
+    ) -> None:
+        self._open_index, self._store, self._folder, self._least = open_index, store, folder, least
+
+    def open(self, gallery: Gallery) -> Snapshotted:
+        snapshot, index = self.snapshot(gallery), self._open_index()
+        revision = snapshot.load(index)
+        if revision and self._is_of(gallery, index, revision):
+            return Snapshotted(index, revision)
+        if revision:
+            logger.warning("snapshot %s is of another database's gallery: deleted", snapshot.folder.name)
+            snapshot.delete()
+        return Snapshotted(self._open_index())
+
+    def snapshot(self, gallery: Gallery) -> Snapshot:
+        """That of the gallery's templates of ``gallery.template_version``, there or not."""
+        owner = f"{gallery.key} {gallery.created_at.isoformat()} {gallery.template_version}"
+        folder = self._folder / _name((gallery.key, gallery.template_version))
+        return Snapshot(folder, hashlib.sha256(owner.encode()).hexdigest())
+
+    def tend(self, gallery: Gallery, kept: Kept | None) -> None:
+        """Takes removed references out of the snapshot, and adds new ones where they are many (from ``kept``, if the
+        index is open here). Raises StoreUnavailable, OSError."""
+        snapshot = self.snapshot(gallery)
+        known = snapshot.manifest()
+        if known is not None and known.purged < gallery.revision:
+            removed, revision = self._store.removals(gallery, known.purged)
+            if len(removed):
+                snapshot.purge(removed, revision)
+        if isinstance(kept, Snapshotted) and self._is_worth_it(kept.codes, known):
+            with kept.writing():
+                keys, revision = kept.codes.keys(), kept.revision
+            snapshot.write(kept.codes, keys, revision)
+
+    def drop(self, gallery: Gallery) -> None:
+        for folder in self._folders(f"{gallery.key}-*"):
+            _delete(folder)
+
+    def sweep(self, living: Collection[Version]) -> list[str]:
+        names = {_name(version) for version in living}
+        gone = [folder for folder in self._folders("*-*") if folder.name not in names]
+        for folder in gone:
+            _delete(folder)
+        return [f"snapshot {folder.name} of a gallery that is not there" for folder in gone]
+
+    def _folders(self, pattern: str) -> list[Path]:
+        return sorted(path for path in self._folder.glob(pattern) if path.is_dir())
+
+    def _is_worth_it(self, index: Storable, known: Manifest | None) -> bool:
+        count = len(index)
+        if known is None:
+            return count >= self._least
+        return known.code_size != index.frame().code_size or count - known.references > count // GROWTH
+
+    def _is_of(self, gallery: Gallery, index: Storable, revision: int) -> bool:
+        """Whether the snapshot was made of this database's gallery, and not before the database was put back to an
+        earlier state: then revisions and keys have been given out a second time since."""
+        if revision > max(gallery.revision, self._store.gallery(gallery.name).revision):
+            return False
+        stored = self._store.references_by_key(gallery, np.sort(index.keys())[-COMPARED:].tolist())
+        if not stored:
+            return True
+        keys = np.array([reference.key for reference in stored], np.int64)
+        before = index.codes(keys)[1]
+        try:
+            index.add(keys, np.stack([reference.sample.template.vector for reference in stored]))
+        except StoreError:
+            return False
+        return np.array_equal(before, index.codes(keys)[1])
+
+
+def _name(version: Version) -> str:
+    """Of a snapshot's folder."""
+    key, template_version = version
+    return f"{key}-{hashlib.sha256(template_version.encode()).hexdigest()[:16]}"
+
+
+def _delete(folder: Path) -> None:
+    Snapshot(folder, "").delete()
+    folder.with_name(folder.name + ".lock").unlink(missing_ok=True)
