@@ -7,9 +7,16 @@ from typing import Protocol
 
 from facesvc.core.ports import TemplateIndex
 from facesvc.core.types import Gallery
+from facesvc.errors import IndexUnavailable
 
+Alone = Callable[[str, float], AbstractContextManager[None]]
+"""core.ports.ReferenceStore.alone, with patience."""
 Version = tuple[int, str]
 """What has an index: a gallery's key, and one of its template versions."""
+
+
+class IndexLost(IndexUnavailable):
+    """What an engine kept of an index is gone, deleted by somebody; it is there again once it is opened anew."""
 
 
 class Kept(Protocol):
@@ -49,9 +56,10 @@ class Keeper(Protocol):
         """Deletes whatever is kept of a deleted gallery, in all its versions."""
         ...
 
-    def sweep(self, living: Collection[Version]) -> list[str]:
-        """Deletes whatever is kept of anything but these, as a kill at the wrong moment may leave it; what it was, in
-        words."""
+    def sweep(self, living: Callable[[], Collection[Version]]) -> list[str]:
+        """Deletes whatever is kept of anything but ``living``, as a kill at the wrong moment may leave it; what it was,
+        in words. ``living`` is to be called after everything that is kept was listed: what another process began to
+        keep in between is of a gallery that is among them."""
         ...
 
 
@@ -86,6 +94,6 @@ class MemoryKeeper:
     def drop(self, gallery: Gallery) -> None:
         """There is nothing left of it."""
 
-    def sweep(self, living: Collection[Version]) -> list[str]:
+    def sweep(self, living: Callable[[], Collection[Version]]) -> list[str]:
         """There is nothing."""
         return []

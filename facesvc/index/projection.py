@@ -4,13 +4,15 @@ The revision to catch up to comes from the gallery as the caller just read it, s
 was committed before, by this process or another (read your writes), and no two processes need to talk.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
 from threading import Lock
 
 from facesvc.core.ports import ReferenceStore
 from facesvc.core.types import Gallery, LoadedIndex, Vectors
-from facesvc.errors import GalleryNotFound
-from facesvc.index.keeping import Keeper, Kept, Version
+from facesvc.errors import GalleryNotFound, IndexUnavailable
+from facesvc.index.keeping import IndexLost, Keeper, Kept, Version
 
 PAGE = 500
 """Galleries read at a time."""
@@ -22,8 +24,11 @@ NOBODY = -1
 
 @dataclass(frozen=True, slots=True)
 class _Projected:
+    """turn: to catch up, of one of this process's threads; those that waited for it find it done."""
+
     name: str
     kept: Kept
+    turn: Lock = field(default_factory=Lock)
 
 
 class Projection:
@@ -37,8 +42,12 @@ class Projection:
         self._lock = Lock()
 
     def search(self, gallery: Gallery, probes: Vectors, k: int) -> list[list[int]]:
-        """Raises GalleryNotFound and StoreUnavailable while catching up."""
-        _, keys = self._caught_up(gallery).index.search(probes, k)
+        """Raises GalleryNotFound and StoreUnavailable while catching up, IndexUnavailable."""
+        try:
+            _, keys = self._caught_up(gallery).index.search(probes, k)
+        except IndexLost:
+            self._forget([(gallery.key, gallery.template_version)])
+            _, keys = self._caught_up(gallery).index.search(probes, k)
         return [[key for key in shortlist if key != NOBODY] for shortlist in keys.tolist()]
 
     def drop(self, gallery: Gallery) -> None:
@@ -53,26 +62,58 @@ class Projection:
             except GalleryNotFound:  # deleted since it was listed
                 continue
 
+    def follow(self, ended: Callable[[], bool]) -> None:
+        """Opens and catches up the indexes of all galleries, in all their versions, and brings what is kept of them on
+        disk up to date; forgets and deletes those of what is there no longer. Stops early once ``ended`` says so.
+        Raises StoreUnavailable, OSError, and at the end IndexUnavailable where that was so of any."""
+        unavailable: IndexUnavailable | None = None
+        for gallery in self._living().values():
+            if ended():
+                return
+            try:
+                self._keeper.tend(gallery, self._caught_up(gallery))
+            except GalleryNotFound:  # deleted since it was listed
+                continue
+            except IndexUnavailable as error:  # the others' indexes may be elsewhere
+                unavailable = error
+        living = self._living()
+        self._forget([version for version in self._versions() if version not in living])
+        self._keeper.sweep(self._living)
+        if unavailable:
+            raise unavailable
+
+    def settle(self) -> None:
+        """Takes what was deleted out of what is kept on disk, without opening any index. Raises StoreUnavailable,
+        OSError."""
+        for gallery in self._living().values():
+            with suppress(GalleryNotFound):
+                self._keeper.tend(gallery, None)
+
     def loaded(self) -> list[LoadedIndex]:
-        """The indexes in memory, by gallery name."""
+        """The indexes that are open here, by gallery name; but for those whose engine does not answer."""
+        return sorted(self._states(), key=lambda index: index.gallery)
+
+    def _states(self) -> Iterator[LoadedIndex]:
         with self._lock:
             projected = list(self._projected.values())
-        loaded = (
-            LoadedIndex(p.name, len(p.kept.index), p.kept.revision, p.kept.index.kind, p.kept.index.nbytes)
-            for p in projected
-        )
-        return sorted(loaded, key=lambda index: index.gallery)
+        for p in projected:
+            with suppress(IndexUnavailable):
+                index = p.kept.index
+                yield LoadedIndex(p.name, len(index), p.kept.revision, index.kind, index.nbytes)
 
     def _caught_up(self, gallery: Gallery) -> Kept:
-        kept = self._entry(gallery)
+        projected = self._entry(gallery)
+        kept = projected.kept
         if kept.revision < gallery.revision:
-            with kept.writing():
-                self._catch_up(gallery, kept)
+            with projected.turn:
+                if kept.revision < gallery.revision:
+                    with kept.writing():
+                        self._catch_up(gallery, kept)
         return kept
 
     def _catch_up(self, gallery: Gallery, kept: Kept) -> None:
         """Applying changes twice leaves the same index, so a failure half way is made good by the next search."""
-        while kept.revision < gallery.revision:  # another thread may have been first
+        while kept.revision < gallery.revision:  # another process may have been first
             try:
                 changes = self._store.changes(gallery, kept.revision, self._step)
             except GalleryNotFound:
@@ -82,16 +123,24 @@ class Projection:
             kept.index.add(changes.added, changes.vectors)
             kept.reached(changes.revision)
 
-    def _entry(self, gallery: Gallery) -> Kept:
+    def _entry(self, gallery: Gallery) -> _Projected:
         version = (gallery.key, gallery.template_version)
         with self._lock:
             projected = self._projected.get(version)
         if projected is not None:
-            return projected.kept
+            return projected
         self._forget_deleted()
-        opened = _Projected(gallery.name, self._keeper.open(gallery))
+        opened = _Projected(gallery.name, self._opened(gallery))
         with self._lock:
-            return self._projected.setdefault(version, opened).kept
+            return self._projected.setdefault(version, opened)
+
+    def _opened(self, gallery: Gallery) -> Kept:
+        """An index that is ahead of its gallery tells of another past: the database was put back to a backup."""
+        kept = self._keeper.open(gallery)
+        if kept.revision > gallery.revision and kept.revision > self._store.gallery(gallery.name).revision:
+            self._keeper.drop(gallery)
+            kept = self._keeper.open(gallery)
+        return kept
 
     def _forget_deleted(self) -> None:
         """Another process may have deleted galleries whose templates are still in this one's memory; looked for
@@ -100,6 +149,12 @@ class Projection:
         if loaded:
             existing = {gallery.key for gallery in self._galleries()}
             self._forget([version for version in loaded if version[0] not in existing])
+
+    def _living(self) -> dict[Version, Gallery]:
+        """Every gallery, in every version of templates that it holds."""
+        galleries = self._galleries()
+        held = [gallery.of(version) for gallery in galleries for version in gallery.versions]
+        return {(gallery.key, gallery.template_version): gallery for gallery in held}
 
     def _versions(self) -> list[Version]:
         with self._lock:

@@ -75,9 +75,10 @@ class SnapshotKeeper:
         for folder in self._folders(f"{gallery.key}-*"):
             _delete(folder)
 
-    def sweep(self, living: Collection[Version]) -> list[str]:
-        names = {_name(version) for version in living}
-        gone = [folder for folder in self._folders("*-*") if folder.name not in names]
+    def sweep(self, living: Callable[[], Collection[Version]]) -> list[str]:
+        there = self._folders("*-*")
+        names = {_name(version) for version in living()} if there else set()
+        gone = [folder for folder in there if folder.name not in names]
         for folder in gone:
             _delete(folder)
         return [f"snapshot {folder.name} of a gallery that is not there" for folder in gone]

@@ -1,0 +1,42 @@
+"""A thread that keeps the indexes of one process, and their snapshots, in step with the database."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
+
+from facesvc.errors import FaceServiceError
+from facesvc.index.projection import Projection
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def following(projection: Projection, seconds: float) -> Iterator[None]:
+    """Follows the database until the context ends, looking so many seconds after it last looked.
+
+    No answer waits for this: a search catches up by itself. What follows from it is that an index is there before it
+    is first asked for, that what another process deletes leaves this one's memory and disk without being asked, and
+    that a new process has a snapshot to start from.
+    """
+    ended = Event()
+    thread = Thread(target=_follow, args=(projection, seconds, ended), name="follower", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _follow(projection: Projection, seconds: float, ended: Event) -> None:
+    failing = False
+    while not ended.is_set():
+        try:
+            projection.follow(ended.is_set)
+            failing = False
+        except (FaceServiceError, OSError) as error:  # such as a database that restarts, or a full disk
+            if not failing:  # once for each time that it begins
+                logger.warning("indexes can't follow the database, will try again: %s", error)
+            failing = True
+        ended.wait(seconds)
