@@ -84,6 +84,8 @@ class Snapshot:
     def load(self, index: Storable) -> int:
         """Fills an empty index; the revision it stands at. 0 where there is no good snapshot: then the index may hold
         anything. Files are read through memory maps, each checked before it is believed."""
+        if not self.folder.exists():
+            return 0
         with self._alone():
             manifest = self.manifest()
             if manifest is not None:

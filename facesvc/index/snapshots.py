@@ -66,6 +66,7 @@ class SnapshotKeeper:
             removed, revision = self._store.removals(gallery, known.purged)
             if len(removed):
                 snapshot.purge(removed, revision)
+                known = snapshot.manifest()
         if isinstance(kept, Snapshotted) and self._is_worth_it(kept.codes, known):
             with kept.writing():
                 keys, revision = kept.codes.keys(), kept.revision

@@ -1,0 +1,178 @@
+"""Snapshots beside a real database: what is deleted leaves them, what is foreign is not believed, and a new process
+has its index from them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import text
+
+from facesvc.core.types import Gallery
+from facesvc.index.compressed import CompressedIndex
+from facesvc.index.faiss import FlatIndex
+from facesvc.index.frame import Storable
+from facesvc.index.projection import Projection
+from facesvc.index.snapshots import SnapshotKeeper
+from facesvc.storage.references import SqlReferenceStore
+from tests.databases import VERSION, new_reference, unit_vectors
+
+LEAST = 20
+
+
+@pytest.fixture(params=[FlatIndex, CompressedIndex])
+def keeper(request: pytest.FixtureRequest, store: SqlReferenceStore, tmp_path: Path) -> SnapshotKeeper:
+    return SnapshotKeeper(request.param, store, tmp_path / "snapshots", LEAST)
+
+
+def enrol(store: SqlReferenceStore, subject: str, *seeds: int, gallery: str = "staff") -> list[int]:
+    """Keys of the references."""
+    return [reference.key for reference in store.add_references(gallery, subject, [new_reference(s) for s in seeds])]
+
+
+def followed(store: SqlReferenceStore, keeper: SnapshotKeeper) -> Projection:
+    """A process that looked once at everything."""
+    projection = Projection(store, keeper)
+    projection.follow(lambda: False)
+    return projection
+
+
+def loaded(store: SqlReferenceStore, keeper: SnapshotKeeper) -> tuple[list[int], int]:
+    """Keys and revision of what a new process starts from."""
+    kept = keeper.open(store.gallery("staff"))
+    return sorted(kept.codes.keys().tolist()), kept.revision
+
+
+def code(index: Storable, seed: int) -> bytes:
+    """How an index of this kind stores the vector."""
+    index.add(np.array([1]), unit_vectors(1, seed))
+    return index.codes(np.array([1]))[1].tobytes()
+
+
+def stored(keeper: SnapshotKeeper, gallery: Gallery) -> bytes:
+    return b"".join(path.read_bytes() for path in keeper.snapshot(gallery).folder.rglob("*"))
+
+
+def test_small_galleries_have_none(store: SqlReferenceStore, keeper: SnapshotKeeper, tmp_path: Path) -> None:
+    enrol(store, "ada", *range(LEAST - 1))
+    followed(store, keeper)
+    assert not (tmp_path / "snapshots").exists()
+    enrol(store, "ada", 99)
+    followed(store, keeper)
+    assert len(keeper.snapshot(store.gallery("staff")).keys()) == LEAST
+
+
+def test_a_new_process_starts_from_it(store: SqlReferenceStore, keeper: SnapshotKeeper) -> None:
+    keys = enrol(store, "ada", *range(30))
+    followed(store, keeper)
+    assert loaded(store, keeper) == (sorted(keys), 1)
+    (late,) = enrol(store, "bob", 77)  # too few for another snapshot
+    projection = followed(store, keeper)
+    assert loaded(store, keeper) == (sorted(keys), 1)
+    found = projection.search(store.gallery("staff"), unit_vectors(1, 77), 1)
+    assert found[0][0] == late
+    assert [(i.references, i.revision) for i in projection.loaded()] == [(31, 2)]
+    enrol(store, "bob", *range(100, 104))
+    followed(store, keeper)
+    assert loaded(store, keeper)[1] == 3
+
+
+def test_what_is_deleted_is_in_no_file(store: SqlReferenceStore, keeper: SnapshotKeeper) -> None:
+    """By the process that follows, and without one: by whoever deletes."""
+    enrol(store, "ada", *range(30))
+    enrol(store, "bob", 500)
+    enrol(store, "eve", 501)
+    projection = followed(store, keeper)
+    gallery = store.gallery("staff")
+    bob, eve, ada = (code(keeper.open(gallery).codes, seed) for seed in (500, 501, 7))
+    assert [found in stored(keeper, gallery) for found in (bob, eve, ada)] == [True] * 3
+    store.delete_subject("staff", "bob")
+    projection.follow(lambda: False)
+    assert [found in stored(keeper, gallery) for found in (bob, eve, ada)] == [False, True, True]
+    store.delete_subject("staff", "eve")
+    Projection(store, keeper).settle()
+    assert [found in stored(keeper, gallery) for found in (bob, eve, ada)] == [False, False, True]
+    assert loaded(store, keeper)[1] == 3
+    assert len(loaded(store, keeper)[0]) == 30
+
+
+def test_a_deleted_gallerys_goes(store: SqlReferenceStore, keeper: SnapshotKeeper, tmp_path: Path) -> None:
+    enrol(store, "ada", *range(30))
+    projection = followed(store, keeper)
+    gallery = store.gallery("staff")
+    folder = keeper.snapshot(gallery).folder
+    assert len(list(folder.iterdir())) == 3
+    store.delete_gallery("staff")
+    projection.drop(gallery)
+    assert list(folder.parent.iterdir()) == []
+
+
+def test_residue_of_galleries_deleted_elsewhere_is_swept(
+    store: SqlReferenceStore, keeper: SnapshotKeeper, other: SqlReferenceStore
+) -> None:
+    other.create_gallery("guests", VERSION, False, {})
+    enrol(store, "ada", *range(30))
+    enrol(store, "ada", *range(30), gallery="guests")
+    projection = followed(store, keeper)
+    guests = keeper.snapshot(store.gallery("guests")).folder
+    staff = keeper.snapshot(store.gallery("staff")).folder
+    assert guests.exists()
+    other.delete_gallery("guests")
+    projection.follow(lambda: False)
+    assert [path.name for path in guests.parent.iterdir() if path.is_dir()] == [staff.name]
+    assert [index.gallery for index in projection.loaded()] == ["staff"]
+
+
+def test_a_snapshot_of_the_time_before_a_backup_was_restored(store: SqlReferenceStore, keeper: SnapshotKeeper) -> None:
+    """The database goes back; the snapshot doesn't know."""
+    first = enrol(store, "ada", *range(30))
+    enrol(store, "bob", *range(100, 110))
+    followed(store, keeper)
+    assert loaded(store, keeper)[1] == 2
+    put_back(store, first[-1])
+    assert loaded(store, keeper) == ([], 0)
+    projection = followed(store, keeper)
+    assert [(i.references, i.revision) for i in projection.loaded()] == [(30, 1)]
+
+
+def test_a_snapshot_of_a_past_that_others_have_overtaken(store: SqlReferenceStore, keeper: SnapshotKeeper) -> None:
+    """Put back, and written to since: revision and keys are as they were, the people are not."""
+    first = enrol(store, "ada", *range(30))
+    enrol(store, "bob", *range(100, 110))
+    followed(store, keeper)
+    put_back(store, first[-1])
+    enrol(store, "eve", *range(200, 210))
+    assert store.gallery("staff").revision == 2
+    assert loaded(store, keeper) == ([], 0)
+    projection = followed(store, keeper)
+    probe, gallery = unit_vectors(1, 205), store.gallery("staff")
+    (key, *_), found = projection.search(gallery, probe, 1)[0], store.references("staff", "eve", 99).items
+    assert key in [reference.key for reference in found]
+
+
+def put_back(store: SqlReferenceStore, last: int) -> None:
+    """The database as it was when ``last`` was the newest reference, at revision 1."""
+    with store.engine.begin() as connection:
+        for table in ("templates", "face_references"):
+            key = "reference_key" if table == "templates" else "key"
+            connection.execute(text(f"DELETE FROM {table} WHERE {key} > {last}"))
+        connection.execute(text("DELETE FROM revisions WHERE revision > 1"))
+        connection.execute(text("DELETE FROM subjects WHERE id <> 'ada'"))
+        connection.execute(text('UPDATE galleries SET revision = 1, subjects = 1, "references" = 30'))
+        if store.engine.dialect.name == "sqlite":
+            connection.execute(text(f"UPDATE sqlite_sequence SET seq = {last} WHERE name = 'face_references'"))
+        else:
+            connection.execute(text(f"ALTER TABLE face_references ALTER COLUMN key RESTART WITH {last + 1}"))
+
+
+def test_processes_share_one(store: SqlReferenceStore, other: SqlReferenceStore, keeper: SnapshotKeeper) -> None:
+    """One further than the other: what it wrote and purged is not undone."""
+    enrol(store, "ada", *range(30))
+    behind = followed(other, keeper)
+    enrol(store, "bob", *range(100, 110))
+    store.delete_subject("staff", "ada")
+    followed(store, keeper)
+    before = keeper.snapshot(store.gallery("staff")).manifest()
+    keeper.tend(store.gallery("staff"), behind._projected[next(iter(behind._projected))].kept)
+    assert keeper.snapshot(store.gallery("staff")).manifest() == before
+    assert before is not None
+    assert before.references == 10
