@@ -10,6 +10,7 @@ from facesvc.config import Settings
 from facesvc.index.keeping import MemoryKeeper
 from facesvc.index.kinds import opener
 from facesvc.index.projection import Projection
+from facesvc.indexing import open_keeper
 from facesvc.models.manifest import Manifest
 from facesvc.models.packs import Pack, Packs
 from facesvc.pipeline.batch import BatchingEmbedder
@@ -68,10 +69,10 @@ def bootstrap(settings: Settings) -> Iterator[FaceService]:
     try:
         with open_extractor(settings, pack) as extractor:
             gated = GatedExtractor(extractor, Gate(settings.workers, settings.queue))
-            indexes = Projection(store, MemoryKeeper(opener(settings.index, pack.manifest.norm)))
-            service = FaceService(gated, store, indexes)
-            service.ensure_gallery(settings.default_gallery)
-            yield service
+            with open_keeper(settings, store, lambda kind: MemoryKeeper(opener(kind, pack.manifest.norm))) as keeper:
+                service = FaceService(gated, store, Projection(store, keeper))
+                service.ensure_gallery(settings.default_gallery)
+                yield service
     finally:
         engine.dispose()
 

@@ -4,13 +4,15 @@ from pathlib import Path
 from typing import Literal
 
 from platformdirs import user_data_path
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+
+IndexKind = Literal["auto", "exact", "flat", "compressed", "large", "milvus", "pgvector"]
 
 
 class Settings(BaseSettings):
@@ -30,8 +32,17 @@ class Settings(BaseSettings):
     """Overrides the pack's detector; that makes another template version."""
     runtime: Literal["auto", "onnxruntime", "openvino"] = "auto"
     """What runs the networks; auto takes OpenVINO where it is installed, else ONNX Runtime."""
-    index: Literal["auto", "exact", "flat", "compressed", "large"] = "auto"
-    """How galleries are searched: auto goes by their size, flat, compressed, then large; exact is slow NumPy."""
+    index: IndexKind = "auto"
+    """How galleries are searched: auto goes by their size, flat, compressed, then large; exact is slow NumPy; milvus
+    and pgvector keep the vectors in these engines, for all processes together."""
+    gallery_index: dict[str, IndexKind] = Field(default_factory=dict)
+    """The same for single galleries, by name; in the environment as JSON: {"staff": "milvus"}."""
+    milvus_uri: str | None = None
+    """Address of the Milvus server or cluster: https://host:19530."""
+    milvus_token: SecretStr | None = None
+    """Of a user of it: name:password, or an API key."""
+    milvus_index: Literal["FLAT", "HNSW"] = "FLAT"
+    """How Milvus searches a collection that is made from now on: FLAT is exact, HNSW a sooner, approximate graph."""
     threshold: float | None = Field(default=None, gt=0)
     """Squared L2 below which two templates match; default: the pack's (1.1)."""
     host: str = "127.0.0.1"

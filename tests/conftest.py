@@ -15,6 +15,7 @@ from facesvc.core.types import Pixels
 from facesvc.pipeline.decode import DecodeLimits, decode
 from facesvc.samples import fetch
 from tests.databases import migrated_sqlite, postgresql, postgresql_database
+from tests.engines import EngineOpeners, milvus
 from tests.hostile import HostileFile, hostile_files
 
 LIMITS = DecodeLimits(max_bytes=20 * 2**20, max_pixels=50_000_000)
@@ -99,6 +100,22 @@ def postgresql_admin() -> Iterator[str]:
     """One server for all tests."""
     with postgresql() as admin:
         yield admin
+
+
+@pytest.fixture(scope="session")
+def milvus_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One server for all tests."""
+    with milvus(tmp_path_factory.mktemp("milvus") / "data") as server:
+        yield server.uri
+
+
+@pytest.fixture(scope="session")
+def engine_openers(milvus_uri: str, postgresql_admin: str) -> Iterator[EngineOpeners]:
+    """What makes empty indexes in the vector engines."""
+    with postgresql_database(postgresql_admin) as database:
+        openers = EngineOpeners(milvus_uri, database)
+        yield openers
+        openers.close()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -44,6 +44,15 @@ def open_engine(url: str) -> Engine:
     raise StoreUnavailable(f"database {target.get_backend_name()!r} is not supported: use sqlite or postgresql")
 
 
+def address(url: str) -> str:
+    """Where the database is, the same for all who use it: without users, passwords and options."""
+    target = make_url(url)
+    if target.get_backend_name() == "sqlite":
+        return f"sqlite:{Path(target.database or '').resolve()}"
+    host = target.host or target.query.get("host", "localhost")
+    return f"postgresql:{host}:{target.port or 5432}/{target.database}"
+
+
 def _sqlite(url: URL) -> Engine:
     if not url.database or url.database == ":memory:" or url.query:
         raise StoreUnavailable("SQLite needs a plain file: sqlite:///path/to/facesvc.db")

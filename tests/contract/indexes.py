@@ -24,7 +24,7 @@ KINDS: dict[str, Opener] = {
     "large": LargeIndex,
     "growing": partial(GrowingIndex, flat_until=4),
 }
-STORED_EXACTLY = ("exact", "flat")
+STORED_EXACTLY = ("exact", "flat", "milvus", "pgvector")
 TOLERANCE = 1e-5
 """Of a float32 squared distance, 0..4, against float64."""
 

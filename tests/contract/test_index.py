@@ -18,10 +18,13 @@ from facesvc.index.faiss import BLAS_THRESHOLD, FlatIndex
 from facesvc.index.lock import SharedLock
 from tests.contract.indexes import KINDS, STORED_EXACTLY, Opener, assert_nearest, nearest_keys
 from tests.databases import unit_vectors
+from tests.engines import ENGINE_PARAMETERS, ENGINES
 
 
-@pytest.fixture(params=list(KINDS))
+@pytest.fixture(params=[*KINDS, *ENGINE_PARAMETERS])
 def open_index(request: pytest.FixtureRequest) -> Opener:
+    if request.param in ENGINES:
+        return request.getfixturevalue("engine_openers").opener(request.param)
     return KINDS[request.param]
 
 

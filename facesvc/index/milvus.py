@@ -1,0 +1,192 @@
+"""Vectors in Milvus: a server or a cluster that several service processes share, and one collection of it as an index.
+
+Squared L2 is what Milvus calls L2 (its documentation, "Metric Types"). Every read asks for consistency "Strong", so it
+sees each write that any client was told of before.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facesvc.core.types import DIMENSION, Vectors
+from facesvc.errors import IndexUnavailable
+from facesvc.index.borders import checked_keys, checked_vectors
+from facesvc.index.keeping import IndexLost
+from facesvc.index.scan import scan
+
+if TYPE_CHECKING:
+    from pymilvus import MilvusClient
+
+SearchedBy = Literal["FLAT", "HNSW"]
+Searched = tuple[NDArray[np.float32], NDArray[np.int64]]
+
+CONNECT_SECONDS, CALL_SECONDS, LOAD_SECONDS = 5.0, 30.0, 120.0
+"""Time-outs: to reach the server, for a call, and for what makes or loads a collection."""
+NOT_FOUND = 100
+"""Milvus's code for a collection that is not there."""
+VECTORS_AT_ONCE, KEYS_AT_ONCE = 5_000, 10_000
+"""In one call: 2.6 MB of the 64 that a server takes by default (proxy.grpc.serverMaxRecvSize); and keys to delete."""
+PROBES_AT_ONCE = 100
+MOST_NEIGHBOURS = 16_384
+"""Of one search, by Milvus's limits (quotaAndLimits.limits.topK); more are looked for by reading the collection."""
+HNSW_BUILD, HNSW_SEEN, HNSW_MORE = {"M": 32, "efConstruction": 200}, 512, 4
+"""An HNSW graph's parameters; the candidates that a search in it keeps: at least, and times the neighbours that are
+asked for."""
+STRONG: dict[str, Any] = {"consistency_level": "Strong"}
+KEY, VECTOR = "id", "vector"
+
+
+class MilvusServer:
+    """A connection made on first use, and again after it broke; its failures are IndexUnavailable, or IndexLost where
+    a collection is not there. Thread-safe. Raises IndexUnavailable where the client is not installed."""
+
+    def __init__(self, uri: str, token: str | None = None) -> None:
+        if find_spec("pymilvus") is None:
+            raise IndexUnavailable("the client of Milvus is not installed: pip install 'facesvc[milvus]'")
+        self._uri, self._token = uri, token
+        self._client: MilvusClient | None = None
+        self._connecting = Lock()
+
+    @contextmanager
+    def asked(self) -> Iterator["MilvusClient"]:
+        """The client; what it raises within is told in our errors. Details stay in the exception's cause: they name
+        hosts."""
+        import grpc
+        from pymilvus import MilvusException
+
+        try:
+            yield self._connected()
+        except (MilvusException, grpc.RpcError, grpc.FutureTimeoutError) as error:
+            if getattr(error, "code", None) == NOT_FOUND:
+                raise IndexLost("a collection is not there any more") from error
+            raise IndexUnavailable("Milvus does not answer as it should") from error
+
+    def _connected(self) -> "MilvusClient":
+        from pymilvus import MilvusClient
+
+        # It logs each failure as an error with a trace, which would be told twice, and over and over while it is away.
+        logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
+        with self._connecting:
+            if self._client is None:
+                self._client = MilvusClient(self._uri, token=self._token or "", timeout=CONNECT_SECONDS)
+            return self._client
+
+
+class MilvusIndex:
+    """core.ports.TemplateIndex in the collection ``name``, which is there (``create``).
+
+    Searched by FLAT, the shortlist is the k nearest, exactly. HNSW is approximate: it keeps several times k candidates,
+    and whoever gets fewer than there are is answered by reading the whole collection; yet one of the k nearest may be
+    missing (tests/contract/test_milvus.py measures how often).
+    """
+
+    kind = "milvus"
+    nbytes = 0
+
+    def __init__(
+        self, server: MilvusServer, name: str, dimension: int = DIMENSION, searched_by: SearchedBy = "FLAT"
+    ) -> None:
+        self.name, self.dimension = name, dimension
+        self.searched_by: SearchedBy = searched_by
+        self._server = server
+        self._writing = Lock()
+
+    def create(self) -> None:
+        """Makes the collection, empty, in place of one that may be there, ready to be searched."""
+        from pymilvus import DataType
+
+        build = HNSW_BUILD if self.searched_by == "HNSW" else {}
+        with self._server.asked() as client:
+            client.drop_collection(self.name, timeout=LOAD_SECONDS)
+            schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
+            schema.add_field(KEY, DataType.INT64, is_primary=True)
+            schema.add_field(VECTOR, DataType.FLOAT_VECTOR, dim=self.dimension)
+            index = client.prepare_index_params()
+            index.add_index(VECTOR, index_type=self.searched_by, metric_type="L2", params=build)
+            client.create_collection(self.name, schema=schema, index_params=index, timeout=LOAD_SECONDS, **STRONG)
+
+    def load(self) -> None:
+        """Has the server keep the collection ready to be searched; nothing where it does. Raises IndexLost."""
+        with self._server.asked() as client:
+            client.load_collection(self.name, timeout=LOAD_SECONDS)
+
+    def clear(self) -> None:
+        """Forgets every key."""
+        with self._writing, self._server.asked() as client:
+            client.delete(self.name, filter=f"{KEY} >= {np.iinfo(np.int64).min + 1}", timeout=LOAD_SECONDS)
+
+    def __len__(self) -> int:
+        with self._server.asked() as client:
+            rows = client.query(self.name, output_fields=["count(*)"], timeout=CALL_SECONDS, **STRONG)
+        return int(rows[0]["count(*)"])
+
+    def add(self, keys: NDArray[np.int64], vectors: Vectors) -> None:
+        """Raises StoreError for vectors that are not (n d) and finite, IndexUnavailable."""
+        vectors = checked_vectors(vectors, self.dimension)
+        last = dict(zip(checked_keys(keys, len(vectors)).tolist(), vectors, strict=True))  # a call takes a key once
+        rows = [{KEY: key, VECTOR: vector} for key, vector in last.items()]
+        with self._writing, self._server.asked() as client:
+            for start in range(0, len(rows), VECTORS_AT_ONCE):
+                client.upsert(self.name, rows[start : start + VECTORS_AT_ONCE], timeout=CALL_SECONDS)
+
+    def remove(self, keys: NDArray[np.int64]) -> None:
+        """Raises IndexUnavailable."""
+        unique = np.unique(keys).tolist()
+        with self._writing, self._server.asked() as client:
+            for start in range(0, len(unique), KEYS_AT_ONCE):
+                client.delete(self.name, ids=unique[start : start + KEYS_AT_ONCE], timeout=CALL_SECONDS)
+
+    def search(self, probes: Vectors, k: int) -> Searched:
+        """Raises StoreError for probes that are not (n d) and finite, IndexUnavailable."""
+        probes = checked_vectors(probes, self.dimension)
+        if k < 1 or not len(probes):
+            return shortlists([], len(probes), min(max(k, 0), len(self)))
+        if k > MOST_NEIGHBOURS:
+            return scan(self._entries(), probes, k)
+        found = self._neighbours(probes, k)
+        fewest = min(len(distances) for distances, _ in found)
+        if fewest < k and fewest < min(k, len(self)):
+            return scan(self._entries(), probes, k)
+        return shortlists(found, len(probes), max(len(distances) for distances, _ in found))
+
+    def _neighbours(self, probes: Vectors, k: int) -> list[Searched]:
+        """For each probe up to k distances, ascending, and their keys."""
+        seen = {} if self.searched_by == "FLAT" else {"ef": max(HNSW_SEEN, HNSW_MORE * k)}
+        asking: dict[str, Any] = {"anns_field": VECTOR, "output_fields": [KEY], "timeout": CALL_SECONDS, **STRONG}
+        found: list[Searched] = []
+        with self._server.asked() as client:
+            for start in range(0, len(probes), PROBES_AT_ONCE):
+                batch = list(probes[start : start + PROBES_AT_ONCE])
+                params = {"metric_type": "L2", "params": seen}
+                for hits in client.search(self.name, batch, limit=k, search_params=params, **asking):
+                    near = [(hit["distance"], hit[KEY]) for hit in hits]
+                    distances = np.array([distance for distance, _ in near], np.float32)
+                    found.append((distances, np.array([key for _, key in near], np.int64)))
+        return found
+
+    def _entries(self) -> Iterator[tuple[NDArray[np.int64], Vectors]]:
+        """Keys (n,) and vectors (n d), in pieces."""
+        asking: dict[str, Any] = {"output_fields": [KEY, VECTOR], "timeout": CALL_SECONDS, **STRONG}
+        with self._server.asked() as client:
+            pages = client.query_iterator(self.name, batch_size=VECTORS_AT_ONCE, **asking)
+            try:
+                while rows := pages.next():
+                    keys = np.array([row[KEY] for row in rows], np.int64)
+                    yield keys, np.array([row[VECTOR] for row in rows], np.float32)
+            finally:
+                pages.close()
+
+
+def shortlists(found: list[Searched], probes: int, width: int) -> Searched:
+    """(n m) distances and keys of lists of different lengths, filled up with key -1 at distance inf."""
+    distances = np.full((probes, width), np.inf, np.float32)
+    keys = np.full((probes, width), -1, np.int64)
+    for i, (own_distances, own_keys) in enumerate(found):
+        distances[i, : len(own_distances)], keys[i, : len(own_keys)] = own_distances, own_keys
+    return distances, keys

@@ -1,0 +1,60 @@
+"""Which keeper each gallery's index gets, as configured: the part of the composition root that needs no model."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from importlib.util import find_spec
+
+from sqlalchemy import Engine
+
+from facesvc.config import IndexKind, Settings
+from facesvc.errors import IndexUnavailable
+from facesvc.index.keepers import GalleryKeepers
+from facesvc.index.keeping import Keeper
+from facesvc.index.kinds import Kind
+from facesvc.index.milvus import MilvusServer
+from facesvc.index.milvuskeeper import MilvusKeeper
+from facesvc.index.pgkeeper import PgVectorKeeper
+from facesvc.storage.engine import address, open_engine
+from facesvc.storage.references import SqlReferenceStore
+
+
+@contextmanager
+def open_keeper(settings: Settings, store: SqlReferenceStore, in_memory: Callable[[Kind], Keeper]) -> Iterator[Keeper]:
+    """The keeper of all galleries, until the context ends. in_memory: makes that of a kind in this process's memory.
+
+    Nothing is connected yet. Raises IndexUnavailable where an engine is chosen that lacks its address or client.
+    """
+    engine = open_engine(settings.url)  # of pgvector alone, see PgVectorKeeper
+    made: dict[IndexKind, Keeper] = {}
+
+    def keeper(kind: IndexKind) -> Keeper:
+        if kind not in made:
+            made[kind] = _engine_keeper(kind, settings, store, engine) or in_memory(kind)  # type: ignore[arg-type]
+        return made[kind]
+
+    try:
+        chosen = {gallery: keeper(kind) for gallery, kind in settings.gallery_index.items()}
+        yield GalleryKeepers(keeper(settings.index), chosen, [keeper(kind) for kind in _reachable(settings, engine)])
+    finally:
+        engine.dispose()
+
+
+def _engine_keeper(kind: IndexKind, settings: Settings, store: SqlReferenceStore, engine: Engine) -> Keeper | None:
+    if kind == "pgvector":
+        return PgVectorKeeper(engine, store.tenant)
+    if kind == "milvus":
+        if settings.milvus_uri is None:
+            raise IndexUnavailable("a gallery is to be kept in Milvus, but FACESVC_MILVUS_URI is not set")
+        token = settings.milvus_token.get_secret_value() if settings.milvus_token else None
+        owner = sha256(f"{address(settings.url)}\0{store.tenant}".encode()).hexdigest()[:16]
+        return MilvusKeeper(MilvusServer(settings.milvus_uri, token), owner, store.alone, settings.milvus_index)
+    return None
+
+
+def _reachable(settings: Settings, engine: Engine) -> Iterator[IndexKind]:
+    """Engines that may have kept galleries before, whether one is kept there now or not."""
+    if settings.milvus_uri is not None:
+        yield "milvus"
+    if engine.dialect.name == "postgresql" and find_spec("pgvector"):
+        yield "pgvector"
