@@ -50,7 +50,7 @@ def export_gallery(
         found = store.gallery(name)
         with (
             progress("export", count=lambda: found.references, unit="rows") as advance,
-            closing(exchange.entries(name, photographs)) as entries,
+            closing(exchange.entries(name, photographs, found.template_version)) as entries,
         ):
             written = write(
                 entries, header_of(context.obj, found, photographs and found.keep_photographs), stream, advance

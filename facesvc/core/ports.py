@@ -194,12 +194,19 @@ class ReferenceStore(Protocol):
     def delete_subject(self, gallery: str, subject: str) -> None: ...
 
     def add_references(
-        self, gallery: str, subject: str, new: Sequence[NewReference], receipt: Receipt | None = None
+        self,
+        gallery: str,
+        subject: str,
+        new: Sequence[NewReference],
+        receipt: Receipt | None = None,
+        versions: Sequence[str] | None = None,
     ) -> list[Reference]:
         """Stores references, and the subject if it is new. A reference of the same photograph (image_sha256 and
-        box) already stored for this subject is returned, not repeated. receipt: its answer is kept with them; raises
-        IdempotencyKeyInUse, and stores nothing, where another request's answer has been kept meanwhile.
-        Raises TemplateVersionMismatch when a template's version is not the gallery's."""
+        box) already stored for this subject is returned, not repeated; it is given the templates that it lacks.
+        receipt: its answer is kept with them; raises IdempotencyKeyInUse, and stores nothing, where another request's
+        answer has been kept meanwhile. versions: of which templates were made, where they could be.
+        Raises TemplateVersionMismatch for a reference without a template of the gallery's version, and where the
+        gallery holds a version that is not among ``versions`` (any more)."""
         ...
 
     def claim(self, ticket: Ticket) -> bytes | None:
@@ -217,7 +224,8 @@ class ReferenceStore(Protocol):
         ...
 
     def references_by_key(self, gallery: Gallery, keys: Sequence[int]) -> list[Reference]:
-        """Those of keys that (still) exist in the gallery, in any order."""
+        """Those of keys that (still) exist in the gallery and have a template of ``gallery.template_version``, in any
+        order."""
         ...
 
     def delete_reference(self, gallery: str, subject: str, reference: str) -> None: ...
@@ -227,8 +235,13 @@ class ReferenceStore(Protocol):
         ...
 
     def changes(self, gallery: Gallery, after: int, limit: int | None = None) -> Changes:
-        """What happened to the gallery's references after revision ``after`` (0: everything there is), up to the write
-        that makes it ``limit`` added ones or more; the answer's revision says how far that is."""
+        """What happened to the gallery's templates of ``gallery.template_version`` after revision ``after`` (0:
+        everything there is), up to the write that makes it ``limit`` added ones or more; the answer's revision says how
+        far that is."""
+        ...
+
+    def removals(self, gallery: Gallery, after: int) -> tuple[NDArray[np.int64], int]:
+        """Keys (n,) of the references that lived at revision ``after`` and don't now, and the gallery's revision."""
         ...
 
     def alone(self, name: str, patience: float | None = None) -> AbstractContextManager[None]:

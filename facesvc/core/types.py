@@ -5,7 +5,7 @@ Pixel coordinates have x to the right, y down, the origin at the top-left corner
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
@@ -141,11 +141,34 @@ class FaceChoice(StrEnum):
 # --- stored things -------------------------------------------------------------------------------
 
 
+class ShadowState(StrEnum):
+    """What templates of another version are there for, beside those that answer.
+
+    FILLING: to follow them; STANDBY: they were there before, and may come back; LEAVING: none of that, they are being
+    deleted.
+    """
+
+    FILLING = "filling"
+    STANDBY = "standby"
+    LEAVING = "leaving"
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    """A gallery's templates of another version than the one that answers; templates: how many there are."""
+
+    template_version: str
+    state: ShadowState
+    templates: int
+
+
 @dataclass(frozen=True, slots=True)
 class Gallery:
-    """A named set of subjects whose templates share one version.
+    """A named set of subjects whose templates share one version, ``template_version``: those that answer.
 
-    key: the store's own number, never reused; revision: number of the last change to its references.
+    key: the store's own number, never reused; revision: number of the last change to its templates; templates: how
+    many references have one of that version, all but those that a model change left behind; shadow: of another
+    version, while the gallery moves from one to the other.
     """
 
     key: int
@@ -157,6 +180,19 @@ class Gallery:
     references: int
     metadata: Mapping[str, Any]
     created_at: datetime
+    templates: int
+    shadow: Shadow | None = None
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """Those of which it holds, or is to hold, a template of every reference; the one that answers comes first."""
+        if self.shadow is None or self.shadow.state is ShadowState.LEAVING:
+            return (self.template_version,)
+        return self.template_version, self.shadow.template_version
+
+    def of(self, template_version: str) -> "Gallery":
+        """The same gallery as one of its versions has it: the way to ask for that version's templates and index."""
+        return replace(self, template_version=template_version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,17 +210,24 @@ class Subject:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NewReference:
-    """A reference about to be stored: a sample and, where the gallery keeps photographs, its bytes."""
+    """A reference about to be stored: a sample and, where the gallery keeps photographs, its bytes. shadow: the same
+    face's template of the gallery's other version, while it has two."""
 
     sample: Sample
     image_sha256: str
     photograph: bytes | None = None
     media_type: str | None = None
+    shadow: Template | None = None
+
+    @property
+    def templates(self) -> tuple[Template, ...]:
+        return (self.sample.template, self.shadow) if self.shadow else (self.sample.template,)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reference:
-    """A stored template of a subject. key: the store's own number (the index's id); id: public ``ref_...``."""
+    """A face of a subject. key: the store's own number (the index's id); id: public ``ref_...``. Its template is of
+    the version that was asked for; the vector is empty, (0,), where there is none: left behind by a model change."""
 
     key: int
     id: str
@@ -194,6 +237,10 @@ class Reference:
     image_sha256: str
     has_photograph: bool
     created_at: datetime
+
+    @property
+    def has_template(self) -> bool:
+        return len(self.sample.template.vector) > 0
 
 
 @dataclass(frozen=True, slots=True)

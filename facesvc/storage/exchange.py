@@ -6,7 +6,7 @@ from collections.abc import Generator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from sqlalchemy import Result, insert, literal, null, select, tuple_, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, join, outerjoin
 
 from facesvc.core.compare import require_version
 from facesvc.core.exchange import Added, Entry, KeptReference
@@ -14,7 +14,8 @@ from facesvc.core.types import NewReference
 from facesvc.storage.galleries import advance, find_gallery, lock_gallery
 from facesvc.storage.references import as_reference, identity, new_id, photograph_values, reference_values
 from facesvc.storage.revisions import log_added
-from facesvc.storage.tables import GalleryRow, PhotographRow, ReferenceRow, SubjectRow
+from facesvc.storage.tables import GalleryRow, PhotographRow, ReferenceRow, SubjectRow, TemplateRow
+from facesvc.storage.templates import held_versions, insert_templates, require_templates
 from facesvc.storage.transactions import Transactions
 
 BATCH = 1_000
@@ -29,20 +30,35 @@ Owned = tuple[str, str, bytes]
 class SqlExchange(Transactions):
     """One tenant's galleries, whole, out and in. Raises as ``core.ports.ReferenceStore`` does."""
 
-    def entries(self, gallery: str, photographs: bool = False) -> Generator[Entry, None, None]:
+    def entries(
+        self, gallery: str, photographs: bool = False, template_version: str | None = None
+    ) -> Generator[Entry, None, None]:
         """Everything in the gallery at the moment of the first entry, by subject, oldest reference first; with the
-        photographs' bytes where they are kept and asked for. Later writes neither wait nor show."""
+        photographs' bytes where they are kept and asked for. Later writes neither wait nor show. References without a
+        template of the version (by default the one that answers) stay out.
+
+        Raises TemplateVersionMismatch where the gallery does not hold that version (any more)."""
         with self.reading() as session:
+            if session.get_bind().dialect.name == "postgresql":  # one moment for both statements; SQLite's are always
+                session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
             home = find_gallery(session, self.tenant, gallery)
-            for owner, row, content, media_type in _everything(session, home, photographs):
-                yield self._entry(owner, row, content, media_type)
+            wanted = template_version or home.template_version
+            if wanted not in held_versions(home):
+                require_version(wanted, home.template_version)
+            for owner, row, template, content, media_type in _everything(session, home, wanted, photographs):
+                yield self._entry(owner, row, template, content, media_type)
 
     def _entry(
-        self, owner: SubjectRow, row: ReferenceRow | None, content: bytes | None, media_type: str | None
+        self,
+        owner: SubjectRow,
+        row: ReferenceRow | None,
+        template: TemplateRow | None,
+        content: bytes | None,
+        media_type: str | None,
     ) -> Entry:
         kept = None
-        if row is not None:
-            found = as_reference(row, owner, self.codec)
+        if row is not None and template is not None:
+            found = as_reference(row, owner, template, template.template_version, self.codec)
             photograph = None if content is None else self.codec.open(content, row.id)
             new = NewReference(found.sample, found.image_sha256, photograph, media_type)
             kept = KeptReference(row.id, new, row.created_at)
@@ -56,9 +72,7 @@ class SqlExchange(Transactions):
         """
         with self.writing() as session:
             home = lock_gallery(session, self.tenant, gallery)
-            for entry in entries:
-                if entry.reference:
-                    require_version(entry.reference.new.sample.template.version, home.template_version)
+            require_templates(home, [entry.reference.new for entry in entries if entry.reference])
             return self._add(session, home, entries)
 
     def _add(self, session: Session, home: GalleryRow, entries: Sequence[Entry]) -> Added:
@@ -66,7 +80,8 @@ class SqlExchange(Transactions):
         fresh = _fresh(session, owners, entries)
         strangers = {entry.subject: entry for entry in reversed(entries) if entry.subject not in owners}
         if fresh or strangers:
-            revision = advance(session, home, subjects=len(strangers), references=len(fresh))
+            templates = Counter({home.template_version: len(fresh)})
+            revision = advance(session, home, subjects=len(strangers), references=len(fresh), templates=templates)
             gained = Counter(subject for subject, _, _ in fresh)
             owners |= _insert_subjects(session, home, list(strangers.values()), gained)
             _count(session, gained, {s: key for s, key in owners.items() if s not in strangers})
@@ -86,9 +101,7 @@ class SqlExchange(Transactions):
             return
         given = dict(zip(_free_ids(session, list(fresh.values())), fresh.items(), strict=True))
         rows = [
-            reference_values(
-                home, owners[owned[0]], public_id, reference.new, revision, reference.created_at, self.codec
-            )
+            reference_values(home, owners[owned[0]], public_id, reference.new, reference.created_at)
             for public_id, (owned, reference) in given.items()
         ]
         session.execute(insert(ReferenceRow), rows)
@@ -101,17 +114,21 @@ class SqlExchange(Transactions):
         ]
         if kept:
             session.execute(insert(PhotographRow), kept)
-        log_added(session, home, list(keys.values()), revision)
+        templates = [(key, public_id, given[public_id][1].new.sample.template) for public_id, key in keys.items()]
+        insert_templates(session, home, templates, revision, self.codec)
+        log_added(session, home, [(key, home.template_version) for key in keys.values()], revision)
 
 
 def _everything(
-    session: Session, home: GalleryRow, photographs: bool
-) -> Result[SubjectRow, ReferenceRow, bytes | None, str | None]:
-    """One statement, so one view of the gallery; rows come as they are asked for."""
+    session: Session, home: GalleryRow, template_version: str, photographs: bool
+) -> Result[SubjectRow, ReferenceRow, TemplateRow, bytes | None, str | None]:
+    """Rows come as they are asked for; subjects without references that have such a template come alone."""
     kept = (PhotographRow.content, PhotographRow.media_type) if photographs else (null(), literal(None))
+    wanted = (TemplateRow.reference_key == ReferenceRow.key) & (TemplateRow.template_version == template_version)
+    templates = join(ReferenceRow, TemplateRow, wanted)
     query = (
-        select(SubjectRow, ReferenceRow, *kept)
-        .outerjoin(ReferenceRow, ReferenceRow.subject_key == SubjectRow.key)
+        select(SubjectRow, ReferenceRow, TemplateRow, *kept)
+        .select_from(outerjoin(SubjectRow, templates, ReferenceRow.subject_key == SubjectRow.key))
         .where(SubjectRow.gallery_key == home.key)
         .order_by(SubjectRow.id, ReferenceRow.key)
     )

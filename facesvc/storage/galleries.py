@@ -1,5 +1,6 @@
 """Galleries: names, template versions, counts and revisions."""
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from sqlalchemy import Select, delete, select, update
 from sqlalchemy.orm import Session
 
-from facesvc.core.types import Gallery, Page
+from facesvc.core.types import Gallery, Page, Shadow, ShadowState
 from facesvc.errors import GalleryExists, GalleryNotFound
 from facesvc.storage.cursors import decode_cursor, encode_cursor
 from facesvc.storage.engine import wipe_log
@@ -102,9 +103,17 @@ def _only(row: GalleryRow | None, name: str) -> GalleryRow:
     return row
 
 
-def advance(session: Session, gallery: GalleryRow, *, subjects: int = 0, references: int = 0) -> int:
-    """Counts the changes and returns the gallery's new revision. The row's lock makes revisions gapless and
-    visible in their order."""
+def advance(
+    session: Session,
+    gallery: GalleryRow,
+    *,
+    subjects: int = 0,
+    references: int = 0,
+    templates: Counter[str] | None = None,
+) -> int:
+    """Counts the changes, of templates by their version, and returns the gallery's new revision. The row's lock makes
+    revisions gapless and visible in their order."""
+    changed = templates or Counter()
     statement = (
         update(GalleryRow)
         .where(GalleryRow.key == gallery.key)
@@ -112,6 +121,8 @@ def advance(session: Session, gallery: GalleryRow, *, subjects: int = 0, referen
             revision=GalleryRow.revision + 1,
             subjects=GalleryRow.subjects + subjects,
             references=GalleryRow.references + references,
+            templates=GalleryRow.templates + changed[gallery.template_version],
+            shadow_templates=GalleryRow.shadow_templates + changed[gallery.shadow_version or ""],
         )
         .returning(GalleryRow.revision)
     )
@@ -129,7 +140,15 @@ def as_gallery(row: GalleryRow) -> Gallery:
         references=row.references,
         metadata=row.details,
         created_at=row.created_at,
+        templates=row.templates,
+        shadow=_shadow(row),
     )
+
+
+def _shadow(row: GalleryRow) -> Shadow | None:
+    if row.shadow_version is None or row.shadow_state is None:
+        return None
+    return Shadow(row.shadow_version, ShadowState(row.shadow_state), row.shadow_templates)
 
 
 def _delete_photographs(session: Session, gallery_key: int) -> None:

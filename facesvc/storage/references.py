@@ -2,6 +2,7 @@
 are kept."""
 
 import secrets
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -9,12 +10,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import delete, select
+from sqlalchemy import Select, delete, select
 from sqlalchemy.orm import Session
 
-from facesvc.core.compare import require_version
 from facesvc.core.types import (
-    DIMENSION,
     Face,
     Gallery,
     NewReference,
@@ -24,18 +23,28 @@ from facesvc.core.types import (
     Receipt,
     Reference,
     Sample,
-    Template,
 )
-from facesvc.errors import PhotographNotFound, ReferenceNotFound, StoreError, SubjectNotFound
+from facesvc.errors import PhotographNotFound, ReferenceNotFound, SubjectNotFound
 from facesvc.storage.answers import Answers, forget_answers
 from facesvc.storage.cipher import VectorCodec
 from facesvc.storage.cursors import decode_cursor, encode_cursor
 from facesvc.storage.engine import wipe_log
 from facesvc.storage.galleries import Galleries, advance, find_gallery, lock_gallery
 from facesvc.storage.locks import Locks
-from facesvc.storage.revisions import Revisions, log_added, log_removed_reference
+from facesvc.storage.revisions import Revisions, log_added, log_removed
 from facesvc.storage.subjects import Subjects, find_subject, insert_subject
-from facesvc.storage.tables import GalleryRow, PhotographRow, ReferenceRow, SubjectRow
+from facesvc.storage.tables import GalleryRow, PhotographRow, ReferenceRow, SubjectRow, TemplateRow
+from facesvc.storage.templates import (
+    Owned,
+    count_templates,
+    fewer,
+    held_versions,
+    insert_templates,
+    known_versions,
+    open_template,
+    require_templates,
+    require_vector,
+)
 from facesvc.storage.transactions import require_limit
 
 Identity = tuple[str, bytes]
@@ -56,16 +65,20 @@ class SqlReferenceStore(Galleries, Subjects, Revisions, Answers, Locks):
         return SqlReferenceStore(self.engine, tenant, self.codec)
 
     def add_references(
-        self, gallery: str, subject: str, new: Sequence[NewReference], receipt: Receipt | None = None
+        self,
+        gallery: str,
+        subject: str,
+        new: Sequence[NewReference],
+        receipt: Receipt | None = None,
+        versions: Sequence[str] | None = None,
     ) -> list[Reference]:
         """Also raises StoreError for a template that is not (128,) finite numbers. Stores no subject when ``new``
         is empty."""
-        for reference in new:
-            _require_template(reference.sample.template)
+        for template in (template for reference in new for template in reference.templates):
+            require_vector(template)
         with self.writing() as session:
             home = lock_gallery(session, self.tenant, gallery)
-            for reference in new:
-                require_version(reference.sample.template.version, home.template_version)
+            require_templates(home, new, versions)
             owner, created = _find_or_insert(session, home, subject) if new else (None, False)
             stored = self._add(session, home, owner, created, new) if owner else []
             if receipt:
@@ -76,19 +89,24 @@ class SqlReferenceStore(Galleries, Subjects, Revisions, Answers, Locks):
         self, session: Session, home: GalleryRow, owner: SubjectRow, created: bool, new: Sequence[NewReference]
     ) -> list[Reference]:
         wanted = {identity(reference): reference for reference in new}
-        stored = _stored(session, owner, wanted)
-        fresh = {identifier: reference for identifier, reference in wanted.items() if identifier not in stored}
-        if fresh:
-            revision = advance(session, home, subjects=int(created), references=len(fresh))
-            rows = {identifier: self._row(home, owner, reference, revision) for identifier, reference in fresh.items()}
-            self._insert(session, home, owner, list(zip(rows.values(), fresh.values(), strict=True)))
-            log_added(session, home, [row.key for row in rows.values()], revision)
-            stored |= rows
-        return [as_reference(stored[identity(reference)], owner, self.codec) for reference in new]
+        rows = _stored(session, owner, wanted)
+        fresh = {identifier: reference for identifier, reference in wanted.items() if identifier not in rows}
+        made = {identifier: self._row(home, owner, reference) for identifier, reference in fresh.items()}
+        self._insert(session, home, owner, list(zip(made.values(), fresh.values(), strict=True)))
+        rows |= made
+        templates = missing_templates(session, home, [(rows[name], wanted[name]) for name in wanted])
+        if templates:
+            counts = Counter(template.version for _, _, template in templates)
+            revision = advance(session, home, subjects=int(created), references=len(fresh), templates=counts)
+            insert_templates(session, home, templates, revision, self.codec)
+            log_added(session, home, [(key, template.version) for key, _, template in templates], revision)
+        return self._read(session, home, owner, [rows[identity(reference)] for reference in new])
 
     def _insert(
         self, session: Session, home: GalleryRow, owner: SubjectRow, fresh: Sequence[tuple[ReferenceRow, NewReference]]
     ) -> None:
+        if not fresh:
+            return
         session.add_all(row for row, _ in fresh)
         owner.references += len(fresh)
         owner.updated_at = datetime.now(UTC)
@@ -97,41 +115,61 @@ class SqlReferenceStore(Galleries, Subjects, Revisions, Answers, Locks):
             if row.has_photograph and new.photograph is not None:
                 session.add(PhotographRow(**photograph_values(home, row.key, row.id, new, self.codec)))
 
-    def _row(self, home: GalleryRow, owner: SubjectRow, new: NewReference, revision: int) -> ReferenceRow:
-        return ReferenceRow(**reference_values(home, owner.key, new_id(), new, revision, datetime.now(UTC), self.codec))
+    def _row(self, home: GalleryRow, owner: SubjectRow, new: NewReference) -> ReferenceRow:
+        return ReferenceRow(**reference_values(home, owner.key, new_id(), new, datetime.now(UTC)))
+
+    def _read(
+        self, session: Session, home: GalleryRow, owner: SubjectRow, rows: Sequence[ReferenceRow]
+    ) -> list[Reference]:
+        """References with their templates of the version that answers."""
+        version = home.template_version
+        query = select(TemplateRow).where(TemplateRow.template_version == version)
+        query = query.where(TemplateRow.reference_key.in_({row.key for row in rows}))
+        templates = {row.reference_key: row for row in session.scalars(query)}
+        return [as_reference(row, owner, templates.get(row.key), version, self.codec) for row in rows]
 
     def references(self, gallery: str, subject: str, limit: int, cursor: str | None = None) -> Page[Reference]:
         require_limit(limit)
         with self.reading() as session:
             owner = find_subject(session, find_gallery(session, self.tenant, gallery), subject)
             listing = f"references/{owner.key}"
-            query = select(ReferenceRow).where(ReferenceRow.subject_key == owner.key).order_by(ReferenceRow.key)
+            query = _with_templates(owner.key).order_by(ReferenceRow.key)
             if cursor is not None:
                 query = query.where(ReferenceRow.key > decode_cursor(listing, cursor, int))
-            found = [as_reference(row, owner, self.codec) for row in session.scalars(query.limit(limit + 1))]
+            rows = session.execute(query.limit(limit + 1))
+            found = [as_reference(row, owner, template, version, self.codec) for row, template, version in rows]
         more = len(found) > limit
         return Page(tuple(found[:limit]), encode_cursor(listing, found[limit - 1].key) if more else None)
 
     def references_by_key(self, gallery: Gallery, keys: Sequence[int]) -> list[Reference]:
-        query = select(ReferenceRow, SubjectRow).join(SubjectRow, SubjectRow.key == ReferenceRow.subject_key)
-        query = query.where(ReferenceRow.tenant == self.tenant)
+        version = gallery.template_version
+        query = (
+            select(ReferenceRow, SubjectRow, TemplateRow)
+            .join(SubjectRow, SubjectRow.key == ReferenceRow.subject_key)
+            .join(TemplateRow, TemplateRow.reference_key == ReferenceRow.key)
+            .where(ReferenceRow.tenant == self.tenant, TemplateRow.template_version == version)
+        )
         found: list[Reference] = []
         with self.reading() as session:
             for start in range(0, len(keys), BATCH):
                 rows = session.execute(query.where(ReferenceRow.key.in_(keys[start : start + BATCH])))
                 # The gallery is compared here: in the query, SQLite would walk the whole gallery for it.
-                found += [as_reference(row, owner, self.codec) for row, owner in rows if row.gallery_key == gallery.key]
+                found += [
+                    as_reference(row, owner, template, version, self.codec)
+                    for row, owner, template in rows
+                    if row.gallery_key == gallery.key
+                ]
         return found
 
     def delete_reference(self, gallery: str, subject: str, reference: str) -> None:
         with self.writing() as session:
             home = lock_gallery(session, self.tenant, gallery)
             owner = find_subject(session, home, subject)
-            row = find_reference(session, owner, reference)
-            revision = advance(session, home, references=-1)
-            log_removed_reference(session, home, row.key, revision)
+            this = ReferenceRow.key == find_reference(session, owner, reference).key
+            gone = fewer(count_templates(session, this))
+            log_removed(session, home, this, advance(session, home, references=-1, templates=gone))
             forget_answers(session, owner)
-            session.execute(delete(ReferenceRow).where(ReferenceRow.key == row.key))
+            session.execute(delete(ReferenceRow).where(this))
             owner.references -= 1
             owner.updated_at = datetime.now(UTC)
         wipe_log(self.engine)
@@ -193,13 +231,7 @@ def new_id() -> str:
 
 
 def reference_values(
-    home: GalleryRow,
-    subject_key: int,
-    public_id: str,
-    new: NewReference,
-    revision: int,
-    created_at: datetime,
-    codec: VectorCodec,
+    home: GalleryRow, subject_key: int, public_id: str, new: NewReference, created_at: datetime
 ) -> dict[str, Any]:
     """Columns of ReferenceRow, but for the key."""
     sample = new.sample
@@ -208,9 +240,6 @@ def reference_values(
         "id": public_id,
         "gallery_key": home.key,
         "subject_key": subject_key,
-        "template_version": sample.template.version,
-        "revision": revision,
-        "vector": codec.encode(sample.template.vector, public_id),
         "image_sha256": new.image_sha256,
         "box": pack(sample.face.box),
         "landmarks": pack(sample.face.landmarks),
@@ -234,22 +263,48 @@ def photograph_values(
     }
 
 
-def as_reference(row: ReferenceRow, owner: SubjectRow, codec: VectorCodec) -> Reference:
+def missing_templates(
+    session: Session, home: GalleryRow, wanted: Sequence[tuple[ReferenceRow, NewReference]]
+) -> list[Owned]:
+    """Of what was sent, the templates of versions that the gallery holds which its references don't have yet: all of
+    those that are new, and of those that a model change left behind."""
+    held = held_versions(home)
+    known = known_versions(session, [row.key for row, _ in wanted])
+    return [
+        (row.key, row.id, template)
+        for row, new in wanted
+        for template in new.templates
+        if template.version in held and (row.key, template.version) not in known
+    ]
+
+
+def _with_templates(subject_key: int) -> Select[ReferenceRow, TemplateRow, str]:
+    """A subject's references, with their templates of the version that answers, and that: one statement, so that no
+    cut-over comes between."""
+    answering = (TemplateRow.reference_key == ReferenceRow.key) & (
+        TemplateRow.template_version == GalleryRow.template_version
+    )
+    return (
+        select(ReferenceRow, TemplateRow, GalleryRow.template_version)
+        .join(GalleryRow, GalleryRow.key == ReferenceRow.gallery_key)
+        .outerjoin(TemplateRow, answering)
+        .where(ReferenceRow.subject_key == subject_key)
+    )
+
+
+def as_reference(
+    row: ReferenceRow, owner: SubjectRow, template: TemplateRow | None, template_version: str, codec: VectorCodec
+) -> Reference:
+    """template: the reference's of ``template_version``, if it has one."""
     quality = Quality(**{**row.quality, "reasons": tuple(row.quality["reasons"])})
     face = Face(unpack(row.box, 4), unpack(row.landmarks, 5, 2), row.score)
-    template = Template(codec.decode(row.vector, row.id), row.template_version)
     return Reference(
         key=row.key,
         id=row.id,
         subject=owner.id,
         display_name=owner.display_name,
-        sample=Sample(face, quality, template),
+        sample=Sample(face, quality, open_template(template, row.id, template_version, codec)),
         image_sha256=row.image_sha256,
         has_photograph=row.has_photograph,
         created_at=row.created_at,
     )
-
-
-def _require_template(template: Template) -> None:
-    if template.vector.shape != (DIMENSION,) or not np.isfinite(template.vector).all():
-        raise StoreError(f"a template has shape {template.vector.shape} or values that are not numbers")

@@ -12,8 +12,9 @@ from facesvc.errors import SubjectExists, SubjectNotFound
 from facesvc.storage.cursors import decode_cursor, encode_cursor
 from facesvc.storage.engine import wipe_log
 from facesvc.storage.galleries import advance, find_gallery, lock_gallery
-from facesvc.storage.revisions import log_removed_subject
-from facesvc.storage.tables import GalleryRow, SubjectRow
+from facesvc.storage.revisions import log_removed
+from facesvc.storage.tables import GalleryRow, ReferenceRow, SubjectRow
+from facesvc.storage.templates import count_templates, fewer
 from facesvc.storage.transactions import Transactions, require_limit
 
 
@@ -68,8 +69,10 @@ class Subjects(Transactions):
         with self.writing() as session:
             home = lock_gallery(session, self.tenant, gallery)
             row = find_subject(session, home, subject)
-            revision = advance(session, home, subjects=-1, references=-row.references)
-            log_removed_subject(session, home, row.key, revision)
+            all_of_it = ReferenceRow.subject_key == row.key
+            gone = count_templates(session, all_of_it)
+            revision = advance(session, home, subjects=-1, references=-row.references, templates=fewer(gone))
+            log_removed(session, home, all_of_it, revision)
             session.execute(delete(SubjectRow).where(SubjectRow.key == row.key))  # the rest by ON DELETE CASCADE
         wipe_log(self.engine)
 

@@ -23,6 +23,7 @@ from sqlalchemy import (
     String,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -102,7 +103,8 @@ class Table(DeclarativeBase):
 
 
 class GalleryRow(Table):
-    """The counts are kept by every write, so that no request counts millions of rows."""
+    """The counts are kept by every write, so that no request counts millions of rows. templates, shadow_templates: of
+    template_version and of shadow_version; shadow_version and shadow_state (core.types.ShadowState) come together."""
 
     __tablename__ = "galleries"
     __table_args__ = (UniqueConstraint("tenant", "name"), {"sqlite_autoincrement": True})
@@ -114,6 +116,10 @@ class GalleryRow(Table):
     revision: Mapped[int] = mapped_column(default=0)
     subjects: Mapped[int] = mapped_column(default=0)
     references: Mapped[int] = mapped_column(default=0)
+    templates: Mapped[int] = mapped_column(server_default=text("0"), default=0)
+    shadow_version: Mapped[str | None]
+    shadow_state: Mapped[str | None]
+    shadow_templates: Mapped[int] = mapped_column(server_default=text("0"), default=0)
     details: Mapped[dict[str, Any]] = mapped_column("metadata")  # declarative classes keep the name for themselves
     created_at: Mapped[datetime]
 
@@ -133,13 +139,13 @@ class SubjectRow(Table):
 
 
 class ReferenceRow(Table):
-    """vector goes through ``storage.cipher``; box (4) and landmarks (5 2) are little-endian float32, bit for bit,
-    so that the box can be part of what makes a reference unique. revision: the write that added it."""
+    """box (4) and landmarks (5 2) are little-endian float32, bit for bit, so that the box can be part of what makes a
+    reference unique."""
 
     __tablename__ = "face_references"
     __table_args__ = (
         UniqueConstraint("subject_key", "image_sha256", "box"),
-        Index(None, "gallery_key", "revision"),
+        Index(None, "gallery_key", "key"),
         Index(None, "subject_key", "key"),
         {"sqlite_autoincrement": True},
     )
@@ -148,9 +154,6 @@ class ReferenceRow(Table):
     id: Mapped[str] = mapped_column(unique=True)
     gallery_key: Mapped[int] = mapped_column(ForeignKey("galleries.key", ondelete="CASCADE"))
     subject_key: Mapped[int] = mapped_column(ForeignKey("subjects.key", ondelete="CASCADE"))
-    template_version: Mapped[str]
-    revision: Mapped[int]
-    vector: Mapped[bytes]
     image_sha256: Mapped[str]
     box: Mapped[bytes]
     landmarks: Mapped[bytes]
@@ -158,6 +161,34 @@ class ReferenceRow(Table):
     quality: Mapped[dict[str, Any]]
     has_photograph: Mapped[bool]
     created_at: Mapped[datetime]
+
+
+class TemplateRow(Table):
+    """A reference's template of one version. vector goes through ``storage.cipher``; revision: the write that added
+    it."""
+
+    __tablename__ = "templates"
+    __table_args__ = (Index(None, "gallery_key", "template_version", "revision"),)
+
+    reference_key: Mapped[int] = mapped_column(
+        ForeignKey("face_references.key", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    template_version: Mapped[str] = mapped_column(primary_key=True)
+    gallery_key: Mapped[int] = mapped_column(ForeignKey("galleries.key", ondelete="CASCADE"))
+    revision: Mapped[int]
+    vector: Mapped[bytes]
+
+
+class FailureRow(Table):
+    """Why no template of this version could be made of a reference's photograph. code: of the error."""
+
+    __tablename__ = "template_failures"
+
+    reference_key: Mapped[int] = mapped_column(
+        ForeignKey("face_references.key", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    template_version: Mapped[str] = mapped_column(primary_key=True)
+    code: Mapped[str]
 
 
 class PhotographRow(Table):
@@ -173,7 +204,7 @@ class PhotographRow(Table):
 
 
 class RevisionRow(Table):
-    """The log: which references each write added or removed. reference_key outlives its reference."""
+    """The log: of which references each write added or removed a template. reference_key outlives its reference."""
 
     __tablename__ = "revisions"
     __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012
@@ -183,8 +214,8 @@ class RevisionRow(Table):
     )
     revision: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     reference_key: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    template_version: Mapped[str] = mapped_column(primary_key=True)
     op: Mapped[str]
-    template_version: Mapped[str]
 
 
 class AnswerRow(Table):

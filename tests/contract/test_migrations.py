@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command
@@ -18,11 +19,12 @@ from facesvc.storage.engine import WRITING, open_engine
 from facesvc.storage.migrate import configured, upgrade
 from facesvc.storage.references import SqlReferenceStore
 from facesvc.storage.tables import Table
-from tests.contract.values import JPEG, assert_same
+from tests.contract.values import JPEG, assert_same, counts
 from tests.databases import VERSION, new_reference
 
 TABLES = {
-    "galleries", "subjects", "face_references", "photographs", "revisions", "idempotent_answers", "alembic_version",
+    "galleries", "subjects", "face_references", "templates", "template_failures", "photographs", "revisions",
+    "idempotent_answers", "alembic_version",
 }  # fmt: skip
 TICKET = Ticket("key", "request")
 
@@ -58,7 +60,8 @@ def test_every_table_names_its_tenant(bare_url: str) -> None:
     assert {table for table, names in columns.items() if "tenant" in names} == TABLES - {"alembic_version"}
     assert {t for t, names in columns.items() if "template_version" in names} == {
         "galleries",
-        "face_references",
+        "templates",
+        "template_failures",
         "revisions",
     }
 
@@ -87,21 +90,33 @@ def move(url: str, revision: str, direction: Callable[..., None]) -> None:
     engine.dispose()
 
 
-def contents(url: str) -> dict[str, list[tuple[object, ...]]]:
-    """Every row of every table, by its columns' order."""
+Rows = list[dict[str, Any]]
+
+
+def contents(url: str) -> dict[str, Rows]:
+    """Every row of every table, by column."""
     engine = open_engine(url)
     with engine.connect() as connection:
         found = {
-            table: sorted(map(tuple, connection.execute(text(f"SELECT * FROM {table}"))), key=repr)
+            table: sorted(map(dict, connection.execute(text(f"SELECT * FROM {table}")).mappings()), key=repr)
             for table in tables(url)
         }
     engine.dispose()
     return found
 
 
+def shared(found: dict[str, Rows], like: dict[str, Rows]) -> dict[str, Rows]:
+    """Of the tables of ``like`` what both have of them, column by column."""
+    columns = {t: found[t][0].keys() & rows[0].keys() for t, rows in like.items() if t in found and rows and found[t]}
+    return {
+        t: sorted(({c: row[c] for c in sorted(names)} for row in found[t]), key=repr) for t, names in columns.items()
+    }
+
+
 @pytest.mark.parametrize("revision", revisions())
 def test_down_and_up_again_with_data_in_place(bare_url: str, revision: str) -> None:
-    """Tables that a schema has keep their rows, on the way down to it and up from it; the service then goes on."""
+    """Tables and columns that a schema has keep their values, on the way down to it and up from it; the service then
+    goes on."""
     upgrade(bare_url)
     engine = open_engine(bare_url)
     store = SqlReferenceStore(engine)
@@ -111,22 +126,35 @@ def test_down_and_up_again_with_data_in_place(bare_url: str, revision: str) -> N
     ada, _ = store.add_references("staff", "ada", [new_reference(1, photograph=JPEG), new_reference(2)], receipt)
     store.delete_reference("staff", "eve", store.add_references("staff", "eve", [new_reference(3)])[0].id)
     before = contents(bare_url)
-    assert [table for table, rows in before.items() if not rows] == []
+    assert [table for table, rows in before.items() if not rows] == ["template_failures"]
 
     move(bare_url, revision, command.downgrade)
     older = contents(bare_url)
-    assert older.pop("alembic_version") == [(revision,)]
-    assert older == {table: before[table] for table in older}
+    assert older.pop("alembic_version") == [{"version_num": revision}]
+    assert set(older) <= set(before)
+    assert shared(older, before) == shared(before, older)
+    assert templates(older) == templates(before)
     move(bare_url, "head", command.upgrade)
     after = contents(bare_url)
-    assert {table: after[table] for table in older} == older
-    assert {table: after[table] for table in after.keys() - older.keys() - {"alembic_version"}} == {
-        table: [] for table in before.keys() - older.keys() - {"alembic_version"}
+    derived = {"templates", "alembic_version"}
+    assert shared(after, older) == shared(older, after)
+    assert after["templates"] == before["templates"]
+    assert {t: rows for t, rows in after.items() if t not in {*older, *derived}} == {
+        t: [] for t in before.keys() - older.keys() - derived
     }
     assert_same(store.references("staff", "ada", 1).items[0], ada)
     (bob,) = store.add_references("staff", "bob", [new_reference(4)])
-    assert (bob.key, store.gallery("staff").references) == (4, 3)  # keys are still given out once
+    assert (bob.key, counts(store)) == (4, (4, 3, 3))  # keys are still given out once
+    assert store.gallery("staff").templates == 3
     engine.dispose()
+
+
+def templates(found: dict[str, Rows]) -> list[tuple[int, str, int, bytes]]:
+    """Key of the reference, version, revision and vector, from where the schema has them."""
+    rows = found.get("templates", [])
+    own = [dict(row, reference_key=row["key"]) for row in found["face_references"] if "vector" in row]
+    columns = ("reference_key", "template_version", "revision", "vector")
+    return sorted(tuple(row[column] for column in columns) for row in rows or own)
 
 
 def test_processes_that_start_at_once_migrate_once(bare_url: str) -> None:

@@ -157,11 +157,11 @@ def test_database_that_comes_back(store: SqlReferenceStore, projection: Projecti
     projection.search(store.gallery("staff"), unit_vectors(1), 1)
     (second,) = enrol(store, "ada", 2)
     gallery = store.gallery("staff")
-    rename(store, "face_references", "elsewhere")
+    rename(store, "templates", "elsewhere")
     with pytest.raises(StoreUnavailable):
         projection.search(gallery, unit_vectors(1, 2), 1)
     assert states(projection) == [("staff", 1, 1)]
-    rename(store, "elsewhere", "face_references")
+    rename(store, "elsewhere", "templates")
     assert projection.search(gallery, unit_vectors(1, 2), 1) == [[second]]
     assert projection.search(gallery, unit_vectors(1, 1), 1) == [[first]]
 

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from facesvc.core.types import Photograph, Vectors
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
-from facesvc.storage.tables import PhotographRow, ReferenceRow
+from facesvc.storage.tables import PhotographRow, ReferenceRow, TemplateRow
 from tests.databases import VERSION, migrated_sqlite, new_reference, unit_vectors
 
 PHOTOGRAPH = b"\xff\xd8 a photograph that nobody else has " * 300
@@ -102,9 +102,9 @@ def test_all_vectors_and_photographs_pass_through_the_codec(url: str) -> None:
     (reference,) = store.add_references("staff", "ada", [new_reference(1, photograph=PHOTOGRAPH)])
     vector = unit_vectors(1, 1)[0]
     with engine.connect() as connection:
-        stored = connection.execute(select(ReferenceRow.vector)).scalar_one()
+        stored = connection.execute(select(TemplateRow.vector)).scalar_one()
         photograph = connection.execute(select(PhotographRow.content)).scalar_one()
-    assert stored == reference.id.encode() + bytes(255 - byte for byte in vector.tobytes())
+    assert stored == f"{reference.id} {VERSION}".encode() + bytes(255 - byte for byte in vector.tobytes())
     assert photograph == reference.id.encode() + bytes(255 - byte for byte in PHOTOGRAPH)
     np.testing.assert_array_equal(reference.sample.template.vector, vector)
     np.testing.assert_array_equal(store.references("staff", "ada", 1).items[0].sample.template.vector, vector)

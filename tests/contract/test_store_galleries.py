@@ -34,6 +34,8 @@ def test_gallery_as_created(store: SqlReferenceStore) -> None:
         references=0,
         metadata={"floor": 3, "tags": ["ä", None]},
         created_at=created.created_at,
+        templates=0,
+        shadow=None,
     )
     assert store.gallery("guests") == created
 

@@ -61,5 +61,7 @@ class Reader:
         name = self.names.get(reference.image_sha256)
         if name is None or not self.ready_made:
             return None
+        if not reference.has_template:
+            return "no template"
         sent, stored = sample(name).template, reference.sample.template
         return None if np.array_equal(sent.vector, stored.vector) else "another template"

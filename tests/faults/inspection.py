@@ -13,7 +13,7 @@ from facesvc.errors import GalleryNotFound, PhotographNotFound, ReferenceNotFoun
 from facesvc.index.exact import ExactIndex
 from facesvc.service import FaceService
 from facesvc.storage.engine import open_engine
-from facesvc.storage.tables import GalleryRow, PhotographRow, ReferenceRow, RevisionRow, SubjectRow, Table
+from facesvc.storage.tables import GalleryRow, PhotographRow, ReferenceRow, RevisionRow, SubjectRow, Table, TemplateRow
 from tests.databases import unit_vectors
 from tests.faults.contents import LIMIT, Content, Reader
 from tests.faults.journal import History
@@ -136,6 +136,23 @@ def miscounted(connection: Connection) -> Iterator[str]:
     for name, counted, there in connection.execute(select(SubjectRow.id, SubjectRow.references, own)):
         if counted != there:
             yield f"subject {name} counts {counted} references, has {there}"
+    yield from miscounted_templates(connection)
+
+
+def miscounted_templates(connection: Connection) -> Iterator[str]:
+    """A gallery must have the templates that it counts, and none of a version that it does not hold."""
+    grouped = select(TemplateRow.gallery_key, TemplateRow.template_version, func.count())
+    grouped = grouped.group_by(TemplateRow.gallery_key, TemplateRow.template_version)
+    stored = {(gallery, version): count for gallery, version, count in connection.execute(grouped)}
+    for row in connection.execute(select(GalleryRow.__table__)).mappings():
+        held = {row["template_version"]: row["templates"]}
+        if row["shadow_version"]:
+            held[row["shadow_version"]] = row["shadow_templates"]
+        elif row["shadow_templates"] or row["shadow_state"]:
+            yield f"gallery {row['name']} has {row['shadow_state']} {row['shadow_templates']} of no version"
+        there = {version: count for (gallery, version), count in stored.items() if gallery == row["key"]}
+        if {version: count for version, count in held.items() if count} != there:
+            yield f"gallery {row['name']} counts templates {held}, has {there}"
 
 
 def strayed(connection: Connection) -> Iterator[str]:
@@ -146,29 +163,42 @@ def strayed(connection: Connection) -> Iterator[str]:
     kept = select(ReferenceRow.id, ReferenceRow.has_photograph, PhotographRow.reference_key).outerjoin(
         PhotographRow, PhotographRow.reference_key == ReferenceRow.key
     )
+    astray = select(ReferenceRow.id).join(TemplateRow, TemplateRow.reference_key == ReferenceRow.key)
+    for (name,) in connection.execute(astray.where(TemplateRow.gallery_key != ReferenceRow.gallery_key)):
+        yield f"a template of {name} is in another gallery"
     for name, said, there in connection.execute(kept):
         if said != (there is not None):
             yield f"reference {name} says has_photograph {said}, and {'has one' if there is not None else 'has none'}"
 
 
 def unlogged(connection: Connection) -> Iterator[str]:
-    """The log must lead to the rows: additions net of removals, none beyond the gallery's revision."""
-    revisions = dict(connection.execute(select(GalleryRow.key, GalleryRow.revision)).all())
-    log = select(RevisionRow.gallery_key, RevisionRow.revision, RevisionRow.reference_key, RevisionRow.op)
-    living: dict[int, tuple[int, int]] = {}
-    for gallery, revision, key, op in connection.execute(log.order_by(RevisionRow.gallery_key, RevisionRow.revision)):
+    """The log must lead to the templates: additions net of removals, none beyond the gallery's revision."""
+    revisions = dict(iter(connection.execute(select(GalleryRow.key, GalleryRow.revision))))
+    log = select(
+        RevisionRow.gallery_key,
+        RevisionRow.revision,
+        RevisionRow.reference_key,
+        RevisionRow.template_version,
+        RevisionRow.op,
+    )
+    living: dict[tuple[int, str], tuple[int, int]] = {}
+    ordered = log.order_by(RevisionRow.gallery_key, RevisionRow.revision)
+    for gallery, revision, key, version, op in connection.execute(ordered):
         if revision > revisions.get(gallery, -1):
             yield f"the log is at revision {revision} of gallery {gallery}, the gallery is not"
         if op == "add":
-            living[key] = gallery, revision
+            living[key, version] = gallery, revision
         else:
-            living.pop(key, None)
-    rows = connection.execute(select(ReferenceRow.key, ReferenceRow.gallery_key, ReferenceRow.revision))
-    stored = {key: (gallery, revision) for key, gallery, revision in rows}
-    for key in sorted(stored.keys() ^ living.keys()):
-        yield f"reference {key} is in the {'rows' if key in stored else 'log'} alone"
-    for key in sorted(key for key in stored.keys() & living.keys() if stored[key] != living[key]):
-        yield f"reference {key} was added at {living[key]} by the log, at {stored[key]} by its row"
+            living.pop((key, version), None)
+    rows = connection.execute(
+        select(TemplateRow.reference_key, TemplateRow.template_version, TemplateRow.gallery_key, TemplateRow.revision)
+    )
+    stored = {(key, version): (gallery, revision) for key, version, gallery, revision in rows}
+    for key, version in sorted(stored.keys() ^ living.keys()):
+        where = "rows" if (key, version) in stored else "log"
+        yield f"template {version} of reference {key} is in the {where} alone"
+    for both in sorted(both for both in stored.keys() & living.keys() if stored[both] != living[both]):
+        yield f"template {both} was added at {living[both]} by the log, at {stored[both]} by its row"
 
 
 # --- the index --------------------------------------------------------------------------------------------------
@@ -178,7 +208,7 @@ def vectors(service: FaceService, gallery: Gallery) -> dict[int, Vectors]:
     """Key and vector of every reference, read one subject at a time and not through the log."""
     subjects = service.store.subjects(gallery.name, LIMIT).items
     references = [r for s in subjects for r in service.store.references(gallery.name, s.id, LIMIT).items]
-    return {reference.key: reference.sample.template.vector for reference in references}
+    return {reference.key: reference.sample.template.vector for reference in references if reference.has_template}
 
 
 def probes() -> Vectors:

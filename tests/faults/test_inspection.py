@@ -31,7 +31,10 @@ class Scene:
         self.do("Enrol", gallery=SHARED, person="w0-bob", photographs=["w0 3"])
         self.do("Enrol", gallery=SHARED, person="w0-ada", photographs=["w0 4"])
         self.deleted = self.ids()["w0 4"]
-        self.damage("CREATE TABLE deleted AS SELECT * FROM face_references WHERE key = 4")
+        self.damage(
+            "CREATE TABLE deleted AS SELECT * FROM face_references WHERE key = 4",
+            "CREATE TABLE removed AS SELECT * FROM templates WHERE reference_key = 4",
+        )
         self.do("DeleteReference", gallery=SHARED, person="w0-ada", photograph="w0 4", reference=self.ids()["w0 4"])
 
     def do(self, activity: str, **request: Any) -> None:
@@ -81,7 +84,22 @@ DAMAGE = {
             "shared/w0-bob: reference of w0 3 was acknowledged and is not there",
             "gallery shared counts [2, 3] subjects and references, has [2, 2]",
             "subject w0-bob counts 1 references, has 0",
-            "reference 3 is in the log alone",
+            "1 rows of templates have no owner in face_references",
+        ],
+    ),
+    "a template is lost": (
+        ["DELETE FROM templates WHERE reference_key = 3"],
+        [
+            "shared/w0-bob: no template of w0 3",
+            "gallery shared counts templates {'sha256:test': 3}, has {'sha256:test': 2}",
+            "template sha256:test of reference 3 is in the log alone",
+        ],
+    ),
+    "a template is of a version that its gallery does not hold": (
+        ["UPDATE templates SET template_version = 'sha256:other' WHERE reference_key = 3"],
+        [
+            "gallery shared counts templates {'sha256:test': 3}, has {",
+            "template sha256:other of reference 3 is in the rows alone",
         ],
     ),
     "a subject is lost": (
@@ -112,7 +130,7 @@ DAMAGE = {
         ["shared/w0-ada: reference of w0 1 is ref_0, was acknowledged as {w0 1}"],
     ),
     "a template is another's": (
-        ["UPDATE face_references SET vector = (SELECT vector FROM face_references WHERE id = '{w0 3}')"],
+        ["UPDATE templates SET vector = (SELECT vector FROM templates WHERE reference_key = 3)"],
         ["shared/w0-ada: another template of w0 1", "shared/w0-ada: another template of w0 2"],
     ),
     "a photograph is lost": (
@@ -166,11 +184,11 @@ def filled(template: str, scene: Scene) -> str:
 
 
 def test_a_deleted_reference_that_answers_is_reported(scene: Scene) -> None:
-    scene.damage("INSERT INTO face_references SELECT * FROM deleted")
+    scene.damage("INSERT INTO face_references SELECT * FROM deleted", "INSERT INTO templates SELECT * FROM removed")
     found = scene.violations()
     assert "shared/w0-ada: reference of w0 4 is there and ought not to be" in found
     assert f"shared/w0-ada: {scene.deleted} was deleted and answers to reference" in found
-    assert "reference 4 is in the rows alone" in found
+    assert "template sha256:test of reference 4 is in the rows alone" in found
 
 
 def test_a_request_in_flight_is_done_wholly_or_not_at_all(scene: Scene) -> None:
@@ -186,7 +204,7 @@ def test_a_request_in_flight_is_done_wholly_or_not_at_all(scene: Scene) -> None:
 
 def test_an_index_that_is_not_the_database_is_reported(scene: Scene) -> None:
     assert list(misled(scene.service)) == []  # it is loaded now
-    scene.damage("DELETE FROM face_references WHERE key = 3")
+    scene.damage("DELETE FROM templates WHERE reference_key = 3")
     assert list(misled(scene.service)) == ["index of shared holds [1, 2, 3], the rows are [1, 2]"]
 
 

@@ -1,0 +1,110 @@
+"""Templates: the vectors of a reference, one for each version that its gallery holds."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
+
+import numpy as np
+from sqlalchemy import ColumnElement, CursorResult, delete, func, insert, select
+from sqlalchemy.orm import Session
+
+from facesvc.core.compare import require_version
+from facesvc.core.types import DIMENSION, NewReference, ShadowState, Template
+from facesvc.errors import StoreError, TemplateVersionMismatch
+from facesvc.storage.cipher import VectorCodec
+from facesvc.storage.tables import FailureRow, GalleryRow, ReferenceRow, TemplateRow
+
+Owned = tuple[int, str, Template]
+"""A template of the reference that has this key and public id."""
+
+
+def held_versions(home: GalleryRow) -> tuple[str, ...]:
+    """As ``core.types.Gallery.versions``."""
+    if home.shadow_version is None or home.shadow_state == ShadowState.LEAVING:
+        return (home.template_version,)
+    return home.template_version, home.shadow_version
+
+
+def require_templates(home: GalleryRow, new: Iterable[NewReference], versions: Sequence[str] | None = None) -> None:
+    """Raises TemplateVersionMismatch unless each reference has a template of the version that answers; versions: of
+    those that the caller made, among which all of the gallery's must be. Raises StoreError for a template that is
+    not (128,) finite numbers."""
+    for held in held_versions(home):
+        if versions is not None and held not in versions:
+            raise TemplateVersionMismatch(f"gallery {home.name!r} has come to hold template version {held}")
+    for reference in new:
+        if home.template_version not in {template.version for template in reference.templates}:
+            require_version(reference.sample.template.version, home.template_version)
+
+
+def require_vector(template: Template) -> None:
+    if template.vector.shape != (DIMENSION,) or not np.isfinite(template.vector).all():
+        raise StoreError(f"a template has shape {template.vector.shape} or values that are not numbers")
+
+
+def owner_of(public_id: str, template_version: str) -> str:
+    """What a vector is bound to in ``storage.cipher``: neither of another reference nor of another version."""
+    return f"{public_id} {template_version}"
+
+
+def insert_templates(
+    session: Session, home: GalleryRow, new: Iterable[Owned], revision: int, codec: VectorCodec
+) -> None:
+    """Stores templates as of the write ``revision``, and forgets why there were none."""
+    rows = [
+        {
+            "tenant": home.tenant,
+            "reference_key": key,
+            "template_version": template.version,
+            "gallery_key": home.key,
+            "revision": revision,
+            "vector": codec.encode(template.vector, owner_of(public_id, template.version)),
+        }
+        for key, public_id, template in new
+    ]
+    if rows:
+        session.execute(insert(TemplateRow), rows)
+        keys = [row["reference_key"] for row in rows]
+        session.execute(
+            delete(FailureRow)
+            .where(
+                FailureRow.reference_key.in_(keys),
+                FailureRow.template_version.in_({r["template_version"] for r in rows}),
+            )
+            .execution_options(synchronize_session=False)
+        )
+
+
+def known_versions(session: Session, keys: Sequence[int]) -> set[tuple[int, str]]:
+    """Key and version of every template of these references."""
+    query = select(TemplateRow.reference_key, TemplateRow.template_version).where(TemplateRow.reference_key.in_(keys))
+    return {(key, version) for key, version in session.execute(query)}
+
+
+def count_templates(session: Session, which: ColumnElement[bool]) -> Counter[str]:
+    """By version: those of the references that ``which`` chooses."""
+    query = select(TemplateRow.template_version, func.count()).join(
+        ReferenceRow, ReferenceRow.key == TemplateRow.reference_key
+    )
+    rows = session.execute(query.where(which).group_by(TemplateRow.template_version))
+    return Counter(dict(iter(rows)))
+
+
+def fewer(templates: Counter[str]) -> Counter[str]:
+    """Counts for ``galleries.advance`` of templates that go."""
+    return Counter({version: -count for version, count in templates.items()})
+
+
+def delete_templates(session: Session, keys: Sequence[int], template_version: str) -> int:
+    """How many there were."""
+    gone = delete(TemplateRow).where(
+        TemplateRow.reference_key.in_(keys), TemplateRow.template_version == template_version
+    )
+    return cast("CursorResult[Any]", session.execute(gone.execution_options(synchronize_session=False))).rowcount
+
+
+def open_template(row: TemplateRow | None, public_id: str, template_version: str, codec: VectorCodec) -> Template:
+    """The stored template; an empty one, (0,), where the reference has none of this version."""
+    if row is None:
+        return Template(np.empty(0, np.float32), template_version)
+    return Template(codec.decode(row.vector, owner_of(public_id, row.template_version)), row.template_version)
