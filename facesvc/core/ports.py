@@ -241,7 +241,7 @@ class ReferenceStore(Protocol):
         ...
 
     def removals(self, gallery: Gallery, after: int) -> tuple[NDArray[np.int64], int]:
-        """Keys (n,) of the references that lived at revision ``after`` and don't now, and the gallery's revision."""
+        """Keys (n,) of the references that were removed after revision ``after``, and the gallery's revision."""
         ...
 
     def alone(self, name: str, patience: float | None = None) -> AbstractContextManager[None]:

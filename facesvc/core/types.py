@@ -276,9 +276,10 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Changes:
-    """What happened to a gallery's references after some revision, in order, net of later removals.
+    """What happened to a gallery's references after some revision, in order.
 
-    added: (n,) int64 keys; vectors: (n d) float32; removed: (m,) int64 keys; revision: where this leads to.
+    added: (n,) int64 keys of what is there still; vectors: (n d) float32; removed: (m,) int64 keys of what is not
+    there any more, whether it was before that revision or was added since; revision: where this leads to.
     """
 
     added: NDArray[np.int64]

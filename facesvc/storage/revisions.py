@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Select, func, insert, literal, select
+from sqlalchemy import ColumnElement, exists, func, insert, literal, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from facesvc.core.types import DIMENSION, Changes, Gallery, Vectors
@@ -28,8 +28,8 @@ class Revisions(Transactions):
 
     def changes(self, gallery: Gallery, after: int, limit: int | None = None) -> Changes:
         """The templates of ``gallery.template_version`` that are there now and were added after ``after``, and the keys
-        of those that were there then and aren't now. Reads the templates themselves, so the cost is that of the result
-        however long the log is.
+        of those that were removed since. Those too, that were added since: an index that was cut short as it caught up
+        may hold them. Reads the templates themselves, so the cost is that of the result however long the log is.
 
         limit: whole writes until there are so many templates (at least one write); where that leads is the
         answer's revision. Steps may see different moments: what was removed since one is in a later one's log."""
@@ -77,13 +77,15 @@ def _reached(session: Session, gallery: Gallery, after: int, until: int, limit: 
 
 
 def _removed(session: Session, gallery: Gallery, after: int, until: int) -> NDArray[np.int64]:
-    def logged(op: str) -> Select[int]:
-        within = (RevisionRow.gallery_key == gallery.key, *_between(RevisionRow.revision, after, until))
-        of_version = RevisionRow.template_version == gallery.template_version
-        return select(RevisionRow.reference_key).where(*within, of_version, RevisionRow.op == op)
-
-    keys = session.execute(logged(REMOVE).except_(logged(ADD))).scalars()
-    return np.sort(np.fromiter(keys, np.int64))
+    """Sorted keys (n,); without those that were removed, and are there again."""
+    within = (RevisionRow.gallery_key == gallery.key, *_between(RevisionRow.revision, after, until))
+    of_version = RevisionRow.template_version == gallery.template_version
+    there = exists().where(
+        TemplateRow.reference_key == RevisionRow.reference_key,
+        TemplateRow.template_version == RevisionRow.template_version,
+    )
+    query = select(RevisionRow.reference_key).where(*within, of_version, RevisionRow.op == REMOVE, ~there)
+    return np.unique(np.fromiter(session.scalars(query), np.int64))
 
 
 def _templates(gallery: Gallery, after: int, until: int) -> tuple[ColumnElement[bool], ...]:

@@ -30,14 +30,15 @@ def test_changes_of_an_empty_gallery(store: SqlReferenceStore) -> None:
     )
 
 
-def test_changes_since_a_revision_are_net_of_later_removals(store: SqlReferenceStore) -> None:
+def test_changes_since_a_revision(store: SqlReferenceStore) -> None:
     old = store.add_references("staff", "ada", [new_reference(1), new_reference(2)])
     since = store.gallery("staff").revision
     brief, lasting = store.add_references("staff", "ada", [new_reference(3), new_reference(4)])
     store.delete_reference("staff", "ada", brief.id)
     store.delete_reference("staff", "ada", old[0].id)
     changes = store.changes(store.gallery("staff"), since)
-    assert (changes.revision, changes.added.tolist(), changes.removed.tolist()) == (4, [lasting.key], [old[0].key])
+    assert (changes.revision, changes.added.tolist()) == (4, [lasting.key])
+    assert changes.removed.tolist() == [old[0].key, brief.key], "an index cut short may hold it"
     np.testing.assert_array_equal(changes.vectors, unit_vectors(1, 4), strict=True)
 
 
@@ -85,7 +86,8 @@ def test_changes_from_any_revision_lead_to_the_same_references(store: SqlReferen
     for revision, state in enumerate(states):
         changes = store.changes(store.gallery("staff"), revision)
         left = {key: vector for key, vector in state.items() if key not in changes.removed}
-        assert len(state) - len(left) == len(changes.removed)
+        assert left.keys() == state.keys() & states[-1].keys()
+        assert not states[-1].keys() & set(changes.removed.tolist())
         added = {k: v.tobytes() for k, v in zip(changes.added.tolist(), changes.vectors, strict=True)}
         assert left | added == states[-1]
         assert not left.keys() & added.keys()
