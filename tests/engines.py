@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -11,12 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine
 
 from facesvc.core.ports import TemplateIndex
+from facesvc.index.keeping import Keeper
 from facesvc.index.milvus import MilvusIndex, MilvusServer
-from facesvc.index.pgkeeper import prepare
+from facesvc.index.milvuskeeper import MilvusKeeper
+from facesvc.index.pgkeeper import PgVectorKeeper, prepare
 from facesvc.index.pgvector import PgVectorIndex, transaction
 from facesvc.storage.engine import open_engine
+from facesvc.storage.references import SqlReferenceStore
 
 ENGINES = ("milvus", "pgvector")
 ENGINE_PARAMETERS = [pytest.param(engine, marks=pytest.mark.xdist_group("engines")) for engine in ENGINES]
@@ -63,6 +68,25 @@ def milvus(folder: Path) -> Iterator[MilvusProcess]:
         yield process
     finally:
         process.kill()
+
+
+class EngineKeepers:
+    """Makes keepers over one place in each engine, as processes of one service would."""
+
+    def __init__(self, milvus_uri: str, vectors: str) -> None:
+        self.owner = uuid.uuid4().hex[:16]
+        self.milvus_uri, self.vectors = milvus_uri, vectors
+        self._engines: list[Engine] = []
+
+    def __call__(self, engine: str, store: SqlReferenceStore) -> Keeper:
+        if engine == "milvus":
+            return MilvusKeeper(MilvusServer(self.milvus_uri), self.owner, store.alone)
+        self._engines.append(open_engine(self.vectors))
+        return PgVectorKeeper(self._engines[-1], store.tenant)
+
+    def close(self) -> None:
+        for engine in self._engines:
+            engine.dispose()
 
 
 class EngineOpeners:

@@ -105,20 +105,20 @@ class Projection:
         projected = self._entry(gallery)
         kept = projected.kept
         if kept.revision < gallery.revision:
-            with projected.turn:
-                if kept.revision < gallery.revision:
-                    with kept.writing():
-                        self._catch_up(gallery, kept)
+            try:
+                with projected.turn:
+                    if kept.revision < gallery.revision:
+                        with kept.writing():
+                            self._catch_up(gallery, kept)
+            except GalleryNotFound:  # deleted meanwhile; dropped once it is not written to any more
+                self.drop(gallery)
+                raise
         return kept
 
     def _catch_up(self, gallery: Gallery, kept: Kept) -> None:
         """Applying changes twice leaves the same index, so a failure half way is made good by the next search."""
         while kept.revision < gallery.revision:  # another process may have been first
-            try:
-                changes = self._store.changes(gallery, kept.revision, self._step)
-            except GalleryNotFound:
-                self.drop(gallery)
-                raise
+            changes = self._store.changes(gallery, kept.revision, self._step)
             kept.index.remove(changes.removed)
             kept.index.add(changes.added, changes.vectors)
             kept.reached(changes.revision)

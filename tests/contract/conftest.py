@@ -8,6 +8,7 @@ import pytest
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
 from tests.databases import VERSION, postgresql_database
+from tests.engines import EngineKeepers
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -28,6 +29,15 @@ def store(url: str) -> Iterator[SqlReferenceStore]:
     store.create_gallery("staff", VERSION, False, {})
     yield store
     engine.dispose()
+
+
+@pytest.fixture
+def engine_keeper(request: pytest.FixtureRequest) -> Iterator[EngineKeepers]:
+    """Makes keepers in the vector engines, in which nothing is kept yet; further ones are as of other processes."""
+    with postgresql_database(request.getfixturevalue("postgresql_admin"), template="template1") as vectors:
+        keepers = EngineKeepers(request.getfixturevalue("milvus_uri"), vectors)
+        yield keepers
+        keepers.close()
 
 
 @pytest.fixture

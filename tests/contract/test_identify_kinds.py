@@ -16,6 +16,7 @@ from facesvc.service import FaceService
 from facesvc.storage.references import SqlReferenceStore
 from tests.contract.indexes import KINDS
 from tests.databases import VERSION, new_reference, unit_vectors
+from tests.engines import ENGINE_PARAMETERS, ENGINES
 
 TOP = 3
 """Subjects asked for; the service asks its index for four times as many references."""
@@ -54,7 +55,13 @@ def around(centre: Vectors, count: int, distance: float, rng: np.random.Generato
     return (moved / np.linalg.norm(moved, axis=1, keepdims=True)).astype(np.float32)
 
 
-@pytest.mark.parametrize("open_index", [*KINDS.values(), Generous], ids=[*KINDS, "generous"])
+@pytest.fixture(params=[*KINDS, "generous", *ENGINE_PARAMETERS])
+def open_index(request: pytest.FixtureRequest) -> Callable[[], TemplateIndex]:
+    if request.param in ENGINES:
+        return request.getfixturevalue("engine_openers").opener(request.param)
+    return Generous if request.param == "generous" else KINDS[request.param]
+
+
 def test_crowded_subjects(store: SqlReferenceStore, open_index: Callable[[], TemplateIndex]) -> None:
     """The nearest dozen references are of two subjects, so that a third must be looked for again, whoever else is in
     the shortlist."""

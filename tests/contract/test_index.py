@@ -1,5 +1,6 @@
 """The contract of core.ports.TemplateIndex: every index gives the oracle's values."""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier, BrokenBarrierError
 from typing import Any
@@ -18,7 +19,7 @@ from facesvc.index.faiss import BLAS_THRESHOLD, FlatIndex
 from facesvc.index.lock import SharedLock
 from tests.contract.indexes import KINDS, STORED_EXACTLY, Opener, assert_nearest, nearest_keys
 from tests.databases import unit_vectors
-from tests.engines import ENGINE_PARAMETERS, ENGINES
+from tests.engines import ENGINE_PARAMETERS, ENGINES, EngineOpeners
 
 
 @pytest.fixture(params=[*KINDS, *ENGINE_PARAMETERS])
@@ -157,9 +158,11 @@ def test_keys_and_vectors_of_different_number(open_index: Opener) -> None:
 class Mutations(RuleBasedStateMachine):
     """Adds, replaces and removes in any order. Small whole numbers give many ties, and exact ones."""
 
-    @initialize(kind=st.sampled_from(list(KINDS)))
-    def start(self, kind: str) -> None:
-        self.index = KINDS[kind](dimension=3)
+    openers: Sequence[Opener] = list(KINDS.values())
+
+    @initialize(number=st.integers(0, 99))
+    def start(self, number: int) -> None:
+        self.index = self.openers[number % len(self.openers)](dimension=3)
         self.held: dict[int, Vectors] = {}
 
     @rule(entries=st.lists(st.tuples(st.integers(0, 12), st.tuples(*[st.integers(-2, 2)] * 3)), max_size=9))
@@ -186,6 +189,13 @@ class Mutations(RuleBasedStateMachine):
 
 def test_any_order_of_mutations() -> None:
     run_state_machine_as_test(Mutations, settings=settings(max_examples=250, stateful_step_count=25, deadline=None))
+
+
+@pytest.mark.parametrize("engine", ENGINE_PARAMETERS)
+def test_any_order_of_mutations_in_an_engine(engine: str, engine_openers: EngineOpeners) -> None:
+    machine = type("InEngine", (Mutations,), {"openers": [engine_openers.opener(engine)]})
+    few = settings(max_examples=8, stateful_step_count=20, deadline=None)
+    run_state_machine_as_test(machine, settings=few)
 
 
 def test_searches_beside_mutations(open_index: Opener) -> None:

@@ -15,11 +15,14 @@ from facesvc.index.projection import Projection
 from facesvc.storage.references import SqlReferenceStore
 from tests.contract.indexes import KINDS
 from tests.databases import VERSION, new_reference, unit_vectors
+from tests.engines import ENGINE_PARAMETERS, ENGINES
 
 
-@pytest.fixture(params=list(KINDS.values()), ids=list(KINDS))
+@pytest.fixture(params=[*KINDS, *ENGINE_PARAMETERS])
 def projection(request: pytest.FixtureRequest, store: SqlReferenceStore) -> Projection:
-    return Projection(store, MemoryKeeper(request.param), step=2)
+    if request.param in ENGINES:
+        return Projection(store, request.getfixturevalue("engine_keeper")(request.param, store), step=2)
+    return Projection(store, MemoryKeeper(KINDS[request.param]), step=2)
 
 
 def enrol(store: SqlReferenceStore, subject: str, *seeds: int, gallery: str = "staff") -> list[int]:
