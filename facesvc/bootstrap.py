@@ -1,19 +1,25 @@
 """The composition root: the only file that names concrete edges. Nothing is opened before it is asked for."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from functools import partial
 
 import cv2
 
-from facesvc.config import Settings
+from facesvc.config import Settings, environment
+from facesvc.core.ports import Extractor
+from facesvc.errors import ClusterUnavailable
 from facesvc.index.keeping import MemoryKeeper
 from facesvc.index.kinds import opener
 from facesvc.index.projection import Projection
 from facesvc.indexing import open_keeper
 from facesvc.models.manifest import Manifest
 from facesvc.models.packs import Pack, Packs
+from facesvc.models.runtime import resolve_runtime
+from facesvc.pipeline import session
 from facesvc.pipeline.batch import BatchingEmbedder
+from facesvc.pipeline.cluster import ClusterExtractor
+from facesvc.pipeline.crew import Crew, Pipeline
 from facesvc.pipeline.decode import DecodeLimits, decode
 from facesvc.pipeline.detect import open_detector
 from facesvc.pipeline.embed import OnnxEmbedder
@@ -24,6 +30,10 @@ from facesvc.storage.engine import open_engine
 from facesvc.storage.exchange import SqlExchange
 from facesvc.storage.migrate import upgrade
 from facesvc.storage.references import SqlReferenceStore
+
+OpenExtractor = Callable[[Settings, Pack], AbstractContextManager[Extractor]]
+CALLERS = 2
+"""Photographs on their way for each worker of a cluster: while one is in work, another is read or searched for."""
 
 
 def load_pack(settings: Settings) -> Pack:
@@ -58,8 +68,47 @@ def open_extractor(settings: Settings, pack: Pack) -> Iterator[PhotographExtract
         embedder.close()
 
 
+def open_on_node(settings: Settings, runtime: str) -> AbstractContextManager[PhotographExtractor]:
+    """The pipeline of a cluster's worker, on whichever node that is. Raises ModelError, and ClusterUnavailable where
+    its networks would run on another runtime than ``runtime``: templates of two differ in their last digits."""
+    if (found := resolve_runtime(settings.runtime)) != runtime:
+        raise ClusterUnavailable(f"a node has the runtime {found}, not {runtime}: install the same extras everywhere")
+    return open_extractor(settings, load_pack(settings))
+
+
 @contextmanager
-def bootstrap(settings: Settings) -> Iterator[FaceService]:
+def open_on_cluster(crew: Crew, settings: Settings, pack: Pack) -> Iterator[ClusterExtractor]:
+    """The pipeline over ``pack`` in the workers of a cluster; at least one is ready.
+
+    They do what this process would: with the same pack, detector, runtime and limits. More than that, such as the
+    database's address, they are not told.
+    """
+    told = Settings.model_construct(
+        data=settings.data.absolute(),
+        pack=pack.manifest.name,
+        detector=pack.manifest.detector,
+        runtime=settings.runtime,
+        workers=1,
+        max_image_bytes=settings.max_image_bytes,
+        max_image_pixels=settings.max_image_pixels,
+        max_faces=settings.max_faces,
+    )
+    opener = partial(open_on_node, told, resolve_runtime(settings.runtime))
+    pipeline = Pipeline(pack.template_version, opener)
+    crew.open(pipeline)
+    yield ClusterExtractor(
+        crew=crew,
+        pipeline=pipeline,
+        pack=pack.manifest.name,
+        title=pack.manifest.title,
+        norm=pack.manifest.norm,
+        threshold=settings.threshold or pack.manifest.threshold,
+        calibration=pack.calibration,
+    )
+
+
+@contextmanager
+def bootstrap(settings: Settings, open_extractor: OpenExtractor = open_extractor) -> Iterator[FaceService]:
     """The running service: pack loaded, database migrated, default gallery there; closed when the context ends."""
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     pack = load_pack(settings)
@@ -75,6 +124,24 @@ def bootstrap(settings: Settings) -> Iterator[FaceService]:
                 yield service
     finally:
         engine.dispose()
+
+
+@contextmanager
+def bootstrap_on_cluster(
+    settings: Settings, address: str | None, workers: int | None
+) -> Iterator[tuple[FaceService, int]]:
+    """The running service with its pipeline on a Ray cluster, and the number of photographs to give it at once.
+
+    address, workers: as in ``session.connect``, which says what is raised, and ``Crew.open``.
+    """
+    with (
+        environment(session.variables(address)),
+        session.connect(address, workers) as size,
+        closing(Crew(size)) as crew,
+    ):
+        callers = size * CALLERS
+        with bootstrap(settings.model_copy(update={"workers": callers}), partial(open_on_cluster, crew)) as service:
+            yield service, callers
 
 
 @contextmanager

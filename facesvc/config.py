@@ -1,10 +1,13 @@
 """Settings: the only reader of the environment. Priority: argument (flag) > FACESVC_* > facesvc.toml > default."""
 
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 from platformdirs import user_data_path
-from pydantic import Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -59,6 +62,12 @@ class Settings(BaseSettings):
     max_faces: int = Field(default=100, ge=1)
     """Faces in one photograph."""
     default_gallery: str = "default"
+    follow_seconds: float = Field(default=2.0, gt=0)
+    """Between two looks of a server at what other processes wrote. Answers never wait for it: it is how long what
+    another process deleted may stay in this one's memory, and in its snapshots."""
+    ray_address: str | None = Field(default=None, validation_alias=AliasChoices("facesvc_ray_address", "ray_address"))
+    """Head node of the Ray cluster that batches with `--engine ray` run on, also Ray's own RAY_ADDRESS; default: one
+    of the run's own on this machine."""
 
     @property
     def url(self) -> str:
@@ -79,3 +88,15 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+@contextmanager
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """The environment with ``variables`` until the context ends: for libraries that can be told in no other way."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})

@@ -5,6 +5,7 @@ The shapes are those of ``facesvc.views``; errors are ``FaceServiceError`` with 
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -14,8 +15,20 @@ if TYPE_CHECKING:
 View = dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """The Ray cluster that photographs are sent to. address: of a running one, None: one of the run's own; workers:
+    None: one for each of its CPUs."""
+
+    address: str | None
+    workers: int | None
+
+
 class Backend(Protocol):
     """Thread-safe. ``face`` is a ``FaceChoice`` by value; photographs are whole files."""
+
+    workers: int
+    """Photographs to give it at once."""
 
     def model(self) -> View:
         """The pack in use: template version, threshold, calibration."""
@@ -48,12 +61,15 @@ class Backend(Protocol):
     def references(self, gallery: str, subject: str) -> Iterator[View]: ...
 
 
-def open_backend(settings: "Settings", server: str | None = None) -> AbstractContextManager[Backend]:
-    """The server at ``server``, or the local store; closed when the context ends."""
+def open_backend(
+    settings: "Settings", server: str | None = None, cluster: Cluster | None = None
+) -> AbstractContextManager[Backend]:
+    """The server at ``server``, or the local store, with its photographs processed here or by ``cluster``; closed when
+    the context ends."""
     if server:
         from facesvc.cli.remote import open_remote
 
-        return open_remote(server)
-    from facesvc.cli.local import open_local  # here: loads the networks' runtime and the database driver
+        return open_remote(server, settings.workers)
+    from facesvc.cli import local  # here: loads the networks' runtime and the database driver
 
-    return open_local(settings)
+    return local.open_on_cluster(settings, cluster) if cluster else local.open_local(settings)

@@ -61,6 +61,8 @@ def enrol_folder(
     face: options.Face = "only",
     allow_low_quality: options.AllowLowQuality = False,
     workers: options.Workers = None,
+    engine: options.Engine = "local",
+    ray_address: options.RayAddress = None,
     as_json: options.AsJson = False,
     server: options.Server = None,
 ) -> None:
@@ -70,15 +72,18 @@ def enrol_folder(
     Exit code: 0 all enrolled, 1 some photographs were rejected, 2 error.
 
     Example: facesvc enrol-folder people/ --gallery staff
+
+    Example: facesvc enrol-folder people/ --gallery staff --engine ray --ray-address 10.0.0.1:6379
     """
+    cluster = options.cluster(engine, ray_address, workers, server, context.obj)
     people(folder)  # refuses a folder without people before anything is opened
     settings = context.obj.model_copy(update={"workers": workers} if workers else {})
-    with open_backend(settings, server) as backend:
+    with open_backend(settings, server, cluster) as backend:
         enroller = Enroller(backend, gallery, face, not allow_low_quality, settings.max_image_bytes)
         enroller.ensure_gallery()
         run = FolderEnrolment(enroller)
         with progress("enrol", count=partial(count_photographs, folder)) as advance:
-            run.run(folder_people(folder), settings.workers, advance)
+            run.run(folder_people(folder), backend.workers, advance)
     if as_json:
         answer_json(run.summary)
     else:

@@ -45,6 +45,8 @@ def identify(
     force: Annotated[bool, typer.Option("--force", help="Start over; replace --output if it exists.")] = False,
     null: Annotated[bool, typer.Option("--null", "-0", help="The list on stdin is separated by zero bytes.")] = False,
     workers: options.Workers = None,
+    engine: options.Engine = "local",
+    ray_address: options.RayAddress = None,
     as_json: options.AsJson = False,
     server: options.Server = None,
 ) -> None:
@@ -53,10 +55,14 @@ def identify(
     One row for each face, and one with an error code for each file that could not be processed, in the order of
     the paths: into --output, else JSON lines on stdout (a short form on a terminal). With --output a run that was
     killed is continued by the same command with --resume, without a row lost or repeated.
+    --engine ray spreads the work over a cluster; the output is the same.
     Exit code: 0 all files processed, 1 some could not be, 2 the run could not be done.
 
     Example: facesvc identify photos/ --gallery staff --output rows.csv --resume
+
+    Example: facesvc identify photos/ --gallery staff --output rows.csv --engine ray --ray-address 10.0.0.1:6379
     """
+    cluster = options.cluster(engine, ray_address, workers, server, context.obj)
     if output and not must_run(output, resume, force):
         return
     if not output and (resume or force):
@@ -64,9 +70,9 @@ def identify(
     settings = context.obj.model_copy(update={"workers": workers} if workers else {})
     question = Question(gallery, top_k, face, options.rule(threshold, target_fmr))
     batch = Batch(tuple(paths), null, Tally())
-    with open_backend(settings, server) as backend:
+    with open_backend(settings, server, cluster) as backend:
         backend.gallery(gallery)  # raises GalleryNotFound now, not at the first photograph
-        identifier = Identifier(backend, question, settings.max_image_bytes, settings.workers)
+        identifier = Identifier(backend, question, settings.max_image_bytes, backend.workers)
         batch.run(identifier, output, resume, as_json)
     raise typer.Exit(1 if batch.tally.errors else 0)
 

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from facesvc import views
-from facesvc.bootstrap import bootstrap
-from facesvc.cli.backends import View
+from facesvc.bootstrap import bootstrap, bootstrap_on_cluster
+from facesvc.cli.backends import Cluster, View
 from facesvc.config import Settings
 from facesvc.core.decide import DecisionRule
 from facesvc.core.types import FaceChoice, Page
@@ -19,14 +19,21 @@ PAGE = 500
 @contextmanager
 def open_local(settings: Settings) -> Iterator["LocalBackend"]:
     with bootstrap(settings) as service:
-        yield LocalBackend(service)
+        yield LocalBackend(service, settings.workers)
+
+
+@contextmanager
+def open_on_cluster(settings: Settings, cluster: Cluster) -> Iterator["LocalBackend"]:
+    """Store and search are this process's, photographs go to the cluster."""
+    with bootstrap_on_cluster(settings, cluster.address, cluster.workers) as (service, callers):
+        yield LocalBackend(service, callers)
 
 
 class LocalBackend:
     """Implements ``backends.Backend`` over the use cases."""
 
-    def __init__(self, service: FaceService) -> None:
-        self.service = service
+    def __init__(self, service: FaceService, workers: int) -> None:
+        self.service, self.workers = service, workers
 
     def model(self) -> View:
         return views.model(self.service.extractor)

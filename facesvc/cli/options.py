@@ -4,7 +4,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from facesvc.cli.backends import Cluster
+from facesvc.errors import RequestError
+
 if TYPE_CHECKING:
+    from facesvc.config import Settings
     from facesvc.core.decide import DecisionRule
 
 OneFace = Literal["prominent", "largest", "only"]
@@ -35,6 +39,18 @@ Workers = Annotated[
     int | None,
     typer.Option("--workers", min=1, max=64, help="Photographs in work at once. [default: FACESVC_WORKERS, or 2]"),
 ]
+Engine = Annotated[
+    Literal["local", "ray"],
+    typer.Option("--engine", help="Process photographs here, or on the CPUs of a Ray cluster: all, or --workers."),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray-address",
+        metavar="HOST:PORT",
+        help="Running cluster for --engine ray (RAY_ADDRESS). [default: one of this run's own on this machine]",
+    ),
+]
 
 
 def rule(threshold: float | None, target_fmr: float | None) -> "DecisionRule":
@@ -42,3 +58,17 @@ def rule(threshold: float | None, target_fmr: float | None) -> "DecisionRule":
     from facesvc.core.decide import DecisionRule
 
     return DecisionRule(threshold, target_fmr)
+
+
+def cluster(
+    engine: str, address: str | None, workers: int | None, server: str | None, settings: "Settings"
+) -> Cluster | None:
+    """The cluster that --engine and --ray-address ask for. Raises RequestError where they don't go together, or not
+    with --server."""
+    if engine == "local":
+        if address:
+            raise RequestError("--ray-address needs --engine ray")
+        return None
+    if server:
+        raise RequestError("--engine ray works on the local store: a server has workers of its own")
+    return Cluster(address or settings.ray_address, workers)

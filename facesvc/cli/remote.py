@@ -28,8 +28,8 @@ logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def open_remote(url: str) -> Iterator["RemoteBackend"]:
-    """Raises RequestError for what is not the http(s) address of a server."""
+def open_remote(url: str, workers: int = 1) -> Iterator["RemoteBackend"]:
+    """workers: requests to send at once. Raises RequestError for what is not the http(s) address of a server."""
     try:
         base = httpx.URL(url)
     except httpx.InvalidURL as error:
@@ -37,14 +37,14 @@ def open_remote(url: str) -> Iterator["RemoteBackend"]:
     if base.scheme not in {"http", "https"} or not base.host:
         raise RequestError(f"--server {url}: give an address such as http://127.0.0.1:8000")
     with httpx.Client(base_url=base, timeout=TIMEOUT) as client:
-        yield RemoteBackend(client)
+        yield RemoteBackend(client, workers)
 
 
 class RemoteBackend:
     """Implements ``backends.Backend`` over the HTTP API. Raises RemoteError, with the server's code if it sent one."""
 
-    def __init__(self, client: httpx.Client) -> None:
-        self.client = client
+    def __init__(self, client: httpx.Client, workers: int) -> None:
+        self.client, self.workers = client, workers
 
     def model(self) -> View:
         return self._ask("GET", "/v1/model")
