@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 SearchedBy = Literal["FLAT", "HNSW"]
 Searched = tuple[NDArray[np.float32], NDArray[np.int64]]
 
-CONNECT_SECONDS, CALL_SECONDS, LOAD_SECONDS = 5.0, 30.0, 120.0
+CONNECT_SECONDS, CALL_SECONDS, LOAD_SECONDS = 10.0, 30.0, 120.0
 """Time-outs: to reach the server, for a call, and for what makes or loads a collection."""
-NOT_FOUND = 100
-"""Milvus's code for a collection that is not there."""
+GONE = (100, 101)
+"""Milvus's codes for a collection that is not there, or not ready to be searched: somebody released it."""
 VECTORS_AT_ONCE, KEYS_AT_ONCE = 5_000, 10_000
 """In one call: 2.6 MB of the 64 that a server takes by default (proxy.grpc.serverMaxRecvSize); and keys to delete."""
 PROBES_AT_ONCE = 100
@@ -63,7 +63,7 @@ class MilvusServer:
         try:
             yield self._connected()
         except (MilvusException, grpc.RpcError, grpc.FutureTimeoutError) as error:
-            if getattr(error, "code", None) == NOT_FOUND:
+            if getattr(error, "code", None) in GONE:
                 raise IndexLost("a collection is not there any more") from error
             raise IndexUnavailable("Milvus does not answer as it should") from error
 

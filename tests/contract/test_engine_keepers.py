@@ -1,0 +1,323 @@
+"""Indexes in vector engines: shared by processes, made good when somebody deletes them, and gone with their gallery."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from threading import Event
+from time import monotonic
+
+import numpy as np
+import pytest
+from sqlalchemy import text
+
+from facesvc.core.compare import squared_l2
+from facesvc.errors import GalleryNotFound, IndexUnavailable
+from facesvc.index.faiss import FlatIndex
+from facesvc.index.keepers import GalleryKeepers
+from facesvc.index.keeping import Keeper, MemoryKeeper, Version
+from facesvc.index.milvus import MilvusServer
+from facesvc.index.milvuskeeper import MilvusKeeper
+from facesvc.index.pgkeeper import PgVectorKeeper
+from facesvc.index.pgvector import transaction
+from facesvc.index.projection import Projection
+from facesvc.storage.engine import open_engine
+from facesvc.storage.references import SqlReferenceStore
+from tests.databases import VERSION, new_reference, postgresql_database, unit_vectors
+from tests.engines import ENGINE_PARAMETERS, EngineKeepers, milvus
+
+PROBES = unit_vectors(3, seed=500)
+BACK_SECONDS = 60.0
+"""How long a client may take to find a server that came back."""
+
+
+@pytest.fixture(params=ENGINE_PARAMETERS)
+def engine(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def keeper(engine: str, engine_keeper: EngineKeepers, store: SqlReferenceStore) -> Keeper:
+    return engine_keeper(engine, store)
+
+
+def enrol(store: SqlReferenceStore, *seeds: int, gallery: str = "staff") -> list[int]:
+    """Keys of the references."""
+    return [reference.key for reference in store.add_references(gallery, "ada", [new_reference(s) for s in seeds])]
+
+
+def assert_equal(store: SqlReferenceStore, keeper: Keeper, gallery: str = "staff") -> None:
+    """A new process's index, caught up, holds exactly what the database does, and gives the oracle's order."""
+    found = store.gallery(gallery)
+    wanted = store.changes(found, 0)
+    projection = Projection(store, keeper)
+    order = wanted.added[np.argsort(squared_l2(PROBES, wanted.vectors), axis=1)]
+    assert projection.search(found, PROBES, len(wanted.added) + 10) == order.tolist()
+    assert [loaded.references for loaded in projection.loaded()] == [found.references]
+
+
+def living(store: SqlReferenceStore) -> Callable[[], list[Version]]:
+    return lambda: [(gallery.key, gallery.template_version) for gallery in store.galleries(100).items]
+
+
+def delete_everything(engine: str, engine_keeper: EngineKeepers) -> None:
+    """As somebody would who looks after the engine."""
+    if engine == "milvus":
+        with MilvusServer(engine_keeper.milvus_uri).asked() as client:
+            names = [name for name in client.list_collections() if engine_keeper.owner in name]
+            assert len(names) >= 2
+            for name in names:
+                client.drop_collection(name)
+        return
+    database = open_engine(engine_keeper.vectors)
+    with database.begin() as connection:
+        connection.execute(text("DROP SCHEMA facesvc_vectors CASCADE"))
+    database.dispose()
+
+
+def test_what_one_process_built_another_finds(
+    engine: str, engine_keeper: EngineKeepers, store: SqlReferenceStore, other: SqlReferenceStore
+) -> None:
+    enrol(store, *range(5))
+    here, there = engine_keeper(engine, store), engine_keeper(engine, other)
+    assert_equal(store, here)
+    kept = there.open(other.gallery("staff"))
+    assert (kept.revision, len(kept.index), kept.index.kind, kept.index.nbytes) == (1, 5, engine, 0)
+
+
+def test_processes_in_turn(
+    engine: str, engine_keeper: EngineKeepers, store: SqlReferenceStore, other: SqlReferenceStore
+) -> None:
+    """Each sees at once what the other wrote, whichever of them brought the index up to it."""
+    here = Projection(store, engine_keeper(engine, store), step=2)
+    there = Projection(other, engine_keeper(engine, other), step=2)
+    held: list[int] = []
+    for round_ in range(4):
+        held += enrol(store, *range(10 * round_, 10 * round_ + 3))
+        for own, projection in ((store, here), (other, there)):
+            assert sorted(projection.search(own.gallery("staff"), PROBES[:1], 100)[0]) == held
+        removed = next(r for r in other.references("staff", "ada", 100).items if r.key == held[1])
+        other.delete_reference("staff", "ada", removed.id)
+        del held[1]
+        for own, projection in ((store, here), (other, there)):
+            assert sorted(projection.search(own.gallery("staff"), PROBES[:1], 100)[0]) == held
+
+
+def test_deleted_by_somebody(engine: str, engine_keeper: EngineKeepers, store: SqlReferenceStore) -> None:
+    """It is filled again by the next search, of a process that had it open, too."""
+    keys = enrol(store, 1, 2, 3)
+    projection = Projection(store, engine_keeper(engine, store))
+    gallery = store.gallery("staff")
+    assert sorted(projection.search(gallery, PROBES[:1], 9)[0]) == keys
+    delete_everything(engine, engine_keeper)
+    assert sorted(projection.search(gallery, PROBES[:1], 9)[0]) == keys
+    delete_everything(engine, engine_keeper)
+    keys += enrol(store, 4)
+    assert sorted(projection.search(store.gallery("staff"), PROBES[:1], 9)[0]) == keys
+    assert_equal(store, engine_keeper(engine, store))
+
+
+def test_an_index_ahead_of_its_database(keeper: Keeper, store: SqlReferenceStore) -> None:
+    """As after a backup was put back: what the index knows never happened."""
+    enrol(store, 1, 2)
+    kept = keeper.open(store.gallery("staff"))
+    with kept.writing():
+        kept.index.add(np.array([900, 901]), unit_vectors(2))
+        kept.reached(7)
+    assert_equal(store, keeper)
+
+
+def test_a_number_given_again(keeper: Keeper, store: SqlReferenceStore) -> None:
+    """By another database at the same address: its galleries were made at other times."""
+    enrol(store, 1, 2)
+    now = store.gallery("staff")
+    earlier = replace(now, created_at=now.created_at - timedelta(days=365))
+    kept = keeper.open(earlier)
+    with kept.writing():
+        kept.index.add(np.array([900]), unit_vectors(1))
+        kept.reached(1)
+    assert_equal(store, keeper)
+
+
+def test_an_addition_that_was_cut_short(keeper: Keeper, store: SqlReferenceStore) -> None:
+    """What was added and not noted, and was deleted meanwhile, is gone once the index is caught up."""
+    enrol(store, 1)
+    assert_equal(store, keeper)
+    brief = store.add_references("staff", "bob", [new_reference(5)])[0]
+    kept = keeper.open(store.gallery("staff"))
+    with kept.writing():
+        kept.index.add(np.array([brief.key]), unit_vectors(1, seed=5))
+    store.delete_reference("staff", "bob", brief.id)
+    assert_equal(store, keeper)
+
+
+def test_a_first_addition_that_was_cut_short(keeper: Keeper, store: SqlReferenceStore) -> None:
+    brief = store.add_references("staff", "bob", [new_reference(5)])[0]
+    kept = keeper.open(store.gallery("staff"))
+    with kept.writing():
+        kept.index.add(np.array([brief.key]), unit_vectors(1, seed=5))
+    store.delete_reference("staff", "bob", brief.id)
+    enrol(store, 1)
+    assert_equal(store, keeper)
+
+
+def test_a_deleted_gallery_leaves_nothing(keeper: Keeper, store: SqlReferenceStore) -> None:
+    """Also where the process was killed between the two deletions."""
+    for name in ("guests", "visitors"):
+        store.create_gallery(name, VERSION, False, {})
+        enrol(store, 1, 2, gallery=name)
+        assert_equal(store, keeper, name)
+    assert_equal_empty(store, keeper)
+    guests, visitors = store.gallery("guests"), store.gallery("visitors")
+    store.delete_gallery("guests")
+    keeper.drop(guests)
+    assert keeper.sweep(living(store)) == []
+    store.delete_gallery("visitors")
+    (residue,) = keeper.sweep(living(store))
+    assert f"_{visitors.key}_" in residue
+    assert keeper.sweep(living(store)) == []
+    assert [len(keeper.open(gallery).index) for gallery in (guests, visitors)] == [0, 0]
+
+
+def assert_equal_empty(store: SqlReferenceStore, keeper: Keeper) -> None:
+    assert Projection(store, keeper).search(store.gallery("staff"), PROBES, 5) == [[], [], []]
+
+
+def test_a_search_for_a_gallery_that_is_going(keeper: Keeper, store: SqlReferenceStore) -> None:
+    enrol(store, 1)
+    projection, gallery = Projection(store, keeper), store.gallery("staff")
+    store.delete_gallery("staff")
+    with pytest.raises(GalleryNotFound):
+        projection.search(gallery, PROBES, 1)
+    assert keeper.sweep(living(store)) == []
+
+
+def test_what_others_keep_is_left_alone(
+    engine: str, engine_keeper: EngineKeepers, store: SqlReferenceStore, milvus_uri: str
+) -> None:
+    """Another tenant's, and another database's."""
+    tenant = store.scoped("another tenant")
+    tenant.create_gallery("theirs", VERSION, False, {})
+    if engine == "milvus":
+        theirs: Keeper = MilvusKeeper(MilvusServer(milvus_uri), f"{engine_keeper.owner}2", tenant.alone)
+    else:
+        theirs = engine_keeper(engine, tenant)
+    enrol(tenant, 1, 2, gallery="theirs")
+    assert_equal(tenant, theirs, "theirs")
+    ours = engine_keeper(engine, store)
+    assert_equal_empty(store, ours)
+    assert ours.sweep(list) != []
+    ours.drop(tenant.gallery("theirs"))
+    kept = theirs.open(tenant.gallery("theirs"))
+    assert (kept.revision, len(kept.index)) == (1, 2)
+
+
+def test_a_gallery_given_to_another_keeper(engine: str, engine_keeper: EngineKeepers, store: SqlReferenceStore) -> None:
+    """The engine that kept it before has nothing of it any more; other galleries are where they were."""
+    store.create_gallery("guests", VERSION, False, {})
+    keys = {name: enrol(store, 1, 2, gallery=name) for name in ("staff", "guests")}
+    own, memory = engine_keeper(engine, store), MemoryKeeper(FlatIndex)
+    before = Projection(store, GalleryKeepers(own, {}))
+    after = Projection(store, GalleryKeepers(own, {"guests": memory}))
+    for projection, kinds in ((before, [engine, engine]), (after, ["flat", engine])):
+        for name in ("staff", "guests"):
+            assert sorted(projection.search(store.gallery(name), PROBES[:1], 9)[0]) == keys[name]
+        assert [loaded.kind for loaded in projection.loaded()] == kinds
+    assert own.sweep(living(store)) == []
+    assert [own.open(store.gallery(name)).revision for name in ("guests", "staff")] == [0, 1]
+
+
+# --- engines that are away -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def away(engine: str, store: SqlReferenceStore) -> Iterator[Keeper]:
+    """A keeper of an engine that nobody listens for."""
+    if engine == "milvus":
+        yield MilvusKeeper(MilvusServer("http://127.0.0.1:1"), "away", store.alone)
+        return
+    database = open_engine("postgresql+psycopg://nobody@127.0.0.1:1/none")
+    yield PgVectorKeeper(database, store.tenant)
+    database.dispose()
+
+
+def test_an_engine_that_is_away(away: Keeper, store: SqlReferenceStore) -> None:
+    enrol(store, 1)
+    projection, gallery = Projection(store, away), store.gallery("staff")
+    with pytest.raises(IndexUnavailable, match="does not answer as it should"):
+        projection.search(gallery, PROBES, 1)
+    for call in (lambda: away.drop(gallery), lambda: away.sweep(living(store))):
+        with pytest.raises(IndexUnavailable):
+            call()
+    assert projection.loaded() == []
+
+
+def test_other_galleries_answer_while_an_engine_is_away(away: Keeper, store: SqlReferenceStore) -> None:
+    keys = enrol(store, 1, 2)
+    store.create_gallery("guests", VERSION, False, {})
+    projection = Projection(store, GalleryKeepers(MemoryKeeper(FlatIndex), {"guests": away}))
+    assert sorted(projection.search(store.gallery("staff"), PROBES[:1], 5)[0]) == keys
+    with pytest.raises(IndexUnavailable):
+        projection.search(store.gallery("guests"), PROBES, 5)
+    with pytest.raises(IndexUnavailable):
+        projection.follow(lambda: False)
+    assert [loaded.gallery for loaded in projection.loaded()] == ["staff"]
+
+
+def test_pgvector_wants_postgresql(tmp_path: Path) -> None:
+    database = open_engine(f"sqlite:///{tmp_path / 'facesvc.db'}")
+    with pytest.raises(IndexUnavailable, match="pgvector is an extension of PostgreSQL"):
+        PgVectorKeeper(database, "default")
+    database.dispose()
+
+
+def test_a_user_who_may_not_install_the_extension(postgresql_admin: str, store: SqlReferenceStore) -> None:
+    with postgresql_database(postgresql_admin, template="template1") as url:
+        admin = open_engine(url)
+        with admin.begin() as connection:
+            connection.execute(text("CREATE ROLE humble LOGIN"))
+        humble = open_engine(admin.url.set(username="humble", password=None).render_as_string(hide_password=False))
+        with pytest.raises(IndexUnavailable, match="have an administrator install pgvector and run CREATE EXTENSION"):
+            PgVectorKeeper(humble, store.tenant).open(store.gallery("staff"))
+        humble.dispose()
+        with admin.begin() as connection:
+            connection.execute(text("DROP ROLE humble"))
+        admin.dispose()
+
+
+@pytest.mark.slow
+def test_milvus_that_comes_back(store: SqlReferenceStore, tmp_path: Path) -> None:
+    with milvus(tmp_path / "data") as server:
+        projection = Projection(store, MilvusKeeper(MilvusServer(server.uri), "back", store.alone))
+        keys = enrol(store, 1, 2)
+        assert sorted(projection.search(store.gallery("staff"), PROBES[:1], 9)[0]) == keys
+        server.kill()
+        for _ in range(2):
+            with pytest.raises(IndexUnavailable, match="Milvus does not answer as it should"):
+                projection.search(store.gallery("staff"), PROBES, 9)
+        keys += enrol(store, 3)
+        server.start()
+        assert sorted(answered(lambda: projection.search(store.gallery("staff"), PROBES[:1], 9)[0])) == keys
+        assert_equal(store, MilvusKeeper(MilvusServer(server.uri), "back", store.alone))
+
+
+def answered(search: Callable[[], list[int]]) -> list[int]:
+    """The first answer that is no refusal."""
+    end, pause = monotonic() + BACK_SECONDS, Event()
+    while True:
+        try:
+            return search()
+        except IndexUnavailable:
+            if monotonic() > end:
+                raise
+            pause.wait(0.2)
+
+
+def test_transactions_are_told_apart_from_their_contents(engine_keeper: EngineKeepers) -> None:
+    """Only the database's own failures are the engine's."""
+    database = open_engine(engine_keeper.vectors)
+    with pytest.raises(ZeroDivisionError), transaction(database):
+        raise ZeroDivisionError
+    with pytest.raises(IndexUnavailable), transaction(database, seconds=1) as connection:
+        connection.execute(text("SELECT pg_sleep(20)"))
+    database.dispose()
