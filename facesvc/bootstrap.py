@@ -8,7 +8,7 @@ import cv2
 
 from facesvc.config import Settings, environment
 from facesvc.core.ports import Extractor
-from facesvc.errors import ClusterUnavailable
+from facesvc.errors import ClusterUnavailable, TemplateVersionMismatch
 from facesvc.index.keeping import MemoryKeeper
 from facesvc.index.kinds import opener
 from facesvc.index.projection import Projection
@@ -25,6 +25,7 @@ from facesvc.pipeline.detect import open_detector
 from facesvc.pipeline.embed import OnnxEmbedder
 from facesvc.pipeline.extract import PhotographExtractor
 from facesvc.pipeline.gate import Gate, GatedExtractor
+from facesvc.pipeline.loaded import LoadedPacks
 from facesvc.service import FaceService
 from facesvc.storage.engine import open_engine
 from facesvc.storage.exchange import SqlExchange
@@ -108,6 +109,27 @@ def open_on_cluster(crew: Crew, settings: Settings, pack: Pack) -> Iterator[Clus
 
 
 @contextmanager
+def open_packs(
+    settings: Settings, pack: Pack, open_extractor: OpenExtractor, store: SqlReferenceStore
+) -> Iterator[LoadedPacks]:
+    """``pack``, loaded, and those that galleries of other packs will need, behind one gate."""
+    packs, gate = Packs(settings.packs), Gate(settings.workers, settings.queue)
+
+    @contextmanager
+    def open_version(template_version: str) -> Iterator[Extractor]:
+        known = packs.of_version(template_version)
+        if known is None:
+            raise TemplateVersionMismatch(f"no model pack here makes template version {template_version}")
+        with open_extractor(settings, packs.build(known.name).with_detector(known.detector)) as extractor:
+            yield GatedExtractor(extractor, gate)
+
+    with open_extractor(settings, pack) as extractor:
+        default = GatedExtractor(extractor, gate)
+        with closing(LoadedPacks(default, open_version, store.held_versions)) as loaded:
+            yield loaded
+
+
+@contextmanager
 def bootstrap(settings: Settings, open_extractor: OpenExtractor = open_extractor) -> Iterator[FaceService]:
     """The running service: pack loaded, database migrated, default gallery there; closed when the context ends."""
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -116,12 +138,13 @@ def bootstrap(settings: Settings, open_extractor: OpenExtractor = open_extractor
     engine = open_engine(settings.url)
     store = SqlReferenceStore(engine)
     try:
-        with open_extractor(settings, pack) as extractor:
-            gated = GatedExtractor(extractor, Gate(settings.workers, settings.queue))
-            with open_keeper(settings, store, lambda kind: MemoryKeeper(opener(kind, pack.manifest.norm))) as keeper:
-                service = FaceService(gated, store, Projection(store, keeper))
-                service.ensure_gallery(settings.default_gallery)
-                yield service
+        with (
+            open_packs(settings, pack, open_extractor, store) as packs,
+            open_keeper(settings, store, lambda kind: MemoryKeeper(opener(kind, pack.manifest.norm))) as keeper,
+        ):
+            service = FaceService(packs, store, Projection(store, keeper))
+            service.ensure_gallery(settings.default_gallery)
+            yield service
     finally:
         engine.dispose()
 

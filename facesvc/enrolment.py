@@ -1,17 +1,32 @@
 """The use case of enrolment: photographs become references of a subject, together or not at all, and at most once
-where the caller names the request."""
+where the caller names the request.
+
+While a gallery moves from one model pack to another, each gets a template of both, so that neither the cut-over nor
+the way back loses anybody.
+"""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 
+import numpy as np
+from numpy.typing import NDArray
+
 from facesvc.core.answers import Enrolment, EnrolmentOutcome
-from facesvc.core.compare import require_version
+from facesvc.core.choose import same_face
 from facesvc.core.names import require_name
-from facesvc.core.ports import Extractor, ReferenceStore
-from facesvc.core.types import FaceChoice, Gallery, NewReference, Receipt, Reference, Sample, Ticket
-from facesvc.errors import FaceServiceError, ImageError, SampleError, StoreError, sample_error
+from facesvc.core.ports import Extractor, Extractors, ReferenceStore
+from facesvc.core.types import FaceChoice, Gallery, NewReference, Receipt, Reference, Sample, Template, Ticket
+from facesvc.errors import (
+    FaceServiceError,
+    ImageError,
+    ModelError,
+    Overloaded,
+    SampleError,
+    StoreError,
+    TemplateVersionMismatch,
+)
 
 Assessed = NewReference | FaceServiceError
 """What is to be stored of a photograph, or the error that refused it."""
@@ -28,8 +43,8 @@ class Once:
 class Enrolments:
     """Enrolment into one tenant's store."""
 
-    def __init__(self, extractor: Extractor, store: ReferenceStore) -> None:
-        self.extractor, self.store = extractor, store
+    def __init__(self, extractors: Extractors, store: ReferenceStore) -> None:
+        self.extractors, self.store = extractors, store
 
     def enrol(
         self,
@@ -42,11 +57,10 @@ class Enrolments:
         """Adds references to a subject, made if it is new; each photograph has its own outcome. Those that are not
         refused are stored together, or none is.
 
-        strict refuses samples that fail their quality checks. Raises GalleryNotFound, TemplateVersionMismatch,
-        RequestError for a bad name.
+        strict refuses samples that fail their quality checks. Raises GalleryNotFound, TemplateVersionMismatch where the
+        gallery's model pack is not here, RequestError for a bad name.
         """
-        assessed = self._assessed(gallery, subject, photographs, choice, strict)
-        return _enrolment(gallery, subject, assessed, self.store.add_references(gallery, subject, _new(assessed)))
+        return self._enrol(_Asked(gallery, subject, photographs, choice, strict))
 
     def enrol_once(
         self,
@@ -67,45 +81,74 @@ class Enrolments:
         if known is not None:
             return known, None
         try:
-            assessed = self._assessed(gallery, subject, photographs, choice, strict)
-            receipt = Receipt(once.ticket, lambda stored: once.render(_enrolment(gallery, subject, assessed, stored)))
-            stored = self.store.add_references(gallery, subject, _new(assessed), receipt)
+            enrolment = self._enrol(_Asked(gallery, subject, photographs, choice, strict), once)
         except BaseException:
             with suppress(StoreError):  # then the claim lapses by itself
                 self.store.release(once.ticket)
             raise
-        return receipt.answer(stored), _enrolment(gallery, subject, assessed, stored)
+        return once.render(enrolment), enrolment
 
-    def _assessed(
-        self, gallery: str, subject: str, photographs: Sequence[bytes], choice: FaceChoice, strict: bool
-    ) -> list[Assessed]:
-        require_name(subject)
-        target = self._gallery(gallery)
-        return [self._assess(target, photograph, choice, strict) for photograph in photographs]
+    def _enrol(self, asked: "_Asked", once: Once | None = None) -> Enrolment:
+        require_name(asked.subject)
+        while True:
+            target = self.store.gallery(asked.gallery)
+            assessed = [self._assess(target, photograph, asked) for photograph in asked.photographs]
+            try:
+                return self._stored(target, asked, assessed, once)
+            except TemplateVersionMismatch:  # it has come to hold another version: that one's templates are made too
+                if self.store.gallery(asked.gallery).versions == target.versions:
+                    raise
 
-    def _assess(self, gallery: Gallery, photograph: bytes, choice: FaceChoice, strict: bool) -> Assessed:
+    def _stored(self, target: Gallery, asked: "_Asked", assessed: Sequence[Assessed], once: Once | None) -> Enrolment:
+        receipt = None
+        if once:
+            receipt = Receipt(once.ticket, lambda stored: once.render(_enrolment(asked, assessed, stored)))
+        new = [found for found in assessed if isinstance(found, NewReference)]
+        stored = self.store.add_references(asked.gallery, asked.subject, new, receipt, target.versions)
+        return _enrolment(asked, assessed, stored)
+
+    def _assess(self, gallery: Gallery, photograph: bytes, asked: "_Asked") -> Assessed:
+        extractor = self.extractors.of(gallery.template_version)
         try:
-            capture = self.extractor.extract(photograph, choice)
+            capture = extractor.extract(photograph, asked.choice)
             sample = capture.samples[0]
-            if strict:
+            if asked.strict:
                 _require_quality(sample)
         except (ImageError, SampleError) as error:  # the photograph's own fault; anything else stops the request
             return error
         kept = photograph if gallery.keep_photographs else None
         media_type = f"image/{capture.format.lower()}"  # true of every format that decodes
-        return NewReference(sample, sha256(photograph).hexdigest(), kept, media_type)
+        shadow = self._shadow(gallery, photograph, sample)
+        return NewReference(sample, sha256(photograph).hexdigest(), kept, media_type, shadow)
 
-    def _gallery(self, name: str) -> Gallery:
-        gallery = self.store.gallery(name)
-        require_version(gallery.template_version, self.extractor.template_version)
-        return gallery
+    def _shadow(self, gallery: Gallery, photograph: bytes, sample: Sample) -> Template | None:
+        """The same face's template of the gallery's other version, if it has one. Where that can't be made, the
+        reference is one of those that a model change would leave behind, and tells of."""
+        if len(gallery.versions) == 1:
+            return None
+        try:
+            return template_of(self.extractors.of(gallery.versions[1]), photograph, sample.face.box)
+        except Overloaded:
+            raise
+        except (SampleError, ImageError, ModelError, TemplateVersionMismatch):
+            return None
 
 
-def _new(assessed: Sequence[Assessed]) -> list[NewReference]:
-    return [found for found in assessed if isinstance(found, NewReference)]
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    gallery: str
+    subject: str
+    photographs: Sequence[bytes]
+    choice: FaceChoice
+    strict: bool
 
 
-def _enrolment(gallery: str, subject: str, assessed: Sequence[Assessed], stored: Sequence[Reference]) -> Enrolment:
+def template_of(extractor: Extractor, photograph: bytes, box: NDArray[np.float32]) -> Template:
+    """Of the face that another pack found in this box (4,), px. Raises ImageError, SampleError, ModelError."""
+    return same_face(extractor.extract(photograph, FaceChoice.ALL).samples, box).template
+
+
+def _enrolment(asked: _Asked, assessed: Sequence[Assessed], stored: Sequence[Reference]) -> Enrolment:
     """Outcomes in the order of the photographs; ``stored`` are the references of those that were not refused."""
     references = iter(stored)
     outcomes = tuple(
@@ -114,10 +157,12 @@ def _enrolment(gallery: str, subject: str, assessed: Sequence[Assessed], stored:
         else EnrolmentOutcome(error=found)
         for found in assessed
     )
-    return Enrolment(gallery, subject, outcomes)
+    return Enrolment(asked.gallery, asked.subject, outcomes)
 
 
 def _require_quality(sample: Sample) -> None:
     """Raises the SampleError of the first quality check that failed; its detail names all of them."""
     if sample.quality.reasons:
-        raise sample_error(sample.quality.reasons)
+        by_code = {kind.code: kind for kind in SampleError.__subclasses__()}
+        failed = [by_code[code] for code in sample.quality.reasons]
+        raise failed[0](f"sample refused: {', '.join(kind.title.lower() for kind in failed)}")

@@ -27,7 +27,6 @@ Codes are stable: clients may switch on them. HTTP statuses live in ``facesvc.we
 """
 
 import copyreg
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 
@@ -125,13 +124,6 @@ class FaceTooBright(SampleError):
 
 class FaceCutOff(SampleError):
     code, title = "face_cut_off", "Face cut off by the border"
-
-
-def sample_error(reasons: Sequence[str]) -> SampleError:
-    """The error of the first failed quality check (codes as in ``Quality.reasons``); its detail names all."""
-    by_code = {kind.code: kind for kind in SampleError.__subclasses__()}
-    kind = by_code[reasons[0]]
-    return kind(f"sample refused: {', '.join(by_code[code].title.lower() for code in reasons)}")
 
 
 # --- models ---------------------------------------------------------------------------------------

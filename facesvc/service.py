@@ -1,10 +1,13 @@
 """The use cases: verify, identify, detect, enrol (``facesvc.enrolment``), and the care of galleries. Stages and
-ports come by argument."""
+ports come by argument.
 
-from collections.abc import Iterator, Mapping, Sequence
+Whatever concerns a gallery is answered by the model pack of that gallery, with that pack's threshold.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -12,7 +15,7 @@ from facesvc.core.answers import Identification, IdentifiedFace, Verification
 from facesvc.core.compare import distance, fuse_minimum, require_version, similarity, squared_l2
 from facesvc.core.decide import DecisionRule, Threshold, choose_threshold
 from facesvc.core.names import require_name
-from facesvc.core.ports import Extractor, GalleryIndexes, ReferenceStore
+from facesvc.core.ports import Extractor, Extractors, GalleryIndexes, ReferenceStore
 from facesvc.core.types import (
     Candidate,
     Capture,
@@ -20,7 +23,7 @@ from facesvc.core.types import (
     Gallery,
     Reference,
     Subject,
-    Vectors,
+    Template,
 )
 from facesvc.enrolment import Enrolments
 from facesvc.errors import (
@@ -32,6 +35,7 @@ from facesvc.errors import (
     SubjectNotFound,
 )
 
+Answer = TypeVar("Answer")
 REFERENCES_AT_ONCE = 500
 """References read from the store in one go when a subject is compared."""
 
@@ -49,16 +53,11 @@ def blame(source: str) -> Iterator[None]:
 class FaceService(Enrolments):
     """Everything the edges (HTTP, CLI) may ask for, for one tenant's store."""
 
-    def __init__(self, extractor: Extractor, store: ReferenceStore, indexes: GalleryIndexes) -> None:
-        super().__init__(extractor, store)
+    def __init__(self, extractors: Extractors, store: ReferenceStore, indexes: GalleryIndexes) -> None:
+        super().__init__(extractors, store)
         self.indexes = indexes
 
     # --- decisions ---------------------------------------------------------------------------------
-
-    def threshold(self, rule: DecisionRule) -> Threshold:
-        """The threshold ``rule`` asks for, with its FMR. Raises DecisionError."""
-        pack = self.extractor
-        return choose_threshold(rule, pack.template_version, pack.calibration, pack.threshold, pack.norm)
 
     def verify(
         self,
@@ -67,14 +66,16 @@ class FaceService(Enrolments):
         choice: FaceChoice = FaceChoice.PROMINENT,
         rule: DecisionRule = DecisionRule(),  # noqa: B008  frozen
     ) -> Verification:
-        """Do two photographs show one person? Raises ImageError, SampleError, DecisionError with their source."""
-        threshold = self.threshold(rule)
-        a, b = self._sample(probe, choice, "probe"), self._sample(reference, choice, "reference")
+        """Do two photographs show one person, by the pack in use? Raises ImageError, SampleError, DecisionError with
+        their source."""
+        pack = self.extractors.default
+        threshold = _threshold(pack, rule)
+        a, b = _sample(pack, probe, choice, "probe"), _sample(pack, reference, choice, "reference")
         start = perf_counter()
         value = distance(a.samples[0].template, b.samples[0].template)
         timings = {**_add(a.timings, b.timings), "compare": (perf_counter() - start) * 1000}
         acceptable = a.samples[0].quality.acceptable and b.samples[0].quality.acceptable
-        return self._verification(value, threshold, acceptable, a, b, timings)
+        return _verification(pack, value, threshold, acceptable, a, b, timings)
 
     def verify_subject(
         self,
@@ -86,19 +87,22 @@ class FaceService(Enrolments):
     ) -> Verification:
         """Is the person of the photograph this subject? The subject's references fuse by minimum distance.
 
-        Raises GalleryNotFound, SubjectNotFound (also for a subject without references), TemplateVersionMismatch.
+        Raises GalleryNotFound, SubjectNotFound (also for a subject without references), TemplateVersionMismatch where
+        the gallery's model pack is not here.
         """
-        threshold = self.threshold(rule)
-        self._gallery(gallery)
-        references = list(self._references(gallery, subject))
-        if not references:
-            raise SubjectNotFound(f"subject {subject!r} has no references in gallery {gallery!r}")
-        capture = self._sample(probe, choice, "probe")
-        sample = capture.samples[0]
-        start = perf_counter()
-        nearest = self._candidates(sample.template.vector, references, 1)[0]
-        timings = {**capture.timings, "compare": (perf_counter() - start) * 1000}
-        return self._verification(nearest.distance, threshold, sample.quality.acceptable, capture, nearest, timings)
+
+        def ask(pack: Extractor) -> Verification:
+            threshold = _threshold(pack, rule)
+            references = self._comparable(gallery, subject)
+            capture = _sample(pack, probe, choice, "probe")
+            sample = capture.samples[0]
+            start = perf_counter()
+            nearest = _candidates(sample.template, references, 1)[0]
+            timings = {**capture.timings, "compare": (perf_counter() - start) * 1000}
+            acceptable = sample.quality.acceptable
+            return _verification(pack, nearest.distance, threshold, acceptable, capture, nearest, timings)
+
+        return self._by_pack_of(gallery, ask)
 
     def identify(
         self,
@@ -110,35 +114,41 @@ class FaceService(Enrolments):
     ) -> Identification:
         """Who is it? The top_k nearest subjects for each face; unknown where none is below the threshold.
 
-        Raises GalleryNotFound, TemplateVersionMismatch, ImageError, NoFace, SeveralFaces, DecisionError.
+        Raises GalleryNotFound, ImageError, NoFace, SeveralFaces, DecisionError, TemplateVersionMismatch where the
+        gallery's model pack is not here.
         """
         if top_k < 1:
             raise RequestError("top_k must be at least 1")
-        threshold = self.threshold(rule)
-        references = self._gallery(gallery).references
-        capture = self._sample(photograph, choice, "image")
-        start = perf_counter()
-        found = self._search(gallery, np.stack([s.template.vector for s in capture.samples]), top_k)
-        faces = tuple(
-            IdentifiedFace(sample, candidates, threshold)
-            for sample, candidates in zip(capture.samples, found, strict=True)
-        )
-        timings = {**capture.timings, "search": (perf_counter() - start) * 1000}
-        return Identification(faces, capture, gallery, references, threshold, _with_total(timings))
+
+        def ask(pack: Extractor) -> Identification:
+            threshold = _threshold(pack, rule)
+            capture = _sample(pack, photograph, choice, "image")
+            start = perf_counter()
+            current = self.store.gallery(gallery)  # read after the pipeline, so that a fresh enrolment is seen
+            found = self._search(current, [sample.template for sample in capture.samples], top_k)
+            faces = tuple(
+                IdentifiedFace(sample, candidates, threshold)
+                for sample, candidates in zip(capture.samples, found, strict=True)
+            )
+            timings = {**capture.timings, "search": (perf_counter() - start) * 1000}
+            return Identification(faces, capture, gallery, current.templates, threshold, _with_total(timings))
+
+        return self._by_pack_of(gallery, ask)
 
     def detect(self, photograph: bytes) -> Capture:
         """All faces with box, landmarks and quality. Raises ImageError, TooManyFaces."""
         with blame("image"):
-            return self.extractor.detect(photograph)
+            return self.extractors.default.detect(photograph)
 
     # --- galleries and subjects ----------------------------------------------------------------------
 
     def create_gallery(
         self, name: str, keep_photographs: bool = False, metadata: Mapping[str, Any] | None = None
     ) -> Gallery:
-        """A gallery for the templates of the pack in use. Raises GalleryExists, RequestError for a bad name."""
+        """A gallery for templates of the pack in use. Raises GalleryExists, RequestError for a bad name."""
         require_name(name)
-        return self.store.create_gallery(name, self.extractor.template_version, keep_photographs, metadata or {})
+        version = self.extractors.default.template_version
+        return self.store.create_gallery(name, version, keep_photographs, metadata or {})
 
     def ensure_gallery(self, name: str) -> Gallery:
         """The gallery of that name, created if it is new."""
@@ -175,9 +185,28 @@ class FaceService(Enrolments):
 
     # --- parts ---------------------------------------------------------------------------------------
 
-    def _sample(self, photograph: bytes, choice: FaceChoice, source: str) -> Capture:
-        with blame(source):
-            return self.extractor.extract(photograph, choice)
+    def _by_pack_of(self, gallery: str, ask: Callable[[Extractor], Answer]) -> Answer:
+        """What ``ask`` answers with the pack of the gallery. Where the gallery was cut over to another meanwhile, it is
+        asked again with that one: the answer, or the lack of one, may rest on templates that were going."""
+        while True:
+            used = self.store.gallery(gallery).template_version
+            try:
+                answer = ask(self.extractors.of(used))
+            except FaceServiceError:
+                if self.store.gallery(gallery).template_version == used:
+                    raise
+            else:
+                if self.store.gallery(gallery).template_version == used:
+                    return answer
+
+    def _comparable(self, gallery: str, subject: str) -> list[Reference]:
+        """The subject's references that have a template. Raises SubjectNotFound where there is none."""
+        references = list(self._references(gallery, subject))
+        found = [reference for reference in references if reference.has_template]
+        if not found:
+            what = "left behind by a model change: enrol it again" if references else "no references"
+            raise SubjectNotFound(f"subject {subject!r} in gallery {gallery!r} has {what}")
+        return found
 
     def _references(self, gallery: str, subject: str) -> Iterator[Reference]:
         cursor: str | None = None
@@ -188,60 +217,73 @@ class FaceService(Enrolments):
             if cursor is None:
                 return
 
-    def _search(self, gallery: str, probes: Vectors, top_k: int) -> list[tuple[Candidate, ...]]:
+    def _search(self, gallery: Gallery, probes: Sequence[Template], top_k: int) -> list[tuple[Candidate, ...]]:
         """Shortlists from the index, rescored exactly: of each the nearest ``wanted`` references, which are certainly
         in it, until they are of top_k subjects."""
-        current = self.store.gallery(gallery)  # read after the pipeline, so that a fresh enrolment is seen
-        wanted, size = top_k * 4, max(current.references, 1)
+        for probe in probes:
+            require_version(gallery.template_version, probe.version)
+        vectors = np.stack([probe.vector for probe in probes])
+        wanted, size = top_k * 4, max(gallery.templates, 1)
         while True:
             nearest = min(wanted, size)
-            shortlists = self.indexes.search(current, probes, nearest)
-            known = {r.key: r for r in self.store.references_by_key(current, sorted(set().union(*shortlists)))}
+            shortlists = self.indexes.search(gallery, vectors, nearest)
+            known = {r.key: r for r in self.store.references_by_key(gallery, sorted(set().union(*shortlists)))}
             found = [
-                self._candidates(probe, [known[key] for key in keys if key in known], top_k, nearest)
+                _candidates(probe, [known[key] for key in keys if key in known], top_k, nearest)
                 for probe, keys in zip(probes, shortlists, strict=True)
             ]
             if wanted >= size or all(len(candidates) == top_k for candidates in found):
                 return found
             wanted *= 4
 
-    def _candidates(
-        self, probe: Vectors, references: Sequence[Reference], top_k: int, nearest: int | None = None
-    ) -> tuple[Candidate, ...]:
-        """The top_k nearest subjects, by the ``nearest`` of the references; all of them count where it is None."""
-        if not references:
-            return ()
-        for reference in references:
-            require_version(reference.sample.template.version, self.extractor.template_version)
-        vectors = np.stack([r.sample.template.vector for r in references])
-        distances = squared_l2(probe[None], vectors)[0]
-        order = np.argsort(distances, kind="stable")[:nearest].tolist()
-        fused = fuse_minimum([references[i].subject for i in order], distances[order].tolist())[:top_k]
-        found = [(subject, order[i]) for subject, i in fused]
-        return tuple(
-            Candidate(subject, references[i].display_name, float(distances[i]), references[i].id)
-            for subject, i in found
-        )
 
-    def _verification(
-        self,
-        value: float,
-        threshold: Threshold,
-        acceptable: bool,
-        probe: Capture,
-        reference: Capture | Candidate,
-        timings: Mapping[str, float],
-    ) -> Verification:
-        return Verification(
-            decision=threshold.decide(value, acceptable),
-            match=threshold.matches(value),
-            distance=value,
-            similarity=similarity(value, self.extractor.norm),
-            threshold=threshold,
-            probe=probe,
-            reference=reference,
-            timings=_with_total(timings),
-        )
+def _threshold(pack: Extractor, rule: DecisionRule) -> Threshold:
+    """The threshold ``rule`` asks for, with its FMR. Raises DecisionError."""
+    return choose_threshold(rule, pack.template_version, pack.calibration, pack.threshold, pack.norm)
+
+
+def _sample(pack: Extractor, photograph: bytes, choice: FaceChoice, source: str) -> Capture:
+    with blame(source):
+        return pack.extract(photograph, choice)
+
+
+def _candidates(
+    probe: Template, references: Sequence[Reference], top_k: int, nearest: int | None = None
+) -> tuple[Candidate, ...]:
+    """The top_k nearest subjects, by the ``nearest`` of the references; all of them count where it is None."""
+    if not references:
+        return ()
+    for reference in references:
+        require_version(reference.sample.template.version, probe.version)
+    vectors = np.stack([r.sample.template.vector for r in references])
+    distances = squared_l2(probe.vector[None], vectors)[0]
+    order = np.argsort(distances, kind="stable")[:nearest].tolist()
+    fused = fuse_minimum([references[i].subject for i in order], distances[order].tolist())[:top_k]
+    found = [(subject, order[i]) for subject, i in fused]
+    return tuple(
+        Candidate(subject, references[i].display_name, float(distances[i]), references[i].id) for subject, i in found
+    )
+
+
+def _verification(
+    pack: Extractor,
+    value: float,
+    threshold: Threshold,
+    acceptable: bool,
+    probe: Capture,
+    reference: Capture | Candidate,
+    timings: Mapping[str, float],
+) -> Verification:
+    return Verification(
+        decision=threshold.decide(value, acceptable),
+        match=threshold.matches(value),
+        distance=value,
+        similarity=similarity(value, pack.norm),
+        threshold=threshold,
+        probe=probe,
+        reference=reference,
+        timings=_with_total(timings),
+    )
 
 
 def _add(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, float]:

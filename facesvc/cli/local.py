@@ -36,7 +36,7 @@ class LocalBackend:
         self.service, self.workers = service, workers
 
     def model(self) -> View:
-        return views.model(self.service.extractor)
+        return views.model(self.service.extractors.default)
 
     def verify(self, probe: bytes, reference: bytes, face: str, rule: DecisionRule) -> View:
         return views.verification(self.service.verify(probe, reference, FaceChoice(face), rule))

@@ -3,13 +3,18 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from facesvc.core.types import Face, FaceChoice
+from facesvc.core.types import Face, FaceChoice, Sample
 from facesvc.errors import NoFace, SeveralFaces
 
 CENTRE_WEIGHT = 2.0
 """Squared pixels of area that one squared pixel of distance from the centre costs; InsightFace's value
 (``FaceAnalysis.get`` with ``max_num``, in its RetinaFace and SCRFD detectors)."""
+
+SAME_FACE = 0.4
+"""Intersection over union from which two detectors' boxes are of one face. On the sample photographs the boxes that our
+four detectors draw of a face overlap by 0.68 to 1, and those of neighbours by nothing."""
 
 
 def prominence(face: Face, width: int, height: int) -> float:
@@ -37,3 +42,19 @@ def choose(faces: Sequence[Face], choice: FaceChoice, width: int, height: int) -
     if choice is FaceChoice.PROMINENT:
         return [max(faces, key=lambda face: prominence(face, width, height))]
     return faces[:1]
+
+
+def overlap(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    """Intersection over union of two boxes (4,), x1 y1 x2 y2: 0 apart, 1 the same."""
+    sides = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
+    shared = float(np.prod(np.maximum(sides, 0)))
+    whole = float(np.prod(np.maximum(a[2:] - a[:2], 0)) + np.prod(np.maximum(b[2:] - b[:2], 0))) - shared
+    return shared / whole if whole > 0 else 0.0
+
+
+def same_face(samples: Sequence[Sample], box: NDArray[np.float32]) -> Sample:
+    """The sample of the face in this box (4,), which another detector may have drawn, px. Raises NoFace."""
+    best = max(samples, key=lambda sample: overlap(sample.face.box, box), default=None)
+    if best is None or overlap(best.face.box, box) < SAME_FACE:
+        raise NoFace("no face was found where the reference's face is")
+    return best

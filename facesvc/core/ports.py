@@ -94,6 +94,20 @@ class Extractor(Protocol):
         ...
 
 
+class Extractors(Protocol):
+    """The pipelines of the packs that are here: galleries of different packs are served side by side."""
+
+    @property
+    def default(self) -> Extractor:
+        """Of the pack in use: for comparisons without a gallery, and for new galleries."""
+        ...
+
+    def of(self, template_version: str) -> Extractor:
+        """That which makes templates of this version, opened at first use. Raises TemplateVersionMismatch where no pack
+        here makes them, ModelError where it can't be loaded."""
+        ...
+
+
 class TemplateIndex(Protocol):
     """Nearest vectors of one gallery, by key. A projection: rebuilt from the store at will. Thread-safe."""
 

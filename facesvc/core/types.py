@@ -13,6 +13,8 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from facesvc.core.shadow import Shadow, ShadowState
+
 Pixels = NDArray[np.uint8]
 """(h w 3) uint8, RGB, 0..255, upright."""
 AlignedFace = tuple[Pixels, ...]
@@ -139,27 +141,6 @@ class FaceChoice(StrEnum):
 
 
 # --- stored things -------------------------------------------------------------------------------
-
-
-class ShadowState(StrEnum):
-    """What templates of another version are there for, beside those that answer.
-
-    FILLING: to follow them; STANDBY: they were there before, and may come back; LEAVING: none of that, they are being
-    deleted.
-    """
-
-    FILLING = "filling"
-    STANDBY = "standby"
-    LEAVING = "leaving"
-
-
-@dataclass(frozen=True, slots=True)
-class Shadow:
-    """A gallery's templates of another version than the one that answers; templates: how many there are."""
-
-    template_version: str
-    state: ShadowState
-    templates: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from facesvc.core.compare import require_version
 from facesvc.core.exchange import Added, Entry, KeptReference
 from facesvc.core.types import NewReference
 from facesvc.storage.galleries import advance, find_gallery, lock_gallery
-from facesvc.storage.references import as_reference, identity, new_id, photograph_values, reference_values
 from facesvc.storage.revisions import log_added
+from facesvc.storage.rows import as_reference, identity, new_id, photograph_values, reference_values
 from facesvc.storage.tables import GalleryRow, PhotographRow, ReferenceRow, SubjectRow, TemplateRow
 from facesvc.storage.templates import held_versions, insert_templates, require_templates
 from facesvc.storage.transactions import Transactions

@@ -13,6 +13,7 @@ from facesvc.errors import GalleryExists, GalleryNotFound
 from facesvc.storage.cursors import decode_cursor, encode_cursor
 from facesvc.storage.engine import wipe_log
 from facesvc.storage.tables import GalleryRow, PhotographRow, ReferenceRow
+from facesvc.storage.templates import held_versions
 from facesvc.storage.transactions import Transactions, require_limit
 
 
@@ -53,6 +54,12 @@ class Galleries(Transactions):
             found = [as_gallery(row) for row in session.scalars(query.limit(limit + 1))]
         more = len(found) > limit
         return Page(tuple(found[:limit]), encode_cursor("galleries", found[limit - 1].name) if more else None)
+
+    def held_versions(self) -> set[str]:
+        """The template versions of all galleries, see ``core.types.Gallery.versions``."""
+        with self.reading() as session:
+            rows = session.scalars(select(GalleryRow).where(GalleryRow.tenant == self.tenant))
+            return {version for row in rows for version in held_versions(row)}
 
     def update_gallery(
         self, name: str, *, keep_photographs: bool | None = None, metadata: Mapping[str, Any] | None = None

@@ -1,37 +1,29 @@
 """The store, whole, and its references: templates of subjects, and the photographs they were made from where those
 are kept."""
 
-import secrets
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import Select, delete, select
 from sqlalchemy.orm import Session
 
 from facesvc.core.types import (
-    Face,
     Gallery,
     NewReference,
     Page,
     Photograph,
-    Quality,
     Receipt,
     Reference,
-    Sample,
 )
 from facesvc.errors import PhotographNotFound, ReferenceNotFound, SubjectNotFound
 from facesvc.storage.answers import Answers, forget_answers
-from facesvc.storage.cipher import VectorCodec
 from facesvc.storage.cursors import decode_cursor, encode_cursor
 from facesvc.storage.engine import wipe_log
 from facesvc.storage.galleries import Galleries, advance, find_gallery, lock_gallery
 from facesvc.storage.locks import Locks
 from facesvc.storage.revisions import Revisions, log_added, log_removed
+from facesvc.storage.rows import Identity, as_reference, identity, new_id, photograph_values, reference_values
 from facesvc.storage.subjects import Subjects, find_subject, insert_subject
 from facesvc.storage.tables import GalleryRow, PhotographRow, ReferenceRow, SubjectRow, TemplateRow
 from facesvc.storage.templates import (
@@ -41,14 +33,11 @@ from facesvc.storage.templates import (
     held_versions,
     insert_templates,
     known_versions,
-    open_template,
     require_templates,
     require_vector,
 )
 from facesvc.storage.transactions import require_limit
 
-Identity = tuple[str, bytes]
-"""image_sha256 and box: what makes a reference the same one when it is sent again."""
 BATCH = 5_000
 """Keys in one statement; databases allow 32766 parameters and more."""
 
@@ -211,58 +200,6 @@ def _stored(session: Session, owner: SubjectRow, wanted: dict[Identity, NewRefer
     return found
 
 
-def identity(new: NewReference) -> Identity:
-    return new.image_sha256, pack(new.sample.face.box)
-
-
-def pack(numbers: NDArray[np.float32]) -> bytes:
-    """float32 of any shape -> little-endian bytes."""
-    return np.asarray(numbers, "<f4").tobytes()
-
-
-def unpack(stored: bytes, *shape: int) -> NDArray[np.float32]:
-    """What ``pack`` was given, writable."""
-    return np.frombuffer(stored, "<f4").astype(np.float32).reshape(shape)
-
-
-def new_id() -> str:
-    """A reference's public id, 104 bits of chance."""
-    return f"ref_{secrets.token_hex(13)}"
-
-
-def reference_values(
-    home: GalleryRow, subject_key: int, public_id: str, new: NewReference, created_at: datetime
-) -> dict[str, Any]:
-    """Columns of ReferenceRow, but for the key."""
-    sample = new.sample
-    return {
-        "tenant": home.tenant,
-        "id": public_id,
-        "gallery_key": home.key,
-        "subject_key": subject_key,
-        "image_sha256": new.image_sha256,
-        "box": pack(sample.face.box),
-        "landmarks": pack(sample.face.landmarks),
-        "score": float(sample.face.score),
-        "quality": asdict(sample.quality),
-        "has_photograph": new.photograph is not None and home.keep_photographs,
-        "created_at": created_at,
-    }
-
-
-def photograph_values(
-    home: GalleryRow, key: int, public_id: str, new: NewReference, codec: VectorCodec
-) -> dict[str, Any]:
-    """Columns of PhotographRow, of a reference that has one."""
-    assert new.photograph is not None
-    return {
-        "tenant": home.tenant,
-        "reference_key": key,
-        "content": codec.seal(new.photograph, public_id),
-        "media_type": new.media_type or "application/octet-stream",
-    }
-
-
 def missing_templates(
     session: Session, home: GalleryRow, wanted: Sequence[tuple[ReferenceRow, NewReference]]
 ) -> list[Owned]:
@@ -289,22 +226,4 @@ def _with_templates(subject_key: int) -> Select[ReferenceRow, TemplateRow, str]:
         .join(GalleryRow, GalleryRow.key == ReferenceRow.gallery_key)
         .outerjoin(TemplateRow, answering)
         .where(ReferenceRow.subject_key == subject_key)
-    )
-
-
-def as_reference(
-    row: ReferenceRow, owner: SubjectRow, template: TemplateRow | None, template_version: str, codec: VectorCodec
-) -> Reference:
-    """template: the reference's of ``template_version``, if it has one."""
-    quality = Quality(**{**row.quality, "reasons": tuple(row.quality["reasons"])})
-    face = Face(unpack(row.box, 4), unpack(row.landmarks, 5, 2), row.score)
-    return Reference(
-        key=row.key,
-        id=row.id,
-        subject=owner.id,
-        display_name=owner.display_name,
-        sample=Sample(face, quality, open_template(template, row.id, template_version, codec)),
-        image_sha256=row.image_sha256,
-        has_photograph=row.has_photograph,
-        created_at=row.created_at,
     )

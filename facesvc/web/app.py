@@ -41,7 +41,7 @@ def create_app(settings: Settings, open_service: Callable[[], AbstractContextMan
         current_default_thread_limiter().total_tokens = settings.workers + settings.queue + SPARE_THREADS
         with open_service() as service:
             app.state.service = service
-            app.state.metrics.model.labels(service.extractor.template_version).set(1)
+            app.state.metrics.model.labels(service.extractors.default.template_version).set(1)
             yield
 
     app = FastAPI(

@@ -230,10 +230,11 @@ class Broken:
 class BrokenService:
     """Just enough of a service to start; ``store`` fails."""
 
-    class Extractor:
-        template_version = "sha256:0"
+    class Extractors:
+        class default:  # noqa: N801
+            template_version = "sha256:0"
 
-    extractor, store = Extractor(), Broken()
+    extractors, store = Extractors(), Broken()
 
 
 @contextmanager

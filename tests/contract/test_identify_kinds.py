@@ -12,6 +12,7 @@ from facesvc.core.types import Capture, FaceChoice, NewReference, Template, Vect
 from facesvc.index.exact import ExactIndex
 from facesvc.index.keeping import MemoryKeeper
 from facesvc.index.projection import Projection
+from facesvc.pipeline.loaded import LoadedPacks
 from facesvc.service import FaceService
 from facesvc.storage.references import SqlReferenceStore
 from tests.contract.indexes import KINDS
@@ -73,7 +74,8 @@ def test_crowded_subjects(store: SqlReferenceStore, open_index: Callable[[], Tem
     for i, vector in enumerate(around(centre, 60, 0.3, rng)):
         store.add_references("staff", f"other {i}", [reference(vector, 1_000 + i)])
     service, oracle = (
-        FaceService(Vector(), store, Projection(store, MemoryKeeper(kind))) for kind in (open_index, ExactIndex)
+        FaceService(LoadedPacks(Vector()), store, Projection(store, MemoryKeeper(kind)))
+        for kind in (open_index, ExactIndex)
     )
     for probe in around(centre, 10, 0.05, rng):
         (found,), (wanted,) = (s.identify(probe.tobytes(), "staff", TOP).faces for s in (service, oracle))

@@ -17,6 +17,7 @@ from facesvc.core.types import Capture, FaceChoice, Sample
 from facesvc.index.keeping import MemoryKeeper
 from facesvc.index.kinds import GrowingIndex
 from facesvc.index.projection import Projection
+from facesvc.pipeline.loaded import LoadedPacks
 from facesvc.service import FaceService
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
@@ -69,7 +70,7 @@ def open_indexes(store: ReferenceStore) -> GalleryIndexes:
 def open_service(engine: Engine) -> Iterator[FaceService]:
     store = SqlReferenceStore(engine)
     try:
-        yield FaceService(ReadyMade(), store, open_indexes(store))
+        yield FaceService(LoadedPacks(ReadyMade()), store, open_indexes(store))
     finally:
         engine.dispose()
 

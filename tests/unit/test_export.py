@@ -16,6 +16,7 @@ from facesvc.models import manifest as manifests
 from facesvc.models.packs import Packs
 from facesvc.models.runtime import OnnxRuntimeNetwork
 from facesvc.pipeline.align import align
+from facesvc.pipeline.loaded import LoadedPacks
 from facesvc.service import FaceService
 from tests.portraits import portrait_chips
 from training import augment
@@ -94,7 +95,7 @@ def test_the_service_verifies_with_the_exported_pack(
     pack = packs.build("mine", weights=[exported / "network.onnx"], manifest=exported / "manifest.json")
     settings = Settings(data=tmp_path, pack="mine", workers=1)
     with open_extractor(settings, pack) as extractor:
-        service = FaceService(extractor, None, None)  # type: ignore[arg-type]  # verify needs neither store nor index
+        service = FaceService(LoadedPacks(extractor), None, None)  # type: ignore[arg-type]  # verify needs neither store nor index
         verified = service.verify(photographs["obama"], photographs["biden"])
         faces = [extractor.extract(photographs[name], FaceChoice.PROMINENT).samples[0] for name in ("obama", "biden")]
     chips = np.stack(

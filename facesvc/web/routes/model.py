@@ -12,4 +12,4 @@ router = APIRouter(prefix="/v1", tags=["model"])
 @router.get("/model", response_model=schemas.Model)
 def read_model(service: ServiceDep) -> views.View:
     """Template version, threshold and what the error rates rest on."""
-    return views.model(service.extractor)
+    return views.model(service.extractors.default)

@@ -1,0 +1,61 @@
+"""The pipelines of several packs side by side, each opened when a gallery first needs it."""
+
+import weakref
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager, ExitStack
+from threading import Lock
+
+from facesvc.core.ports import Extractor
+from facesvc.errors import TemplateVersionMismatch
+
+OpenVersion = Callable[[str], AbstractContextManager[Extractor]]
+"""Opens the pipeline that makes templates of this version. Raises TemplateVersionMismatch where no pack here does."""
+
+
+def no_other_pack(template_version: str) -> AbstractContextManager[Extractor]:
+    raise TemplateVersionMismatch(f"no model pack here makes template version {template_version}")
+
+
+class LoadedPacks:
+    """core.ports.Extractors. Thread-safe.
+
+    living: versions that galleries hold. When another pipeline is opened, those of other versions are let go; each is
+    closed when the last call that still uses it has ended.
+    """
+
+    def __init__(
+        self, default: Extractor, open_version: OpenVersion = no_other_pack, living: Callable[[], Collection[str]] = set
+    ) -> None:
+        self.default = default
+        self._open_version, self._living = open_version, living
+        self._opened: dict[str, Extractor] = {}
+        self._closing: list[weakref.finalize] = []
+        self._lock = Lock()
+
+    def of(self, template_version: str) -> Extractor:
+        """See ``core.ports.Extractors.of``."""
+        if template_version == self.default.template_version:
+            return self.default
+        found = self._opened.get(template_version)
+        if found is not None:
+            return found
+        with self._lock:
+            found = self._opened.get(template_version)
+            return found or self._open(template_version)
+
+    def close(self) -> None:
+        """Closes all that was opened here; the default is its opener's to close."""
+        with self._lock:
+            self._opened.clear()
+            for finalizer in self._closing:
+                finalizer()
+
+    def _open(self, template_version: str) -> Extractor:
+        living = set(self._living())
+        self._opened = {version: opened for version, opened in self._opened.items() if version in living}
+        with ExitStack() as opening:
+            extractor = opening.enter_context(self._open_version(template_version))
+            finalizer = weakref.finalize(extractor, opening.pop_all().close)
+        self._closing = [known for known in self._closing if known.alive] + [finalizer]
+        self._opened[template_version] = extractor
+        return extractor
