@@ -7,4 +7,4 @@ from facesvc.config import Settings
 from facesvc.web.app import create_app
 
 settings = Settings()
-app = create_app(settings, partial(bootstrap, settings))
+app = create_app(settings, partial(bootstrap, settings, serving=True))

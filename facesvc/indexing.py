@@ -2,19 +2,25 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from hashlib import sha256
 from importlib.util import find_spec
 
 from sqlalchemy import Engine
 
 from facesvc.config import IndexKind, Settings
+from facesvc.core.types import Gallery
 from facesvc.errors import IndexUnavailable
+from facesvc.index.exact import ExactIndex
+from facesvc.index.frame import Storable
 from facesvc.index.keepers import GalleryKeepers
-from facesvc.index.keeping import Keeper
-from facesvc.index.kinds import Kind
+from facesvc.index.keeping import Keeper, MemoryKeeper
+from facesvc.index.kinds import Kind, StoredKind, storable
 from facesvc.index.milvus import MilvusServer
 from facesvc.index.milvuskeeper import MilvusKeeper
 from facesvc.index.pgkeeper import PgVectorKeeper
+from facesvc.index.snapshots import SnapshotKeeper
+from facesvc.models.packs import Packs
 from facesvc.storage.engine import address, open_engine
 from facesvc.storage.references import SqlReferenceStore
 
@@ -38,6 +44,22 @@ def open_keeper(settings: Settings, store: SqlReferenceStore, in_memory: Callabl
         yield GalleryKeepers(keeper(settings.index), chosen, [keeper(kind) for kind in _reachable(settings, engine)])
     finally:
         engine.dispose()
+
+
+def in_memory(settings: Settings, store: SqlReferenceStore) -> Callable[[Kind], Keeper]:
+    """What makes the keeper of indexes in this process's memory, of a kind."""
+    packs, folder = Packs(settings.packs), settings.data / "snapshots"
+
+    def open_index(kind: StoredKind, gallery: Gallery) -> Storable:
+        pack = packs.of_version(gallery.template_version)
+        return storable(kind, pack.norm if pack else 1.0)
+
+    def keeper(kind: Kind) -> Keeper:
+        if kind == "exact":
+            return MemoryKeeper(ExactIndex)
+        return SnapshotKeeper(partial(open_index, kind), store, folder)
+
+    return keeper
 
 
 def _engine_keeper(kind: IndexKind, settings: Settings, store: SqlReferenceStore, engine: Engine) -> Keeper | None:

@@ -48,7 +48,7 @@ class _Server(uvicorn.Server):
 def serve(settings: Settings) -> Iterator[Live]:
     """The whole service over ``settings``, as `facesvc serve` runs it."""
     with (
-        listen(create_app(settings, partial(bootstrap, settings))) as url,
+        listen(create_app(settings, partial(bootstrap, settings, serving=True))) as url,
         httpx.Client(base_url=url, timeout=60) as client,
     ):
         yield Live(url, settings, client)

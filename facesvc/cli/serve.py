@@ -74,7 +74,7 @@ def run(settings: "Settings", listener: socket.socket) -> None:
             if self.started:
                 announce(address(listener))
 
-    with bootstrap(settings) as service:
+    with bootstrap(settings, serving=True) as service:
         config = uvicorn.Config(
             create_app(settings, lambda: nullcontext(service)),
             log_level="warning",  # the application logs its requests itself

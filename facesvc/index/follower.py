@@ -29,6 +29,19 @@ def following(projection: Projection, seconds: float) -> Iterator[None]:
         thread.join()
 
 
+@contextmanager
+def settling(projection: Projection) -> Iterator[None]:
+    """For a process that does one thing and ends: what was deleted until then leaves the disk, too. Where that fails,
+    whoever follows the database next does it."""
+    try:
+        yield
+    finally:
+        try:
+            projection.settle()
+        except (FaceServiceError, OSError) as error:
+            logger.warning("snapshots of indexes may still hold what was deleted: %s", error)
+
+
 def _follow(projection: Projection, seconds: float, ended: Event) -> None:
     failing = False
     while not ended.is_set():

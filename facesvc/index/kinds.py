@@ -12,10 +12,11 @@ from facesvc.core.types import DIMENSION, Vectors
 from facesvc.index.compressed import CompressedIndex
 from facesvc.index.exact import ExactIndex
 from facesvc.index.faiss import FlatIndex
-from facesvc.index.frame import Codes, Frame
+from facesvc.index.frame import Codes, Frame, Storable
 from facesvc.index.large import LargeIndex
 
-Kind = Literal["auto", "exact", "flat", "compressed", "large"]
+StoredKind = Literal["auto", "flat", "compressed", "large"]
+Kind = StoredKind | Literal["exact"]
 
 FLAT_UNTIL = 100_000
 """References that lie in memory as they are: 53 MB, searched in 5 ms (compressed: 2.4 ms, but each of its shortlists
@@ -99,13 +100,17 @@ class GrowingIndex:
             self._index.restore(keys, codes)
 
 
-def opener(kind: Kind, norm: float) -> Callable[[], TemplateIndex]:
-    """What makes an empty index of that kind for templates of length ``norm``."""
-    makers: Mapping[Kind, Callable[[], TemplateIndex]] = {
+def storable(kind: StoredKind, norm: float) -> Storable:
+    """An empty index of that kind for templates of length ``norm``."""
+    makers: Mapping[StoredKind, Callable[[], Storable]] = {
         "auto": lambda: GrowingIndex(norm=norm),
-        "exact": ExactIndex,
         "flat": FlatIndex,
         "compressed": lambda: CompressedIndex(norm=norm),
         "large": lambda: LargeIndex(norm=norm),
     }
-    return makers[kind]
+    return makers[kind]()
+
+
+def opener(kind: Kind, norm: float) -> Callable[[], TemplateIndex]:
+    """What makes an empty index of that kind for templates of length ``norm``."""
+    return ExactIndex if kind == "exact" else lambda: storable(kind, norm)

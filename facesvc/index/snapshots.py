@@ -34,22 +34,23 @@ class Snapshotted(InMemory):
 
 
 class SnapshotKeeper:
-    """index.keeping.Keeper over the folder of one database's snapshots. ``open_index`` makes an empty index."""
+    """index.keeping.Keeper over the folder of one database's snapshots. ``open_index`` makes an empty index for a
+    gallery's templates of ``gallery.template_version``."""
 
     def __init__(
-        self, open_index: Callable[[], Storable], store: ReferenceStore, folder: Path, least: int = LEAST
+        self, open_index: Callable[[Gallery], Storable], store: ReferenceStore, folder: Path, least: int = LEAST
     ) -> None:
         self._open_index, self._store, self._folder, self._least = open_index, store, folder, least
 
     def open(self, gallery: Gallery) -> Snapshotted:
-        snapshot, index = self.snapshot(gallery), self._open_index()
+        snapshot, index = self.snapshot(gallery), self._open_index(gallery)
         revision = snapshot.load(index)
         if revision and self._is_of(gallery, index, revision):
             return Snapshotted(index, revision)
         if revision:
             logger.warning("snapshot %s is of another database's gallery: deleted", snapshot.folder.name)
             snapshot.delete()
-        return Snapshotted(self._open_index())
+        return Snapshotted(self._open_index(gallery))
 
     def snapshot(self, gallery: Gallery) -> Snapshot:
         """That of the gallery's templates of ``gallery.template_version``, there or not."""

@@ -21,7 +21,7 @@ LEAST = 20
 
 @pytest.fixture(params=[FlatIndex, CompressedIndex])
 def keeper(request: pytest.FixtureRequest, store: SqlReferenceStore, tmp_path: Path) -> SnapshotKeeper:
-    return SnapshotKeeper(request.param, store, tmp_path / "snapshots", LEAST)
+    return SnapshotKeeper(lambda _: request.param(), store, tmp_path / "snapshots", LEAST)
 
 
 def enrol(store: SqlReferenceStore, subject: str, *seeds: int, gallery: str = "staff") -> list[int]:
