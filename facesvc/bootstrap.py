@@ -9,10 +9,9 @@ import cv2
 from facesvc.config import Settings, environment
 from facesvc.core.ports import Extractor
 from facesvc.errors import ClusterUnavailable, TemplateVersionMismatch
-from facesvc.index.keeping import MemoryKeeper
-from facesvc.index.kinds import opener
+from facesvc.index.follower import following, settling
 from facesvc.index.projection import Projection
-from facesvc.indexing import open_keeper
+from facesvc.indexing import in_memory, open_keeper
 from facesvc.models.manifest import Manifest
 from facesvc.models.packs import Pack, Packs
 from facesvc.models.runtime import resolve_runtime
@@ -130,8 +129,13 @@ def open_packs(
 
 
 @contextmanager
-def bootstrap(settings: Settings, open_extractor: OpenExtractor = open_extractor) -> Iterator[FaceService]:
-    """The running service: pack loaded, database migrated, default gallery there; closed when the context ends."""
+def bootstrap(
+    settings: Settings, open_extractor: OpenExtractor = open_extractor, serving: bool = False
+) -> Iterator[FaceService]:
+    """The running service: pack loaded, database migrated, default gallery there; closed when the context ends.
+
+    serving: for a process that stays, whose indexes follow the database; others open those that they search.
+    """
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     pack = load_pack(settings)
     upgrade(settings.url)
@@ -140,11 +144,13 @@ def bootstrap(settings: Settings, open_extractor: OpenExtractor = open_extractor
     try:
         with (
             open_packs(settings, pack, open_extractor, store) as packs,
-            open_keeper(settings, store, lambda kind: MemoryKeeper(opener(kind, pack.manifest.norm))) as keeper,
+            open_keeper(settings, store, in_memory(settings, store)) as keeper,
         ):
-            service = FaceService(packs, store, Projection(store, keeper))
+            projection = Projection(store, keeper)
+            service = FaceService(packs, store, projection)
             service.ensure_gallery(settings.default_gallery)
-            yield service
+            with following(projection, settings.follow_seconds) if serving else settling(projection):
+                yield service
     finally:
         engine.dispose()
 
