@@ -41,7 +41,23 @@ def open_keeper(settings: Settings, store: SqlReferenceStore, in_memory: Callabl
 
     try:
         chosen = {gallery: keeper(kind) for gallery, kind in settings.gallery_index.items()}
-        yield GalleryKeepers(keeper(settings.index), chosen, [keeper(kind) for kind in _reachable(settings, engine)])
+        elsewhere = [keeper("auto"), *(keeper(kind) for kind in _reachable(settings, engine))]
+        yield GalleryKeepers(keeper(settings.index), chosen, elsewhere)
+    finally:
+        engine.dispose()
+
+
+def describe_engines(settings: Settings, store: SqlReferenceStore) -> Iterator[tuple[str, str | IndexUnavailable]]:
+    """Of each vector engine that is chosen: what it says of itself, or why it says nothing."""
+    engine = open_engine(settings.url)
+    try:
+        chosen: set[IndexKind] = {settings.index, *settings.gallery_index.values()}
+        for kind in sorted(chosen):
+            try:
+                if keeper := _engine_keeper(kind, settings, store, engine):
+                    yield kind, keeper.describe()
+            except IndexUnavailable as error:
+                yield kind, error
     finally:
         engine.dispose()
 
@@ -62,7 +78,9 @@ def in_memory(settings: Settings, store: SqlReferenceStore) -> Callable[[Kind], 
     return keeper
 
 
-def _engine_keeper(kind: IndexKind, settings: Settings, store: SqlReferenceStore, engine: Engine) -> Keeper | None:
+def _engine_keeper(
+    kind: IndexKind, settings: Settings, store: SqlReferenceStore, engine: Engine
+) -> MilvusKeeper | PgVectorKeeper | None:
     if kind == "pgvector":
         return PgVectorKeeper(engine, store.tenant)
     if kind == "milvus":

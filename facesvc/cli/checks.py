@@ -59,6 +59,8 @@ def examine(settings: "Settings", samples: Path) -> Iterator[Finding]:
     yield check_space(settings.data)
     pack, database = check_pack(settings), check_database(settings)
     yield from (pack, database)
+    if database.status == "ok":
+        yield from check_engines(settings)
     if pack.status == database.status == "ok":
         yield check_verification(settings, samples)
 
@@ -142,7 +144,8 @@ def examine_database(settings: "Settings") -> Finding:
         store.ping()
         if not is_migrated(engine):
             return Finding("database", "warn", "its schema is of another release", "the next start upgrades it")
-        projection = Projection(store, MemoryKeeper(opener(settings.index, norm_of_pack(settings))))
+        kind = "auto" if settings.index in ("milvus", "pgvector") else settings.index  # of these another check tells
+        projection = Projection(store, MemoryKeeper(opener(kind, norm_of_pack(settings))))
         projection.warm()
         loaded = projection.loaded()
         held = {index.gallery: index.references for index in loaded}
@@ -152,6 +155,24 @@ def examine_database(settings: "Settings") -> Finding:
     if wrong:
         return Finding("database", "fail", f"references don't add up: {', '.join(wrong)}", "restore it from a backup")
     return Finding("database", "ok", f"{len(held)} galleries, {indexed(loaded)}")
+
+
+def check_engines(settings: "Settings") -> Iterator[Finding]:
+    """Every vector engine that galleries are to be kept in answers."""
+    from facesvc.indexing import describe_engines
+    from facesvc.storage.engine import open_engine
+    from facesvc.storage.references import SqlReferenceStore
+
+    engine = open_engine(settings.url)
+    try:
+        for kind, said in describe_engines(settings, SqlReferenceStore(engine)):
+            if isinstance(said, str):
+                yield Finding(kind, "ok", said)
+            else:
+                advice = "see docs/operations.md, Vector engines; other galleries, and verification, work without it"
+                yield Finding(kind, "fail", f"{said.detail} [{said.code}]", advice)
+    finally:
+        engine.dispose()
 
 
 def indexed(loaded: "Sequence[LoadedIndex]") -> str:

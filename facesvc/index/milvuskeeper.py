@@ -164,6 +164,13 @@ class MilvusKeeper:
             self._delete(name)
         return [f"Milvus collection {name}" for name in residue]
 
+    def describe(self) -> str:
+        """What answers, and how much of ours it keeps. Raises IndexUnavailable."""
+        with self._server.asked() as client:
+            release = client.get_server_version(timeout=CALL_SECONDS)
+        kept = [name for name in self._collections(self._prefix) if name != self._standings.name]
+        return f"Milvus {release} keeps {len(kept)} indexes of this database"
+
     def _name(self, version: Version) -> str:
         key, template_version = version
         return f"{self._prefix}{key}_{sha256(template_version.encode()).hexdigest()[:16]}"

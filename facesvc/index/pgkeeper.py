@@ -35,6 +35,7 @@ from facesvc.index.pgvector import EXACT_UNTIL, SCHEMA, PgVectorIndex, limit, re
 
 PREPARING = 0x66616365  # "face"
 """Advisory lock of whoever makes the schema."""
+ADVICE = "have an administrator install pgvector and run CREATE EXTENSION vector"
 STANDINGS = Table(
     "standings",
     MetaData(),
@@ -135,6 +136,16 @@ class PgVectorKeeper:
                 self._delete(connection, name)
         return [f"pgvector table {name}" for name in residue]
 
+    def describe(self) -> str:
+        """What answers, and how much of ours it keeps. Raises IndexUnavailable, also where there is no extension and it
+        has still to be installed."""
+        with transaction(self._engine) as connection:
+            release = connection.execute(text("SELECT extversion FROM pg_extension WHERE extname = 'vector'")).scalar()
+            kept = self._names(connection)
+        if release is None:
+            raise IndexUnavailable(f"this database has no extension vector: {ADVICE}")
+        return f"pgvector {release} keeps {len(kept)} indexes of this database"
+
     def _names(self, connection: Connection, gallery_key: int | None = None) -> list[str]:
         if not is_prepared(connection):
             return []
@@ -168,8 +179,7 @@ def create_extension(connection: Connection) -> None:
         with told(), connection.begin_nested():
             connection.execute(text("CREATE EXTENSION vector"))
     except IndexUnavailable as error:
-        advice = "have an administrator install pgvector and run CREATE EXTENSION vector"
-        raise IndexUnavailable(f"this database has no extension vector: {advice}") from error
+        raise IndexUnavailable(f"this database has no extension vector: {ADVICE}") from error
 
 
 def locked(connection: Connection, name: str) -> tuple[datetime, int] | None:
