@@ -20,9 +20,12 @@ from facesvc.index.milvus import MilvusServer
 from facesvc.index.milvuskeeper import MilvusKeeper
 from facesvc.index.pgkeeper import PgVectorKeeper
 from facesvc.index.snapshots import SnapshotKeeper
+from facesvc.index.sweep import Sweep
 from facesvc.models.packs import Packs
 from facesvc.storage.engine import address, open_engine
+from facesvc.storage.migrate import upgrade
 from facesvc.storage.references import SqlReferenceStore
+from facesvc.storage.residue import Residue
 
 
 @contextmanager
@@ -58,6 +61,20 @@ def describe_engines(settings: Settings, store: SqlReferenceStore) -> Iterator[t
                     yield kind, keeper.describe()
             except IndexUnavailable as error:
                 yield kind, error
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def open_sweep(settings: Settings) -> Iterator[tuple[Residue, Sweep]]:
+    """What looks after residue in the database, and in all that is kept of its galleries. Raises StoreUnavailable,
+    IndexUnavailable."""
+    upgrade(settings.url)
+    engine = open_engine(settings.url)
+    try:
+        store = SqlReferenceStore(engine)
+        with open_keeper(settings, store, in_memory(settings, store)) as keeper:
+            yield Residue(engine), Sweep(store, keeper)
     finally:
         engine.dispose()
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from facesvc import __version__
-from facesvc.cli import doctor, enrol, galleries, identify, models, samples, serve, subjects, verify
+from facesvc.cli import doctor, enrol, galleries, identify, models, samples, serve, subjects, sweep, verify
 from facesvc.cli.evaluate import evaluate
 from facesvc.errors import RequestError
 
@@ -89,4 +89,5 @@ app.command("serve", rich_help_panel="Service")(serve.serve)
 app.add_typer(models.app, name="models", rich_help_panel="Service")
 app.command("evaluate", rich_help_panel="Service")(evaluate)
 app.command("samples", rich_help_panel="Service")(samples.samples)
+app.command("sweep", rich_help_panel="Service")(sweep.sweep)
 app.command("doctor", rich_help_panel="Service")(doctor.doctor)

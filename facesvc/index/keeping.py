@@ -5,6 +5,9 @@ from contextlib import AbstractContextManager, contextmanager
 from threading import Lock
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from facesvc.core.ports import TemplateIndex
 from facesvc.core.types import Gallery
 from facesvc.errors import IndexUnavailable
@@ -52,6 +55,10 @@ class Keeper(Protocol):
         StoreUnavailable, OSError."""
         ...
 
+    def on_disk(self, gallery: Gallery) -> NDArray[np.int64]:
+        """Keys (n,) of the references whose vectors lie in files of ours, apart from the index itself."""
+        ...
+
     def drop(self, gallery: Gallery) -> None:
         """Deletes whatever is kept of a deleted gallery, in all its versions."""
         ...
@@ -90,6 +97,10 @@ class MemoryKeeper:
 
     def tend(self, gallery: Gallery, kept: Kept | None) -> None:
         """There is nothing on disk."""
+
+    def on_disk(self, gallery: Gallery) -> NDArray[np.int64]:
+        """None."""
+        return np.empty(0, np.int64)
 
     def drop(self, gallery: Gallery) -> None:
         """There is nothing left of it."""

@@ -12,6 +12,9 @@ from hashlib import sha256
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from facesvc.core.types import Gallery
 from facesvc.index.keeping import Alone, IndexLost, Kept, Version
 from facesvc.index.milvus import CALL_SECONDS, LOAD_SECONDS, STRONG, MilvusIndex, MilvusServer, SearchedBy
@@ -149,6 +152,10 @@ class MilvusKeeper:
 
     def tend(self, gallery: Gallery, kept: Kept | None) -> None:
         """There is nothing on disk."""
+
+    def on_disk(self, gallery: Gallery) -> NDArray[np.int64]:
+        """None."""
+        return np.empty(0, np.int64)
 
     def drop(self, gallery: Gallery) -> None:
         """Raises IndexUnavailable; then ``sweep`` finds what is left."""

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from datetime import datetime
 from hashlib import sha256
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -118,6 +120,10 @@ class PgVectorKeeper:
 
     def tend(self, gallery: Gallery, kept: Kept | None) -> None:
         """There is nothing on disk."""
+
+    def on_disk(self, gallery: Gallery) -> NDArray[np.int64]:
+        """None."""
+        return np.empty(0, np.int64)
 
     def drop(self, gallery: Gallery) -> None:
         """Raises IndexUnavailable; then ``sweep`` finds what is left."""

@@ -44,10 +44,10 @@ class Projection:
     def search(self, gallery: Gallery, probes: Vectors, k: int) -> list[list[int]]:
         """Raises GalleryNotFound and StoreUnavailable while catching up, IndexUnavailable."""
         try:
-            _, keys = self._caught_up(gallery).index.search(probes, k)
+            _, keys = self.caught_up(gallery).index.search(probes, k)
         except IndexLost:
             self._forget([(gallery.key, gallery.template_version)])
-            _, keys = self._caught_up(gallery).index.search(probes, k)
+            _, keys = self.caught_up(gallery).index.search(probes, k)
         return [[key for key in shortlist if key != NOBODY] for shortlist in keys.tolist()]
 
     def drop(self, gallery: Gallery) -> None:
@@ -58,7 +58,7 @@ class Projection:
         """Builds or catches up every gallery's index, so that no search has to wait for it."""
         for gallery in self._galleries():
             try:
-                self._caught_up(gallery)
+                self.caught_up(gallery)
             except GalleryNotFound:  # deleted since it was listed
                 continue
 
@@ -67,25 +67,25 @@ class Projection:
         disk up to date; forgets and deletes those of what is there no longer. Stops early once ``ended`` says so.
         Raises StoreUnavailable, OSError, and at the end IndexUnavailable where that was so of any."""
         unavailable: IndexUnavailable | None = None
-        for gallery in self._living().values():
+        for gallery in self.living().values():
             if ended():
                 return
             try:
-                self._keeper.tend(gallery, self._caught_up(gallery))
+                self._keeper.tend(gallery, self.caught_up(gallery))
             except GalleryNotFound:  # deleted since it was listed
                 continue
             except IndexUnavailable as error:  # the others' indexes may be elsewhere
                 unavailable = error
-        living = self._living()
+        living = self.living()
         self._forget([version for version in self._versions() if version not in living])
-        self._keeper.sweep(self._living)
+        self._keeper.sweep(self.living)
         if unavailable:
             raise unavailable
 
     def settle(self) -> None:
         """Takes what was deleted out of what is kept on disk, without opening any index. Raises StoreUnavailable,
         OSError."""
-        for gallery in self._living().values():
+        for gallery in self.living().values():
             with suppress(GalleryNotFound):
                 self._keeper.tend(gallery, None)
 
@@ -101,7 +101,9 @@ class Projection:
                 index = p.kept.index
                 yield LoadedIndex(p.name, len(index), p.kept.revision, index.kind, index.nbytes)
 
-    def _caught_up(self, gallery: Gallery) -> Kept:
+    def caught_up(self, gallery: Gallery) -> Kept:
+        """The index of the gallery's templates of ``gallery.template_version``, at ``gallery.revision`` or beyond.
+        Raises GalleryNotFound, StoreUnavailable, IndexUnavailable."""
         projected = self._entry(gallery)
         kept = projected.kept
         if kept.revision < gallery.revision:
@@ -150,7 +152,7 @@ class Projection:
             existing = {gallery.key for gallery in self._galleries()}
             self._forget([version for version in loaded if version[0] not in existing])
 
-    def _living(self) -> dict[Version, Gallery]:
+    def living(self) -> dict[Version, Gallery]:
         """Every gallery, in every version of templates that it holds."""
         galleries = self._galleries()
         held = [gallery.of(version) for gallery in galleries for version in gallery.versions]

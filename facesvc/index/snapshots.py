@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from facesvc.core.ports import ReferenceStore
 from facesvc.core.types import Gallery
@@ -72,6 +73,10 @@ class SnapshotKeeper:
             with kept.writing():
                 keys, revision = kept.codes.keys(), kept.revision
             snapshot.write(kept.codes, keys, revision)
+
+    def on_disk(self, gallery: Gallery) -> NDArray[np.int64]:
+        snapshot = self.snapshot(gallery)
+        return snapshot.keys() if snapshot.folder.exists() else np.empty(0, np.int64)
 
     def drop(self, gallery: Gallery) -> None:
         for folder in self._folders(f"{gallery.key}-*"):

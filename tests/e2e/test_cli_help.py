@@ -37,7 +37,7 @@ def test_the_commands() -> None:
         "galleries create", "galleries delete", "galleries export", "galleries import", "galleries list",
         "galleries show", "identify",
         "models build", "models check", "models list", "models use", "samples", "serve",
-        "subjects delete", "subjects list", "subjects rename", "subjects show", "verify",
+        "subjects delete", "subjects list", "subjects rename", "subjects show", "sweep", "verify",
     ]  # fmt: skip
 
 

@@ -1,0 +1,117 @@
+"""The sweep finds what should not be there, wherever it lies, and nothing else."""
+
+import sqlite3
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import insert
+
+from facesvc.index.faiss import FlatIndex
+from facesvc.index.projection import Projection
+from facesvc.index.snapshots import SnapshotKeeper
+from facesvc.index.sweep import Compared, Sweep
+from facesvc.storage.references import SqlReferenceStore
+from facesvc.storage.residue import Residue
+from facesvc.storage.tables import AnswerRow
+from tests.databases import VERSION, new_reference, unit_vectors
+
+CLEAN = Compared("staff", VERSION, 30, "flat", 0, 0, 30, 0)
+
+
+@pytest.fixture
+def keeper(store: SqlReferenceStore, tmp_path: Path) -> SnapshotKeeper:
+    """Of a gallery of 30 references that has a snapshot."""
+    store.add_references("staff", "ada", [new_reference(seed) for seed in range(20)])
+    store.add_references("staff", "bob", [new_reference(seed) for seed in range(20, 30)])
+    keeper = SnapshotKeeper(lambda _: FlatIndex(), store, tmp_path / "snapshots", least=10)
+    Projection(store, keeper).follow(lambda: False)
+    return keeper
+
+
+@pytest.fixture
+def sweep(store: SqlReferenceStore, keeper: SnapshotKeeper) -> Sweep:
+    return Sweep(store, keeper)
+
+
+def snapshot_keys(store: SqlReferenceStore, keeper: SnapshotKeeper) -> int:
+    return len(keeper.snapshot(store.gallery("staff")).keys())
+
+
+def test_nothing_is_found_where_nothing_is(store: SqlReferenceStore, sweep: Sweep) -> None:
+    assert list(sweep.galleries()) == [CLEAN]
+    assert sweep.residue() == []
+    assert Residue(store.engine).sweep() == {}
+
+
+def test_what_was_deleted_since_leaves_the_snapshot(
+    store: SqlReferenceStore, keeper: SnapshotKeeper, sweep: Sweep
+) -> None:
+    store.delete_subject("staff", "bob")
+    assert snapshot_keys(store, keeper) == 30
+    assert list(sweep.galleries()) == [replace(CLEAN, references=20, on_disk=20)]
+    assert snapshot_keys(store, keeper) == 20
+
+
+def test_a_snapshot_that_holds_somebody_too_many_is_deleted(
+    store: SqlReferenceStore, keeper: SnapshotKeeper, sweep: Sweep
+) -> None:
+    """Somebody the log knows nothing of: then the index that was made of it does so, too."""
+    index = keeper.open(store.gallery("staff")).codes
+    index.add(np.array([999]), unit_vectors(1, 999))
+    snapshot = keeper.snapshot(store.gallery("staff"))
+    snapshot.delete()
+    snapshot.write(index, index.keys(), 2)
+    assert list(sweep.galleries()) == [replace(CLEAN, surplus=1, on_disk=31, surplus_on_disk=1)]
+    assert not snapshot.folder.exists()
+    assert list(sweep.galleries()) == [replace(CLEAN, on_disk=0)]
+
+
+def test_an_index_that_lacks_somebody(store: SqlReferenceStore, keeper: SnapshotKeeper, sweep: Sweep) -> None:
+    index = keeper.open(store.gallery("staff")).codes
+    index.remove(index.keys()[3:5])
+    snapshot = keeper.snapshot(store.gallery("staff"))
+    snapshot.delete()
+    snapshot.write(index, index.keys(), 2)
+    assert list(sweep.galleries()) == [replace(CLEAN, missing=2, on_disk=28)]
+    assert list(sweep.galleries()) == [replace(CLEAN, on_disk=0)]
+
+
+def test_what_is_kept_of_galleries_that_are_gone(
+    store: SqlReferenceStore, other: SqlReferenceStore, keeper: SnapshotKeeper, sweep: Sweep
+) -> None:
+    folder = keeper.snapshot(store.gallery("staff")).folder
+    other.delete_gallery("staff")
+    assert sweep.residue() == [f"snapshot {folder.name} of a gallery that is not there"]
+    assert not folder.exists()
+    assert list(sweep.galleries()) == []
+
+
+def test_rows_without_their_owners(store: SqlReferenceStore, keeper: SnapshotKeeper, sweep: Sweep) -> None:
+    """As a copy without foreign keys may have them."""
+    if store.engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL lets nobody break its foreign keys")
+    connection = sqlite3.connect(str(store.engine.url.database))  # foreign keys are off unless one asks
+    connection.execute("DELETE FROM subjects WHERE id = 'bob'")
+    connection.commit()
+    connection.close()
+    found = Residue(store.engine).sweep()
+    assert found["rows of face_references without their row of subjects"] == 10
+    assert Residue(store.engine).sweep() == {}
+    assert list(sweep.galleries()) == [replace(CLEAN, references=20, surplus=10, on_disk=30, surplus_on_disk=10)]
+    assert list(sweep.galleries()) == [replace(CLEAN, references=20, on_disk=0)]
+
+
+def test_other_tenants_rows_are_not_touched(store: SqlReferenceStore, keeper: SnapshotKeeper) -> None:
+    guests = store.scoped("guests")
+    guests.create_gallery("staff", VERSION, False, {})
+    guests.add_references("staff", "eve", [new_reference(1)])
+    lapsed = {"key": "a", "request": "b", "expires_at": datetime(2000, 1, 1, tzinfo=UTC)}
+    with store.engine.begin() as connection:
+        connection.execute(insert(AnswerRow), [lapsed | {"tenant": tenant} for tenant in ("default", "guests")])
+    assert Residue(store.engine).sweep() == {"lapsed answers to enrolments": 1}
+    assert Residue(store.engine).sweep() == {}
+    assert Residue(store.engine, "guests").sweep() == {"lapsed answers to enrolments": 1}
+    assert guests.gallery("staff").references == 1
