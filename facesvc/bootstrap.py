@@ -122,9 +122,12 @@ def open_packs(
         with open_extractor(settings, packs.build(known.name).with_detector(known.detector)) as extractor:
             yield GatedExtractor(extractor, gate)
 
+    def version_of(name: str) -> str:
+        return load_pack(settings.model_copy(update={"pack": name})).template_version
+
     with open_extractor(settings, pack) as extractor:
         default = GatedExtractor(extractor, gate)
-        with closing(LoadedPacks(default, open_version, store.held_versions)) as loaded:
+        with closing(LoadedPacks(default, open_version, version_of, store.held_versions)) as loaded:
             yield loaded
 
 

@@ -15,7 +15,8 @@
     Template   --store---> Reference      StoreError: gallery_not_found, gallery_exists,
                                             subject_not_found, subject_exists, reference_not_found,
                                             photograph_not_found, invalid_cursor, idempotency_key_in_use,
-                                            idempotency_key_reused, store_unavailable, index_unavailable
+                                            idempotency_key_reused, store_unavailable, index_unavailable,
+                                            model_change_conflict, model_change_incomplete
     photograph --send----> cluster        ClusterUnavailable, WorkerLost (batches on Ray)
     registry   --fetch---> samples        SamplesUnavailable
     file       --import--> gallery        ImportInvalid: import_invalid
@@ -218,15 +219,19 @@ class InvalidCursor(StoreError):
 
 
 class IdempotencyKeyInUse(StoreError):
-    """The first request of this key is still being worked on; ask again later."""
-
     code, title = "idempotency_key_in_use", "Request is being worked on"
 
 
 class IdempotencyKeyReused(StoreError):
-    """The key came with another request before."""
-
     code, title = "idempotency_key_reused", "Idempotency key of another request"
+
+
+class ModelChangeConflict(StoreError):
+    code, title = "model_change_conflict", "Not possible at this point of the model change"
+
+
+class ModelChangeIncomplete(StoreError):
+    code, title = "model_change_incomplete", "References lack a template of the other model"
 
 
 class StoreUnavailable(StoreError):

@@ -14,8 +14,9 @@ import numpy as np
 from facesvc.core.answers import Identification, IdentifiedFace, Verification
 from facesvc.core.compare import distance, fuse_minimum, require_version, similarity, squared_l2
 from facesvc.core.decide import DecisionRule, Threshold, choose_threshold
+from facesvc.core.model_change import ModelChangeStore
 from facesvc.core.names import require_name
-from facesvc.core.ports import Extractor, Extractors, GalleryIndexes, ReferenceStore
+from facesvc.core.ports import Extractor, Extractors, GalleryIndexes
 from facesvc.core.types import (
     Candidate,
     Capture,
@@ -34,6 +35,7 @@ from facesvc.errors import (
     RequestError,
     SubjectNotFound,
 )
+from facesvc.model_change import ModelChanges
 
 Answer = TypeVar("Answer")
 REFERENCES_AT_ONCE = 500
@@ -53,9 +55,10 @@ def blame(source: str) -> Iterator[None]:
 class FaceService(Enrolments):
     """Everything the edges (HTTP, CLI) may ask for, for one tenant's store."""
 
-    def __init__(self, extractors: Extractors, store: ReferenceStore, indexes: GalleryIndexes) -> None:
+    def __init__(self, extractors: Extractors, store: ModelChangeStore, indexes: GalleryIndexes) -> None:
         super().__init__(extractors, store)
         self.indexes = indexes
+        self.model_changes = ModelChanges(extractors, store)
 
     # --- decisions ---------------------------------------------------------------------------------
 

@@ -107,6 +107,10 @@ class Extractors(Protocol):
         here makes them, ModelError where it can't be loaded."""
         ...
 
+    def named(self, pack: str) -> Extractor:
+        """That of the pack of this name, which is built if need be. Raises ModelError."""
+        ...
+
 
 class TemplateIndex(Protocol):
     """Nearest vectors of one gallery, by key. A projection: rebuilt from the store at will. Thread-safe."""

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, ExitStack
 from threading import Lock
 
 from facesvc.core.ports import Extractor
-from facesvc.errors import TemplateVersionMismatch
+from facesvc.errors import PackNotFound, TemplateVersionMismatch
 
 OpenVersion = Callable[[str], AbstractContextManager[Extractor]]
 """Opens the pipeline that makes templates of this version. Raises TemplateVersionMismatch where no pack here does."""
@@ -16,18 +16,27 @@ def no_other_pack(template_version: str) -> AbstractContextManager[Extractor]:
     raise TemplateVersionMismatch(f"no model pack here makes template version {template_version}")
 
 
+def no_other_name(pack: str) -> str:
+    raise PackNotFound(f"there is no pack {pack!r}")
+
+
 class LoadedPacks:
     """core.ports.Extractors. Thread-safe.
 
-    living: versions that galleries hold. When another pipeline is opened, those of other versions are let go; each is
-    closed when the last call that still uses it has ended.
+    version_of: template version of the pack of a name, which it builds if need be; living: versions that galleries
+    hold. When another pipeline is opened, those of other versions are let go; each is closed when the last call that
+    still uses it has ended.
     """
 
     def __init__(
-        self, default: Extractor, open_version: OpenVersion = no_other_pack, living: Callable[[], Collection[str]] = set
+        self,
+        default: Extractor,
+        open_version: OpenVersion = no_other_pack,
+        version_of: Callable[[str], str] = no_other_name,
+        living: Callable[[], Collection[str]] = set,
     ) -> None:
         self.default = default
-        self._open_version, self._living = open_version, living
+        self._open_version, self._version_of, self._living = open_version, version_of, living
         self._opened: dict[str, Extractor] = {}
         self._closing: list[weakref.finalize] = []
         self._lock = Lock()
@@ -42,6 +51,10 @@ class LoadedPacks:
         with self._lock:
             found = self._opened.get(template_version)
             return found or self._open(template_version)
+
+    def named(self, pack: str) -> Extractor:
+        """See ``core.ports.Extractors.named``."""
+        return self.default if pack == self.default.pack else self.of(self._version_of(pack))
 
     def close(self) -> None:
         """Closes all that was opened here; the default is its opener's to close."""

@@ -22,6 +22,7 @@ from facesvc.storage.cursors import decode_cursor, encode_cursor
 from facesvc.storage.engine import wipe_log
 from facesvc.storage.galleries import Galleries, advance, find_gallery, lock_gallery
 from facesvc.storage.locks import Locks
+from facesvc.storage.model_change import ModelChanges
 from facesvc.storage.revisions import Revisions, log_added, log_removed
 from facesvc.storage.rows import Identity, as_reference, identity, new_id, photograph_values, reference_values
 from facesvc.storage.subjects import Subjects, find_subject, insert_subject
@@ -42,7 +43,7 @@ BATCH = 5_000
 """Keys in one statement; databases allow 32766 parameters and more."""
 
 
-class SqlReferenceStore(Galleries, Subjects, Revisions, Answers, Locks):
+class SqlReferenceStore(Galleries, Subjects, Revisions, Answers, Locks, ModelChanges):
     """core.ports.ReferenceStore on SQLite or PostgreSQL, for one tenant: no method reads or writes another's rows.
 
     ``SqlReferenceStore(engine, tenant="default", codec=PlainCodec())``. Thread-safe. Raises RequestError for text

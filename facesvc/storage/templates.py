@@ -2,10 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any, cast
 
 import numpy as np
-from sqlalchemy import ColumnElement, CursorResult, delete, func, insert, select
+from sqlalchemy import ColumnElement, delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from facesvc.core.compare import require_version
@@ -93,14 +92,6 @@ def count_templates(session: Session, which: ColumnElement[bool]) -> Counter[str
 def fewer(templates: Counter[str]) -> Counter[str]:
     """Counts for ``galleries.advance`` of templates that go."""
     return Counter({version: -count for version, count in templates.items()})
-
-
-def delete_templates(session: Session, keys: Sequence[int], template_version: str) -> int:
-    """How many there were."""
-    gone = delete(TemplateRow).where(
-        TemplateRow.reference_key.in_(keys), TemplateRow.template_version == template_version
-    )
-    return cast("CursorResult[Any]", session.execute(gone.execution_options(synchronize_session=False))).rowcount
 
 
 def open_template(row: TemplateRow | None, public_id: str, template_version: str, codec: VectorCodec) -> Template:

@@ -37,6 +37,8 @@ ADVICE = {
     "reference_not_found": "The subject has no such reference; it may have been deleted.",
     "photograph_not_found": "The gallery did not keep photographs when this reference was enrolled.",
     "invalid_cursor": "Use next_cursor of the page before, unchanged, or start without one.",
+    "model_change_conflict": "GET the gallery's model-change shows where it is, and what can follow.",
+    "model_change_incomplete": "Embed the rest first; or see who is left behind, and say leave_behind.",
     "idempotency_key_in_use": "The first request with this key is not done yet. Send it again after Retry-After.",
     "idempotency_key_reused": "This key came with another request within the last 24 hours. Make a key for each.",
     "store_unavailable": "The database does not answer. Try again after the seconds in Retry-After.",

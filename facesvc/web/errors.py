@@ -54,6 +54,8 @@ STATUS: dict[type[FaceServiceError], int] = {
     errors.InvalidCursor: 422,
     errors.IdempotencyKeyInUse: 409,
     errors.IdempotencyKeyReused: 422,
+    errors.ModelChangeConflict: 409,
+    errors.ModelChangeIncomplete: 409,
     errors.StoreUnavailable: 503,
     errors.IndexUnavailable: 503,
     RequestError: 422,

@@ -26,7 +26,10 @@ STATUSES = {
     404: {"gallery_not_found", "subject_not_found", "reference_not_found", "photograph_not_found", "not_found"},
     405: {"method_not_allowed"},
     408: {"request_timeout"},
-    409: {"gallery_exists", "subject_exists", "template_version_mismatch", "idempotency_key_in_use"},
+    409: {
+        "gallery_exists", "subject_exists", "template_version_mismatch", "idempotency_key_in_use",
+        "model_change_conflict", "model_change_incomplete",
+    },
     413: {"image_too_large", "request_too_large"},
     415: {"unsupported_format", "unsupported_media_type"},
     422: {

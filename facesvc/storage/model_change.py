@@ -1,0 +1,213 @@
+"""A gallery's way from one template version to another: both are held, then the two change places."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import ColumnElement, Select, delete, insert, select
+from sqlalchemy.orm import Session
+
+from facesvc.core.model_change import LeftBehind, Unembedded
+from facesvc.core.shadow import ShadowState
+from facesvc.core.types import Gallery, Page, Template
+from facesvc.errors import GalleryNotFound, ModelChangeConflict, ModelChangeIncomplete, PhotographNotFound
+from facesvc.storage.cursors import decode_cursor, encode_cursor
+from facesvc.storage.engine import wipe_log
+from facesvc.storage.galleries import advance, as_gallery, find_gallery, lock_gallery
+from facesvc.storage.revisions import log_added, log_removed
+from facesvc.storage.rows import unpack
+from facesvc.storage.tables import FailureRow, GalleryRow, ReferenceRow, SubjectRow, TemplateRow
+from facesvc.storage.templates import Owned, held_versions, insert_templates, known_versions, require_vector
+from facesvc.storage.transactions import Transactions, require_limit
+
+
+class ModelChanges(Transactions):
+    """The model changes of one tenant's galleries; see core.model_change.ModelChangeStore."""
+
+    def start_model_change(self, gallery: str, template_version: str) -> Gallery:
+        with self.writing() as session:
+            home = lock_gallery(session, self.tenant, gallery)
+            if (home.shadow_version, home.shadow_state) == (template_version, ShadowState.FILLING):
+                return as_gallery(home)
+            if home.shadow_version is not None:
+                raise ModelChangeConflict(f"gallery {gallery!r} holds templates of {home.shadow_version} already")
+            if template_version == home.template_version:
+                raise ModelChangeConflict(f"gallery {gallery!r} has template version {template_version} already")
+            home.shadow_version, home.shadow_state = template_version, ShadowState.FILLING
+            return _advanced(session, home)
+
+    def unembedded(self, gallery: Gallery, after: int, limit: int) -> list[Unembedded]:
+        assert gallery.shadow is not None
+        query = (
+            _lacking(ReferenceRow, gallery.key, gallery.shadow.template_version)
+            .add_columns(SubjectRow.id)
+            .join(SubjectRow, SubjectRow.key == ReferenceRow.subject_key)
+            .where(ReferenceRow.key > after, ReferenceRow.tenant == self.tenant)
+        )
+        with self.reading() as session:
+            return [
+                Unembedded(row.key, row.id, subject, unpack(row.box, 4), row.has_photograph)
+                for row, subject in session.execute(query.limit(limit))
+            ]
+
+    def add_templates(
+        self, gallery: Gallery, template_version: str, made: Mapping[int, Template], failed: Mapping[int, str]
+    ) -> None:
+        for template in made.values():
+            require_vector(template)
+        with self.writing() as session:
+            home = _lock(session, self.tenant, gallery)
+            if template_version not in held_versions(home):
+                raise ModelChangeConflict(f"gallery {gallery.name!r} no longer changes to {template_version}")
+            public_ids = _living(session, home, [*made, *failed])
+            known = known_versions(session, list(public_ids))
+            lacking = {key: i for key, i in public_ids.items() if (key, template_version) not in known}
+            self._insert_made(session, home, [(key, i, made[key]) for key, i in lacking.items() if key in made])
+            _note(session, home, template_version, {key: failed[key] for key in lacking if key in failed})
+
+    def _insert_made(self, session: Session, home: GalleryRow, new: Sequence[Owned]) -> None:
+        if not new:
+            return
+        version = new[0][2].version
+        revision = advance(session, home, templates=Counter({version: len(new)}))
+        insert_templates(session, home, new, revision, self.codec)
+        log_added(session, home, [(key, version) for key, _, _ in new], revision)
+
+    def swap_versions(self, gallery: str, before: ShadowState, leave: bool) -> Gallery:
+        with self.writing() as session:
+            home = lock_gallery(session, self.tenant, gallery)
+            if home.shadow_version is None or home.shadow_state != before:
+                raise ModelChangeConflict(_at(home))
+            if not leave and (lacking := home.references - home.shadow_templates):
+                raise ModelChangeIncomplete(f"{lacking} references have no template of {home.shadow_version}")
+            after = ShadowState.STANDBY if before is ShadowState.FILLING else ShadowState.FILLING
+            home.template_version, home.shadow_version = home.shadow_version, home.template_version
+            home.templates, home.shadow_templates = home.shadow_templates, home.templates
+            home.shadow_state = after
+            return _advanced(session, home)
+
+    def release_shadow(self, gallery: str, before: ShadowState) -> Gallery:
+        with self.writing() as session:
+            home = lock_gallery(session, self.tenant, gallery)
+            if home.shadow_state not in (before, ShadowState.LEAVING):
+                raise ModelChangeConflict(_at(home))
+            home.shadow_state = ShadowState.LEAVING
+            return _advanced(session, home)
+
+    def delete_shadow(self, gallery: Gallery, limit: int) -> bool:
+        with self.writing() as session:
+            home = _lock(session, self.tenant, gallery)
+            if home.shadow_version is None or home.shadow_state != ShadowState.LEAVING:
+                return True
+            version = home.shadow_version
+            query = select(TemplateRow.reference_key).where(
+                TemplateRow.gallery_key == home.key, TemplateRow.template_version == version
+            )
+            keys = list(session.scalars(query.order_by(TemplateRow.revision).limit(limit)))
+            if keys:
+                revision = advance(session, home, templates=Counter({version: -len(keys)}))
+                which = TemplateRow.reference_key.in_(keys) & (TemplateRow.template_version == version)
+                log_removed(session, home, which, revision)
+                session.execute(delete(TemplateRow).where(which).execution_options(synchronize_session=False))
+                return False
+            home.shadow_version, home.shadow_state = None, None
+            _forget(session, home, version)
+        wipe_log(self.engine)
+        return True
+
+    def left_behind(self, gallery: str, limit: int, cursor: str | None = None) -> Page[LeftBehind]:
+        require_limit(limit)
+        with self.reading() as session:
+            home = find_gallery(session, self.tenant, gallery)
+            filling = home.shadow_state == ShadowState.FILLING
+            version = home.shadow_version if filling and home.shadow_version else home.template_version
+            listing = f"left-behind/{home.key}/{version}"
+            after = 0 if cursor is None else decode_cursor(listing, cursor, int)
+            rows = session.execute(_told(home.key, version).where(ReferenceRow.key > after).limit(limit + 1)).all()
+        found = tuple(LeftBehind(row.id, subject, _why(row, code)) for row, subject, code in rows[:limit])
+        more = len(rows) > limit
+        return Page(found, encode_cursor(listing, rows[limit - 1][0].key) if more else None)
+
+    def paired_references(self, gallery: Gallery) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        assert gallery.shadow is not None
+        query = select(ReferenceRow.key, ReferenceRow.subject_key).order_by(ReferenceRow.key)
+        query = query.where(ReferenceRow.gallery_key == gallery.key, ReferenceRow.tenant == self.tenant)
+        for version in (gallery.template_version, gallery.shadow.template_version):
+            query = query.where(_has_template(version))
+        with self.reading() as session:
+            pairs = np.array(session.execute(query).all(), np.int64).reshape(-1, 2)
+        return pairs[:, 0], pairs[:, 1]
+
+
+def _has_template(template_version: str) -> ColumnElement[bool]:
+    own = (TemplateRow.reference_key == ReferenceRow.key) & (TemplateRow.template_version == template_version)
+    return select(TemplateRow.reference_key).where(own).exists()
+
+
+def _lacking(of: type[ReferenceRow], gallery_key: int, template_version: str) -> Select[ReferenceRow]:
+    """References without a template of this version, in the order of their keys."""
+    return select(of).where(of.gallery_key == gallery_key, ~_has_template(template_version)).order_by(ReferenceRow.key)
+
+
+def _told(gallery_key: int, template_version: str) -> Select[ReferenceRow, str, str]:
+    failure = (FailureRow.reference_key == ReferenceRow.key) & (FailureRow.template_version == template_version)
+    return (
+        _lacking(ReferenceRow, gallery_key, template_version)
+        .add_columns(SubjectRow.id, FailureRow.code)
+        .join(SubjectRow, SubjectRow.key == ReferenceRow.subject_key)
+        .outerjoin(FailureRow, failure)
+    )
+
+
+def _why(row: ReferenceRow, code: str | None) -> str | None:
+    return code if row.has_photograph else PhotographNotFound.code
+
+
+def _lock(session: Session, tenant: str, gallery: Gallery) -> GalleryRow:
+    """As lock_gallery; another gallery of the same name, made since, is not the one that was meant."""
+    home = lock_gallery(session, tenant, gallery.name)
+    if home.key != gallery.key:
+        raise GalleryNotFound(f"gallery {gallery.name!r} was deleted")
+    return home
+
+
+def _living(session: Session, home: GalleryRow, keys: Sequence[int]) -> dict[int, str]:
+    """Key and public id of those that are still there."""
+    query = select(ReferenceRow.key, ReferenceRow.id)
+    rows = session.execute(query.where(ReferenceRow.key.in_(keys), ReferenceRow.gallery_key == home.key))
+    return dict(iter(rows))
+
+
+def _note(session: Session, home: GalleryRow, template_version: str, failed: Mapping[int, str]) -> None:
+    """Keeps why there is no template of these references, in place of what was known before."""
+    if not failed:
+        return
+    known = FailureRow.reference_key.in_(list(failed)) & (FailureRow.template_version == template_version)
+    session.execute(delete(FailureRow).where(known).execution_options(synchronize_session=False))
+    row = {"tenant": home.tenant, "template_version": template_version}
+    session.execute(insert(FailureRow), [row | {"reference_key": key, "code": code} for key, code in failed.items()])
+
+
+def _forget(session: Session, home: GalleryRow, template_version: str) -> None:
+    """Why templates of a version that the gallery no longer holds could not be made."""
+    own = select(ReferenceRow.key).where(ReferenceRow.gallery_key == home.key)
+    which = (FailureRow.template_version == template_version) & FailureRow.reference_key.in_(own)
+    session.execute(delete(FailureRow).where(which).execution_options(synchronize_session=False))
+
+
+def _advanced(session: Session, home: GalleryRow) -> Gallery:
+    session.flush()
+    advance(session, home)
+    session.refresh(home)
+    return as_gallery(home)
+
+
+def _at(home: GalleryRow) -> str:
+    at = {
+        None: "no model change is under way",
+        ShadowState.FILLING: "it has not been cut over",
+        ShadowState.STANDBY: "it has been cut over already",
+        ShadowState.LEAVING: "templates of the other model are being deleted",
+    }
+    return f"gallery {home.name!r}: {at[home.shadow_state and ShadowState(home.shadow_state)]}"

@@ -1,0 +1,282 @@
+"""A gallery that moves from one template version to another, by values, on every database."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from facesvc.core.shadow import Shadow, ShadowState
+from facesvc.core.types import Capture, FaceChoice, Gallery, NewReference, Sample, Template, Vectors
+from facesvc.errors import (
+    GalleryNotFound,
+    ModelChangeConflict,
+    ModelChangeIncomplete,
+    NoFace,
+    PackNotFound,
+    SubjectNotFound,
+    TemplateVersionMismatch,
+)
+from facesvc.index.exact import ExactIndex
+from facesvc.index.keeping import MemoryKeeper
+from facesvc.index.projection import Projection
+from facesvc.model_change import ModelChanges
+from facesvc.pipeline.loaded import LoadedPacks
+from facesvc.service import FaceService
+from facesvc.storage.references import SqlReferenceStore
+from tests.contract.values import paged
+from tests.databases import VERSION, new_reference, unit_vectors
+
+NEXT = "sha256:next"
+FILLING, STANDBY, LEAVING = ShadowState
+
+
+class Seeded:
+    """core.ports.Extractor whose photographs are seeds, as text; each version has vectors of its own. Of seeds over 90
+    it finds no face."""
+
+    title, norm, calibration = "Seeded", 1.0, None
+
+    def __init__(self, version: str, pack: str, threshold: float) -> None:
+        self.template_version, self.pack, self.threshold = version, pack, threshold
+
+    def vector(self, seed: int) -> Vectors:
+        return unit_vectors(1, seed + (0 if self.template_version == VERSION else 10**6))[0]
+
+    def detect(self, photograph: bytes) -> Capture:
+        return self.extract(photograph, FaceChoice.ALL)
+
+    def extract(self, photograph: bytes, choice: FaceChoice) -> Capture:
+        seed = int(photograph)
+        if seed > 90 and self.template_version == NEXT:
+            raise NoFace("none")
+        known = replace(new_reference(seed).sample.face, box=np.array([10, 10, 60, 70], np.float32))
+        template = Template(self.vector(seed), self.template_version)
+        return Capture((replace(new_reference(0).sample, face=known, template=template),), 1, 640, 480, format="JPEG")
+
+
+OLD, NEW = Seeded(VERSION, "old", 1.1), Seeded(NEXT, "new", 0.9)
+
+
+class Both(LoadedPacks):
+    """Both packs are here."""
+
+    def __init__(self) -> None:
+        super().__init__(OLD)
+
+    def of(self, template_version: str) -> Seeded:  # type: ignore[override]
+        return {VERSION: OLD, NEXT: NEW}[template_version]
+
+    def named(self, pack: str) -> Seeded:  # type: ignore[override]
+        if pack != "new":
+            raise PackNotFound(pack)
+        return NEW
+
+
+@pytest.fixture
+def service(store: SqlReferenceStore) -> FaceService:
+    store.create_gallery("album", VERSION, True, {})
+    return FaceService(Both(), store, Projection(store, MemoryKeeper(ExactIndex)))
+
+
+@pytest.fixture
+def changes(service: FaceService) -> ModelChanges:
+    return service.model_changes
+
+
+def enrol(service: FaceService, subject: str, *seeds: int, gallery: str = "album") -> list[str]:
+    done = service.enrol(gallery, subject, [str(seed).encode() for seed in seeds], strict=False)
+    return [outcome.reference.id for outcome in done.outcomes if outcome.reference]
+
+
+def held(service: FaceService, version: str, gallery: str = "album") -> dict[int, bytes]:
+    """Every template of a version as an index would take it over from the start."""
+    found = service.store.changes(service.store.gallery(gallery).of(version), 0)
+    return {key: vector.tobytes() for key, vector in zip(found.added.tolist(), found.vectors, strict=True)}
+
+
+def vectors(pack: Seeded, seeds: Sequence[int]) -> dict[int, bytes]:
+    """Of references that were enrolled in this order into an empty database."""
+    return {key: pack.vector(seed).tobytes() for key, seed in enumerate(seeds, 1)}
+
+
+def nearest(service: FaceService, seed: int, gallery: str = "album") -> tuple[str, float, str, float]:
+    """Subject and distance, version and threshold of an identification."""
+    answer = service.identify(str(seed).encode(), gallery, 1)
+    found = answer.faces[0].candidates[0]
+    return found.subject, found.distance, answer.threshold.template_version, answer.threshold.value
+
+
+def shadow(gallery: Gallery) -> tuple[str, Shadow | None]:
+    return gallery.template_version, gallery.shadow
+
+
+def test_a_gallery_moves_and_comes_back_and_moves(service: FaceService, changes: ModelChanges) -> None:
+    enrol(service, "ada", 1, 2)
+    enrol(service, "bob", 3)
+    assert shadow(changes.start("album", "new")) == (VERSION, Shadow(NEXT, FILLING, 0))
+    assert shadow(changes.start("album", "new")) == (VERSION, Shadow(NEXT, FILLING, 0))
+    enrol(service, "eve", 4)  # by both
+    assert shadow(service.store.gallery("album")) == (VERSION, Shadow(NEXT, FILLING, 1))
+    with pytest.raises(ModelChangeIncomplete, match=f"3 references have no template of {NEXT}"):
+        changes.cut_over("album")
+    told: list[int] = []
+    assert shadow(changes.run("album", told.append)) == (VERSION, Shadow(NEXT, FILLING, 4))
+    assert told == [3]
+    assert held(service, VERSION) == vectors(OLD, [1, 2, 3, 4])
+    assert held(service, NEXT) == vectors(NEW, [1, 2, 3, 4])
+    assert nearest(service, 3) == ("bob", 0.0, VERSION, 1.1)
+
+    assert shadow(changes.cut_over("album")) == (NEXT, Shadow(VERSION, STANDBY, 4))
+    assert nearest(service, 3) == ("bob", 0.0, NEXT, 0.9)
+    enrol(service, "fay", 5)
+    assert shadow(changes.roll_back("album")) == (VERSION, Shadow(NEXT, FILLING, 5))
+    assert nearest(service, 5) == ("fay", 0.0, VERSION, 1.1)
+    service.store.delete_subject("album", "ada")
+    assert shadow(changes.cut_over("album")) == (NEXT, Shadow(VERSION, STANDBY, 3))
+    assert nearest(service, 5) == ("fay", 0.0, NEXT, 0.9)
+    assert shadow(changes.finish("album")) == (NEXT, None)
+    assert held(service, VERSION) == {}
+    assert held(service, NEXT) == {key: NEW.vector(key).tobytes() for key in (3, 4, 5)}
+    assert nearest(service, 4) == ("eve", 0.0, NEXT, 0.9)
+
+
+def test_versions_are_never_compared(service: FaceService, changes: ModelChanges) -> None:
+    """Every distance is that of the version's own vectors, before and after."""
+    enrol(service, "ada", 1)
+    changes.start("album", "new")
+    changes.run("album")
+    for pack in (OLD, NEW):
+        wanted = float(np.square(pack.vector(7).astype(float) - pack.vector(1).astype(float)).sum())
+        assert nearest(service, 7)[1:] == (pytest.approx(wanted, abs=1e-12), pack.template_version, pack.threshold)
+        one = service.verify_subject(b"7", "album", "ada")
+        assert (one.distance, one.threshold.template_version) == (
+            pytest.approx(wanted, abs=1e-12),
+            pack.template_version,
+        )
+        if pack is OLD:
+            changes.cut_over("album")
+
+
+def test_who_is_left_behind_is_told(service: FaceService, changes: ModelChanges) -> None:
+    store = service.store
+    (faceless,) = enrol(service, "ada", 95)
+    (kept,) = enrol(service, "ada", 1)
+    store.add_references("album", "bob", [new_reference(2)])
+    (bare,) = (reference.id for reference in store.references("album", "bob", 9).items)
+    changes.start("album", "new")
+    assert [left.code for left in changes.left_behind("album", 9).items] == [None, None, "photograph_not_found"]
+    assert shadow(changes.run("album")) == (VERSION, Shadow(NEXT, FILLING, 1))
+    listed = paged(lambda cursor: changes.left_behind("album", 1, cursor), lambda left: left)
+    told = [(left.subject, left.reference, left.code) for left in listed]
+    assert told == [("ada", faceless, "no_face"), ("bob", bare, "photograph_not_found")]
+    with pytest.raises(ModelChangeIncomplete, match="2 references"):
+        changes.cut_over("album")
+    assert changes.cut_over("album", leave_behind=True).templates == 1
+    changes.finish("album")
+    assert [left.reference for left in changes.left_behind("album", 9).items] == [faceless, bare]
+    assert [r.has_template for r in store.references("album", "ada", 9).items] == [False, True]
+    with pytest.raises(SubjectNotFound, match="left behind by a model change: enrol it again"):
+        service.verify_subject(b"2", "album", "bob")
+    answer = service.identify(b"1", "album")
+    assert (answer.references, [c.reference for c in answer.faces[0].candidates]) == (1, [kept])
+    store.add_references("album", "bob", [replace(new_reference(2), sample=_sample(NEW, 2))])
+    assert [(r.id, r.has_template) for r in store.references("album", "bob", 9).items] == [(bare, True)]
+    assert store.gallery("album").templates == 2
+
+
+def _sample(pack: Seeded, seed: int) -> Sample:
+    return replace(new_reference(seed).sample, template=Template(pack.vector(seed), pack.template_version))
+
+
+def test_a_change_that_is_abandoned_and_begun_anew(service: FaceService, changes: ModelChanges) -> None:
+    """What was deleted in between is in neither index: one followed all along."""
+    enrol(service, "ada", 1, 2, 3)
+    changes.start("album", "new")
+    changes.run("album")
+    follower = service.indexes
+    store = service.store
+    probe = NEW.vector(1)[None]
+    assert sorted(follower.search(store.gallery("album").of(NEXT), probe, 9)[0]) == [1, 2, 3]
+    assert shadow(changes.abandon("album")) == (VERSION, None)
+    assert held(service, NEXT) == {}
+    store.delete_reference("album", "ada", store.references("album", "ada", 1).items[0].id)
+    changes.start("album", "new")
+    changes.run("album")
+    assert sorted(follower.search(store.gallery("album").of(NEXT), probe, 9)[0]) == [2, 3]
+    assert sorted(follower.search(store.gallery("album"), probe, 9)[0]) == [2, 3]
+
+
+def test_a_run_that_stopped_half_way_goes_on(service: FaceService, changes: ModelChanges) -> None:
+    enrol(service, "ada", *range(1, 31))
+    changes.start("album", "new")
+
+    def stop(count: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        changes.run("album", stop)
+    assert shadow(service.store.gallery("album")) == (VERSION, Shadow(NEXT, FILLING, 24))
+    told: list[int] = []
+    changes.run("album", told.append)
+    assert told == [6]
+    assert held(service, NEXT) == vectors(NEW, range(1, 31))
+
+
+def test_deletion_that_was_killed_goes_on(service: FaceService, changes: ModelChanges) -> None:
+    enrol(service, "ada", 1, 2, 3)
+    changes.start("album", "new")
+    changes.run("album")
+    changes.cut_over("album")
+    leaving = changes.store.release_shadow("album", STANDBY)
+    assert changes.store.delete_shadow(leaving, 2) is False
+    assert shadow(service.store.gallery("album")) == (NEXT, Shadow(VERSION, LEAVING, 1))
+    enrol(service, "bob", 4)
+    assert nearest(service, 4) == ("bob", 0.0, NEXT, 0.9)
+    for impossible in (changes.roll_back, changes.cut_over, changes.run, changes.agreement):
+        with pytest.raises(ModelChangeConflict):
+            impossible("album")
+    with pytest.raises(ModelChangeConflict, match="holds templates of sha256:test already"):
+        changes.start("album", "new")
+    assert shadow(changes.finish("album")) == (NEXT, None)
+    assert held(service, VERSION) == {}
+
+
+def test_what_is_not_possible(service: FaceService, changes: ModelChanges) -> None:
+    for impossible in (changes.run, changes.cut_over, changes.roll_back, changes.finish, changes.abandon):
+        with pytest.raises(ModelChangeConflict, match="no model change is under way"):
+            impossible("album")
+        with pytest.raises(GalleryNotFound):
+            impossible("nowhere")
+    with pytest.raises(PackNotFound):
+        changes.start("album", "older")
+    changes.start("album", "new")
+    for impossible in (changes.roll_back, changes.finish):
+        with pytest.raises(ModelChangeConflict, match="it has not been cut over"):
+            impossible("album")
+    changes.cut_over("album")
+    with pytest.raises(ModelChangeConflict, match="it has been cut over already"):
+        changes.abandon("album")
+    with pytest.raises(ModelChangeConflict, match="it has been cut over already"):
+        changes.cut_over("album")
+
+
+def test_an_enrolment_that_began_before_the_change_has_both(store: SqlReferenceStore, service: FaceService) -> None:
+    """It is refused as it is stored, and made again with what the gallery has come to hold."""
+    service.model_changes.start("album", "new")
+    with pytest.raises(TemplateVersionMismatch, match=f"has come to hold template version {NEXT}"):
+        store.add_references("album", "ada", [new_reference(1)], versions=(VERSION,))
+    assert store.gallery("album").references == 0
+    store.add_references("album", "ada", [new_reference(1)], versions=(VERSION, NEXT))  # it could not be made
+    assert (store.gallery("album").templates, store.gallery("album").shadow) == (1, Shadow(NEXT, FILLING, 0))
+
+
+def test_templates_of_both_are_taken_whichever_answers(store: SqlReferenceStore, service: FaceService) -> None:
+    changes = service.model_changes
+    changes.start("album", "new")
+    changes.cut_over("album")
+    new = NewReference(_sample(OLD, 1), "ab" * 32, shadow=Template(NEW.vector(1), NEXT))
+    (stored,) = store.add_references("album", "ada", [new], versions=(VERSION, NEXT))
+    assert stored.sample.template.version == NEXT
+    np.testing.assert_array_equal(stored.sample.template.vector, NEW.vector(1))
+    assert (held(service, VERSION), held(service, NEXT)) == (vectors(OLD, [1]), vectors(NEW, [1]))
