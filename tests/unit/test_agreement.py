@@ -25,8 +25,8 @@ def test_a_handful_by_hand() -> None:
     distance = squared_l2(on_circle(0, 10, 90, 100), on_circle(0, 10, 90, 100))
     moved = squared_l2(on_circle(0, 10, 90, 21), on_circle(0, 10, 90, 21))
     assert [told for _, told in found.worst] == [
-        Disagreement(("b", "d"), False, distance[1, 3], moved[1, 3]),
         Disagreement(("a", "d"), False, distance[0, 3], moved[0, 3]),
+        Disagreement(("b", "d"), False, distance[1, 3], moved[1, 3]),
     ]
 
 
