@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cache
-from importlib.util import find_spec
 from typing import Any
 
 from facesvc.errors import ClusterUnavailable, RequestError
@@ -32,9 +31,11 @@ def variables(address: str | None) -> Mapping[str, str]:
     """What Ray must find in the environment before it starts: it can be told so in no other way.
 
     A cluster of our own listens on the machine's network, as every Ray cluster does, and runs what it is sent: it
-    takes orders only with this run's secret.
+    takes orders only with this run's secret. Its workers have the priority of this process, not Ray's lower one.
     """
-    return {**QUIET, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _token()} if is_own(address) else QUIET
+    if not is_own(address):
+        return QUIET
+    return {**QUIET, "RAY_worker_niceness": "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _token()}
 
 
 @cache  # Ray reads it once in a process
@@ -49,9 +50,10 @@ def connect(address: str | None, workers: int | None = None) -> Iterator[int]:
     address: of a running cluster's head node, such as 10.0.0.1:6379; it is left as it is when the context ends, ours
     is stopped. Raises RequestError where Ray is not installed, ClusterUnavailable where there is no such cluster.
     """
-    if find_spec("ray") is None:
-        raise RequestError("Ray is not installed: pip install 'facesvc[ray]'")
-    import ray
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        raise RequestError("Ray is not installed: pip install 'facesvc[ray]'") from error
 
     with ExitStack() as stack:
         options: dict[str, Any] = stack.enter_context(_own(workers)) if is_own(address) else {"address": address}
