@@ -108,12 +108,13 @@ class SnapshotKeeper:
         if not stored:
             return True
         keys = np.array([reference.key for reference in stored], np.int64)
-        before = index.codes(keys)[1]
+        afresh = self._open_index(gallery)
         try:
-            index.add(keys, np.stack([reference.sample.template.vector for reference in stored]))
+            afresh.adopt(index.frame())
+            afresh.add(keys, np.stack([reference.sample.template.vector for reference in stored]))
         except StoreError:
             return False
-        return np.array_equal(before, index.codes(keys)[1])
+        return np.array_equal(index.codes(keys)[1], afresh.codes(keys)[1])
 
 
 def _name(version: Version) -> str:

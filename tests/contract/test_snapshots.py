@@ -11,6 +11,7 @@ from facesvc.core.types import Gallery
 from facesvc.index.compressed import CompressedIndex
 from facesvc.index.faiss import FlatIndex
 from facesvc.index.frame import Storable
+from facesvc.index.kinds import GrowingIndex
 from facesvc.index.projection import Projection
 from facesvc.index.snapshots import SnapshotKeeper
 from facesvc.storage.references import SqlReferenceStore
@@ -176,3 +177,14 @@ def test_processes_share_one(store: SqlReferenceStore, other: SqlReferenceStore,
     assert keeper.snapshot(store.gallery("staff")).manifest() == before
     assert before is not None
     assert before.references == 10
+
+
+def test_a_gallery_about_to_outgrow_its_kind_of_index(store: SqlReferenceStore, tmp_path: Path) -> None:
+    keeper = SnapshotKeeper(lambda _: GrowingIndex(flat_until=31), store, tmp_path / "snapshots", LEAST)
+    keys = enrol(store, "ada", *range(30))
+    followed(store, keeper)
+    assert loaded(store, keeper) == (sorted(keys), 1)
+    keys += enrol(store, "bob", *range(100, 110))
+    followed(store, keeper)
+    assert loaded(store, keeper) == (sorted(keys), 2)
+    assert keeper.open(store.gallery("staff")).index.kind == "compressed"

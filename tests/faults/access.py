@@ -7,6 +7,7 @@ from typing import Protocol
 from facesvc.core.answers import Enrolment
 from facesvc.core.types import Ticket
 from facesvc.enrolment import Once
+from facesvc.index.projection import Projection
 from facesvc.service import FaceService
 
 Candidates = list[tuple[str, float, str]]
@@ -41,6 +42,10 @@ class Access(Protocol):
     def delete_gallery(self, gallery: str) -> None: ...
 
     def search(self, gallery: str, photograph: str, top_k: int) -> Candidates: ...
+
+    def follow(self) -> None:
+        """Catches indexes up with the database, and brings their snapshots up to date."""
+        ...
 
 
 class Direct:
@@ -88,6 +93,10 @@ class Direct:
     def search(self, gallery: str, photograph: str, top_k: int) -> Candidates:
         (face,) = self.service.identify(photograph.encode(), gallery, top_k).faces
         return [(c.subject, c.distance, c.reference) for c in face.candidates]
+
+    def follow(self) -> None:
+        assert isinstance(self.service.indexes, Projection)
+        self.service.indexes.follow(lambda: False)
 
 
 def references(answer: Enrolment) -> list[str]:

@@ -61,7 +61,7 @@ class Ground:
         """Ends a round: what is wrong, each worker's request in flight, and the number of those answered. Looks with
         the eyes of a new process, and through the index that followed."""
         histories = [replay(self.journal(world.owner), world) for world in self.worlds]
-        findings: Findings = elsewhere(inspect, self.url, histories, content)
+        findings: Findings = elsewhere(inspect, self.url, histories, content, self.folder / "snapshots")
         findings.violations += [f"index that followed: {wrong}" for wrong in misled(self.follower)]
         self.worlds, self.rounds = findings.worlds, self.rounds + 1
         self.tainted = bool(findings.violations)

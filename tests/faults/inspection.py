@@ -1,8 +1,10 @@
 """What is wrong with a database, seen by a process that had no part in it."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 from sqlalchemy import Connection, func, select
@@ -11,13 +13,15 @@ from facesvc.core.compare import squared_l2
 from facesvc.core.types import Gallery, Vectors
 from facesvc.errors import GalleryNotFound, PhotographNotFound, ReferenceNotFound, SubjectNotFound
 from facesvc.index.exact import ExactIndex
+from facesvc.index.sweep import Sweep
 from facesvc.service import FaceService
 from facesvc.storage.engine import open_engine
+from facesvc.storage.references import SqlReferenceStore
 from facesvc.storage.tables import GalleryRow, PhotographRow, ReferenceRow, RevisionRow, SubjectRow, Table, TemplateRow
 from tests.databases import unit_vectors
 from tests.faults.contents import LIMIT, Content, Reader
 from tests.faults.journal import History
-from tests.faults.worker import open_service
+from tests.faults.worker import open_keeper, open_service
 from tests.faults.world import World, differences
 
 PROBES, NEAREST = 3, 10
@@ -35,9 +39,12 @@ class Findings:
     broken: bool = False
 
 
-def inspect(url: str, histories: Sequence[History], content: Content | None = None) -> Findings:
+def inspect(
+    url: str, histories: Sequence[History], content: Content | None = None, snapshots: Path | None = None
+) -> Findings:
     """Every invariant, after the workers of ``histories`` ended. content: the bytes that a photograph's name stands
-    for; without it photographs are ready-made, and their templates known too. Run it in a process of its own."""
+    for; without it photographs are ready-made, and their templates known too. snapshots: the folder of theirs. Run it
+    in a process of its own."""
     findings = structure(url)
     if findings.broken:
         findings.worlds = [history.world for history in histories]
@@ -47,6 +54,8 @@ def inspect(url: str, histories: Sequence[History], content: Content | None = No
     with open_service(open_engine(url)) as service:
         compare(service, histories, content, findings)
         findings.violations += resurrected(service, histories)
+    if snapshots:
+        findings.violations += misplaced(url, snapshots)
     return findings
 
 
@@ -95,6 +104,28 @@ def resurrected(service: FaceService, histories: Sequence[History]) -> Iterator[
                 with suppress(GalleryNotFound, SubjectNotFound, ReferenceNotFound, PhotographNotFound):
                     read(gallery, person, public_id)
                     yield f"{gallery}/{person}: {public_id} was deleted and answers to {read.__name__}"
+
+
+# --- snapshots --------------------------------------------------------------------------------------------------
+
+
+def misplaced(url: str, folder: Path) -> Iterator[str]:
+    """A kill leaves every snapshot whole; what a new process makes of it is its gallery, and no file holds more."""
+    told: list[str] = []
+    listener = logging.Handler()
+    listener.emit = lambda record: told.append(record.getMessage())
+    logger = logging.getLogger("facesvc.index")
+    logger.addHandler(listener)
+    engine = open_engine(url)
+    try:
+        store = SqlReferenceStore(engine)
+        for found in Sweep(store, open_keeper(store, folder)).galleries():
+            if not found.clean:
+                yield f"index or snapshot is not its gallery: {found}"
+        yield from (f"snapshot: {message}" for message in told)
+    finally:
+        engine.dispose()
+        logger.removeHandler(listener)
 
 
 # --- the database itself ----------------------------------------------------------------------------------------

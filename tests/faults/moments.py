@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
@@ -10,16 +11,17 @@ from typing import Any
 from sqlalchemy import Engine, event
 from sqlalchemy.orm import Session
 
-ANY_TIME, BEFORE_STATEMENT, BEFORE_COMMIT, AFTER_COMMIT, WITHIN_STATEMENT = (
+ANY_TIME, BEFORE_STATEMENT, BEFORE_COMMIT, AFTER_COMMIT, WITHIN_STATEMENT, WITHIN_SNAPSHOT = (
     "any time",
     "before a statement",
     "before a commit",
     "between commit and answer",
     "within a statement",
+    "within a snapshot",
 )
 LONGEST_SECONDS = 0.6
 """A worker does about a hundred things a second."""
-OCCASIONS = {BEFORE_STATEMENT: 120, BEFORE_COMMIT: 24, AFTER_COMMIT: 24, WITHIN_STATEMENT: 2_000}
+OCCASIONS = {BEFORE_STATEMENT: 120, BEFORE_COMMIT: 24, AFTER_COMMIT: 24, WITHIN_STATEMENT: 2_000, WITHIN_SNAPSHOT: 60}
 """The n-th of which may be the last: the range from which n is drawn."""
 INSTRUCTIONS = 8
 """Of SQLite's machine, between two occasions within a statement."""
@@ -80,9 +82,20 @@ def _instructions(engine: Engine, count: Callable[[], None]) -> None:
     event.listen(engine, "connect", watch)
 
 
+def _files(engine: Engine, count: Callable[[], None]) -> None:
+    """Before each file of a snapshot is opened, renamed or removed."""
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        if event in ("open", "os.rename", "os.remove") and "snapshots/" in str(arguments[0]):
+            count()
+
+    sys.addaudithook(watch)
+
+
 WATCHES: dict[str, Callable[[Engine, Callable[[], None]], None]] = {
     BEFORE_STATEMENT: _statements,
     BEFORE_COMMIT: _commits,
     AFTER_COMMIT: _committed,
     WITHIN_STATEMENT: _instructions,
+    WITHIN_SNAPSHOT: _files,
 }

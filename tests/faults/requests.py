@@ -260,3 +260,19 @@ class ReadPhotograph(Activity):
 
     def apply(self, world: World, request: Request, answer: Answer | None) -> list[str]:
         return [] if answer is None or answer["intact"] else [f"photograph {request['photograph']} is damaged"]
+
+
+class Follow(Activity):
+    """What a server does now and then: snapshots are written, purged and swept, which changes no truth."""
+
+    weight = 4
+
+    def plan(self, world: World, chance: Random) -> Request:
+        return {}
+
+    def perform(self, access: Access, request: Request) -> Answer:
+        access.follow()
+        return {}
+
+    def apply(self, world: World, request: Request, answer: Answer | None) -> list[str]:
+        return []

@@ -106,6 +106,9 @@ class Remote:
         (face,) = answer.json()["faces"]
         return [(c["subject"], c["distance"], c["reference"]) for c in face["candidates"]]
 
+    def follow(self) -> None:
+        """The server does so by itself."""
+
 
 def galleries(gallery: str) -> str:
     return f"/v1/galleries/{quote(gallery, safe='')}"

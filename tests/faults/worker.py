@@ -5,18 +5,18 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from random import Random
 
 from sqlalchemy import Engine
 
-from facesvc.core.ports import GalleryIndexes, ReferenceStore
+from facesvc.core.ports import ReferenceStore
 from facesvc.core.types import Capture, FaceChoice, Sample
-from facesvc.index.keeping import MemoryKeeper
+from facesvc.index.keeping import Keeper, MemoryKeeper
 from facesvc.index.kinds import GrowingIndex
 from facesvc.index.projection import Projection
+from facesvc.index.snapshots import SnapshotKeeper
 from facesvc.pipeline.loaded import LoadedPacks
 from facesvc.service import FaceService
 from facesvc.storage.engine import open_engine
@@ -31,17 +31,24 @@ from tests.faults.world import World
 
 FLAT_UNTIL = 25
 """References of the largest gallery whose index is flat; a database's rounds lead beyond, to the compressed kind."""
+SNAPSHOT_FROM = 5
+"""References from which a gallery has a snapshot."""
 
 
 @dataclass(frozen=True)
 class Orders:
-    """What a worker is told. moment: of its own death, None for one that is to live; journal: its file."""
+    """What a worker is told. moment: of its own death, None for one that is to live; journal: its file, beside which
+    all workers on one database keep their indexes' snapshots."""
 
     url: str
     world: World
     seed: int
     journal: Path
     moment: Moment | None
+
+    @property
+    def snapshots(self) -> Path:
+        return self.journal.parent / "snapshots"
 
 
 def sample(photograph: str) -> Sample:
@@ -62,15 +69,22 @@ class ReadyMade:
         return self.detect(photograph)
 
 
-def open_indexes(store: ReferenceStore) -> GalleryIndexes:
-    return Projection(store, MemoryKeeper(partial(GrowingIndex, flat_until=FLAT_UNTIL)))
+def open_index() -> GrowingIndex:
+    return GrowingIndex(flat_until=FLAT_UNTIL)
+
+
+def open_keeper(store: ReferenceStore, snapshots: Path | None) -> Keeper:
+    if snapshots is None:
+        return MemoryKeeper(open_index)
+    return SnapshotKeeper(lambda _: open_index(), store, snapshots, least=SNAPSHOT_FROM)
 
 
 @contextmanager
-def open_service(engine: Engine) -> Iterator[FaceService]:
+def open_service(engine: Engine, snapshots: Path | None = None) -> Iterator[FaceService]:
+    """snapshots: folder of the indexes', None for a service without."""
     store = SqlReferenceStore(engine)
     try:
-        yield FaceService(LoadedPacks(ReadyMade()), store, open_indexes(store))
+        yield FaceService(LoadedPacks(ReadyMade()), store, Projection(store, open_keeper(store, snapshots)))
     finally:
         engine.dispose()
 
@@ -80,7 +94,7 @@ def work(orders: Orders, channel: Connection) -> None:
     saying anything at all."""
     journal, engine = Journal(orders.journal), open_engine(orders.url)
     try:
-        with open_service(engine) as service:
+        with open_service(engine, orders.snapshots) as service:
             channel.send("ready")
             if orders.moment:
                 arm(orders.moment, engine)
