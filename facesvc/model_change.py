@@ -27,8 +27,11 @@ from facesvc.errors import (
     ImageError,
     ModelChangeConflict,
     Overloaded,
+    PackInvalid,
+    PackNotFound,
     PhotographNotFound,
     ReferenceNotFound,
+    RequestError,
     SampleError,
     SubjectNotFound,
 )
@@ -58,9 +61,14 @@ class ModelChanges:
         self.extractors, self.store = extractors, store
 
     def start(self, gallery: str, pack: str) -> Gallery:
-        """From now on enrolments are embedded by both packs. Started again, nothing changes. Raises PackNotFound and
-        other ModelErrors."""
-        return self.store.start_model_change(gallery, self.extractors.named(pack).template_version)
+        """From now on enrolments are embedded by both packs. Started again, nothing changes. Raises RequestError for
+        a pack that is not here, ModelError for one that can't be loaded."""
+        self.store.gallery(gallery)  # first: loading a pack takes a while
+        try:
+            made_by = self.extractors.named(pack)
+        except (PackNotFound, PackInvalid) as error:
+            raise RequestError(error.detail) from error
+        return self.store.start_model_change(gallery, made_by.template_version)
 
     def run(
         self,

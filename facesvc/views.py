@@ -4,15 +4,19 @@ Coordinates are pixels of the photograph as sent, rounded to 0.01; distances are
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from facesvc.core.agreement import Agreement, Table
 from facesvc.core.answers import Enrolment, EnrolmentOutcome, Identification, IdentifiedFace, Verification
 from facesvc.core.decide import Calibration, Threshold
+from facesvc.core.model_change import LeftBehind
 from facesvc.core.ports import Extractor
+from facesvc.core.shadow import Shadow
 from facesvc.core.types import DIMENSION, Candidate, Capture, Face, Gallery, Page, Quality, Reference, Sample, Subject
 from facesvc.errors import FaceServiceError
 
@@ -133,9 +137,52 @@ def gallery(kept: Gallery) -> View:
         "keep_photographs": kept.keep_photographs,
         "subjects": kept.subjects,
         "references": kept.references,
+        "templates": kept.templates,
+        "model_change": shadow(kept.shadow) if kept.shadow else None,
         "revision": kept.revision,
         "metadata": dict(kept.metadata),
         "created_at": moment(kept.created_at),
+    }
+
+
+def shadow(held: Shadow) -> View:
+    return {"template_version": held.template_version, "state": held.state.value, "templates": held.templates}
+
+
+def model_change(kept: Gallery) -> View:
+    """missing: of the version that does not answer; null where there is none, or none to come."""
+    return {
+        "gallery": kept.name,
+        "template_version": kept.template_version,
+        "references": kept.references,
+        "templates": kept.templates,
+        "other": shadow(kept.shadow) if kept.shadow else None,
+        "missing": kept.references - kept.shadow.templates if kept.shadow and len(kept.versions) > 1 else None,
+    }
+
+
+def left_behind(found: LeftBehind) -> View:
+    return {"reference": found.reference, "subject": found.subject, "code": found.code}
+
+
+def agreement(found: Agreement) -> View:
+    return {
+        "old": {"template_version": found.old_version, "threshold": found.old_threshold},
+        "new": {"template_version": found.new_version, "threshold": found.new_threshold},
+        "references": found.references,
+        "mated": table(found.mated),
+        "non_mated": table(found.non_mated),
+        "rank_1": table(found.rank_1),
+        "worst": [asdict(disagreement) | {"references": [*disagreement.references]} for disagreement in found.worst],
+    }
+
+
+def table(counted: Table) -> View:
+    return {
+        **asdict(counted),
+        "total": counted.total,
+        "changed": counted.changed,
+        "changed_interval": list(counted.interval),
     }
 
 
@@ -157,7 +204,7 @@ def reference(kept: Reference) -> View:
         "id": kept.id,
         "subject": kept.subject,
         **sample(kept.sample),
-        "template_version": kept.sample.template.version,
+        "template_version": kept.sample.template.version if kept.has_template else None,
         "image_sha256": kept.image_sha256,
         "has_photograph": kept.has_photograph,
         "created_at": moment(kept.created_at),

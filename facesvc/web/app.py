@@ -15,18 +15,30 @@ from facesvc.web.limits import BodyLimits
 from facesvc.web.metrics import Metrics
 from facesvc.web.observe import Observed, json_logger
 from facesvc.web.openapi import install_openapi
-from facesvc.web.routes import detect, errors, galleries, health, identify, model, references, subjects, verify
+from facesvc.web.routes import (
+    detect,
+    errors,
+    galleries,
+    health,
+    identify,
+    model,
+    model_change,
+    references,
+    subjects,
+    verify,
+)
 from facesvc.web.routes.page import mount_page
 
 SPARE_THREADS = 16
 """Threads beyond those that may wait at the pipeline, so that listings and health checks still get one."""
-ROUTES = (verify, identify, detect, galleries, subjects, references, model, health, errors)
+ROUTES = (verify, identify, detect, galleries, model_change, subjects, references, model, health, errors)
 INTAKES = (
     verify.intake,
     identify.intake,
     detect.intake,
     galleries.creation,
     galleries.change,
+    model_change.start,
     subjects.creation,
     subjects.change,
     references.intake,

@@ -157,12 +157,24 @@ class Enrolment(Answer):
     )
 
 
+class OtherTemplates(Answer):
+    """Templates of another version than the one that answers."""
+
+    template_version: TemplateVersion
+    state: Literal["filling", "standby", "leaving"] = Field(
+        description="filling: to answer after the cut-over; standby: they did before it; leaving: being deleted."
+    )
+    templates: int = Field(ge=0)
+
+
 class Gallery(Answer):
     name: str = Field(examples=["staff"])
     template_version: TemplateVersion
     keep_photographs: bool
     subjects: int = Field(ge=0)
     references: int = Field(ge=0)
+    templates: int = Field(ge=0, description="References that have a template of template_version.")
+    model_change: OtherTemplates | None
     revision: int = Field(ge=0, description="Number of the last change to its references.")
     metadata: dict[str, Any]
     created_at: str = Field(examples=["2026-11-21T08:00:00.000Z"])
@@ -184,7 +196,7 @@ class KeptReference(Answer):
 
 
 class Reference(FoundFace, KeptReference):
-    template_version: TemplateVersion
+    template_version: str | None = Field(description="null: without template, left behind by a change of model pack.")
     image_sha256: str
     has_photograph: bool
     created_at: str

@@ -14,6 +14,7 @@ from facesvc.errors import (
     ModelChangeIncomplete,
     NoFace,
     PackNotFound,
+    RequestError,
     SubjectNotFound,
     TemplateVersionMismatch,
 )
@@ -69,7 +70,7 @@ class Both(LoadedPacks):
 
     def named(self, pack: str) -> Seeded:  # type: ignore[override]
         if pack != "new":
-            raise PackNotFound(pack)
+            raise PackNotFound(f"there is no pack {pack!r}")
         return NEW
 
 
@@ -248,7 +249,7 @@ def test_what_is_not_possible(service: FaceService, changes: ModelChanges) -> No
             impossible("album")
         with pytest.raises(GalleryNotFound):
             impossible("nowhere")
-    with pytest.raises(PackNotFound):
+    with pytest.raises(RequestError, match="there is no pack 'older'"):
         changes.start("album", "older")
     changes.start("album", "new")
     for impossible in (changes.roll_back, changes.finish):

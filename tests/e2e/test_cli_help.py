@@ -35,7 +35,9 @@ def test_the_commands() -> None:
     assert sorted(name.removeprefix("facesvc ") for name in RUNNABLE) == [
         "doctor", "enrol", "enrol-folder", "evaluate",
         "galleries create", "galleries delete", "galleries export", "galleries import", "galleries list",
-        "galleries show", "identify",
+        "galleries model abandon", "galleries model agreement", "galleries model cut-over", "galleries model finish",
+        "galleries model left-behind", "galleries model roll-back", "galleries model run", "galleries model start",
+        "galleries model status", "galleries show", "identify",
         "models build", "models check", "models list", "models use", "samples", "serve",
         "subjects delete", "subjects list", "subjects rename", "subjects show", "sweep", "verify",
     ]  # fmt: skip
