@@ -73,8 +73,8 @@ def milvus(folder: Path) -> Iterator[MilvusProcess]:
 class EngineKeepers:
     """Makes keepers over one place in each engine, as processes of one service would."""
 
-    def __init__(self, milvus_uri: str, vectors: str) -> None:
-        self.owner = uuid.uuid4().hex[:16]
+    def __init__(self, milvus_uri: str, vectors: str, owner: str | None = None) -> None:
+        self.owner = owner or uuid.uuid4().hex[:16]
         self.milvus_uri, self.vectors = milvus_uri, vectors
         self._engines: list[Engine] = []
 

@@ -1,0 +1,57 @@
+"""A process of a service with a gallery in a vector engine; run by test_engine_kill.
+
+``catch up``: brings the index up to the gallery, and says each time that it asks for changes. ``work``: enrols, deletes
+and searches for so many rounds, and says what it saw that it should not have.
+"""
+
+import sys
+
+from facesvc.core.types import Changes, Gallery
+from facesvc.index.projection import Projection
+from facesvc.storage.engine import open_engine
+from facesvc.storage.references import SqlReferenceStore
+from tests.databases import new_reference, unit_vectors
+from tests.engines import EngineKeepers
+
+STEP = 4
+
+
+class Telling(SqlReferenceStore):
+    """The store, that says when it is asked for changes."""
+
+    def changes(self, gallery: Gallery, after: int, limit: int | None = None) -> Changes:
+        print("step", flush=True)
+        return super().changes(gallery, after, limit)
+
+
+def catch_up(projection: Projection, store: SqlReferenceStore) -> None:
+    projection.search(store.gallery("staff"), unit_vectors(1), 1)
+    print("done", flush=True)
+
+
+def work(projection: Projection, store: SqlReferenceStore, number: int, rounds: int) -> None:
+    """Every enrolment is found by its own vector at once, and no deleted reference is found any more."""
+    for round_ in range(rounds):
+        seed = 10_000 * number + round_
+        subject = f"subject {number}"
+        (stored,) = store.add_references("staff", subject, [new_reference(seed)])
+        if projection.search(store.gallery("staff"), unit_vectors(1, seed), 1) != [[stored.key]]:
+            print("not found", stored.key, flush=True)
+        if round_ % 3 == 2:
+            store.delete_subject("staff", subject)
+            if stored.key in projection.search(store.gallery("staff"), unit_vectors(1, seed), 500)[0]:
+                print("still found", stored.key, flush=True)
+    print("done", flush=True)
+
+
+def main(task: str, engine: str, place: str, owner: str, url: str, number: int) -> None:
+    store = (Telling if task == "catch up" else SqlReferenceStore)(open_engine(url))
+    projection = Projection(store, EngineKeepers(place, place, owner)(engine, store), step=STEP)
+    if task == "catch up":
+        catch_up(projection, store)
+    else:
+        work(projection, store, number, rounds=12)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:6], int(sys.argv[6]))  # type: ignore[misc]
