@@ -94,9 +94,9 @@ class EngineOpeners:
 
     def __init__(self, milvus_uri: str, database: str) -> None:
         self._milvus = MilvusServer(milvus_uri)
-        self._engine = open_engine(database)
+        self.database = open_engine(database)
         self._numbers = count()
-        with transaction(self._engine) as connection:
+        with transaction(self.database) as connection:
             prepare(connection)
 
     def opener(self, engine: str) -> Callable[..., TemplateIndex]:
@@ -108,10 +108,10 @@ class EngineOpeners:
         return index
 
     def pgvector(self, **options: Any) -> PgVectorIndex:
-        index = PgVectorIndex(self._engine, f"test_{next(self._numbers)}", **options)
-        with transaction(self._engine) as connection:
+        index = PgVectorIndex(self.database, f"test_{next(self._numbers)}", **options)
+        with transaction(self.database) as connection:
             index.create(connection)
         return index
 
     def close(self) -> None:
-        self._engine.dispose()
+        self.database.dispose()

@@ -83,7 +83,7 @@ class MilvusIndex:
 
     Searched by FLAT, the shortlist is the k nearest, exactly. HNSW is approximate: it keeps several times k candidates,
     and whoever gets fewer than there are is answered by reading the whole collection; yet one of the k nearest may be
-    missing (tests/contract/test_milvus.py measures how often).
+    missing (tests/contract/test_engine_graphs.py measures how often).
     """
 
     kind = "milvus"

@@ -85,7 +85,7 @@ class PgVectorIndex:
     Up to ``exact_until`` references, or where many neighbours are asked for, the shortlist is the k nearest, exactly.
     Beyond, an HNSW graph is searched, approximately: with several times k candidates, and on where removed rows came
     out (iterative scans, pgvector 0.8); whoever gets fewer than there are is answered by a scan. Yet one of the k
-    nearest may be missing (tests/contract/test_pgvector.py measures how often).
+    nearest may be missing (tests/contract/test_engine_graphs.py measures how often).
     """
 
     kind = "pgvector"
