@@ -35,11 +35,18 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One file of a snapshot: how many references are in it (0: it is the frame), and its digest."""
+    """One file of a snapshot, and its digest: how many references are in it, from which key to which. The frame has
+    none."""
 
     name: str
-    references: int
     sha256: str
+    references: int = 0
+    first: int = 0
+    last: int = 0
+
+    def may_hold(self, keys: NDArray[np.int64]) -> bool:
+        """Said without a look at the file: keys come in their order, so one key lies in one file as a rule."""
+        return bool(((keys >= self.first) & (keys <= self.last)).any())
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +164,8 @@ class Snapshot:
         return [segment for segment in living if segment.references >= least]
 
     def _without(self, segment: File, removed: Keys) -> File:
+        if not segment.may_hold(removed):
+            return segment
         content = self._map(segment)
         stays = ~np.isin(content["key"], removed)
         return segment if stays.all() else self._put(content["key"][stays], content["code"][stays])
@@ -167,13 +176,14 @@ class Snapshot:
         name = f"{secrets.token_hex(8)}.npy"
         with self._new(name) as file:
             np.save(file, content, allow_pickle=False)
-        return File(name, len(keys), _digest(self.folder / name))
+        digest, bounds = _digest(self.folder / name), (int(keys.min()), int(keys.max())) if len(keys) else (0, 0)
+        return File(name, digest, len(keys), *bounds)
 
     def _put_frame(self, frame: Frame) -> File:
         name = f"{secrets.token_hex(8)}.npz"
         with self._new(name) as file:
             np.savez(file, **frame.arrays)  # pyright: ignore[reportArgumentType]  # names are ours, none its option
-        return File(name, 0, _digest(self.folder / name))
+        return File(name, _digest(self.folder / name))
 
     @contextmanager
     def _new(self, name: str) -> Iterator[BinaryIO]:
