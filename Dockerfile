@@ -1,12 +1,14 @@
 # Packs are built into the image, so that a container starts without reaching out for anything.
 FROM python:3.11-slim AS build
+# Vector engines beside the built-in indexes; add milvus (--build-arg EXTRAS=openvino,pgvector,milvus) for galleries there.
+ARG EXTRAS=openvino,pgvector
 RUN pip install --no-cache-dir uv==0.13.8
 WORKDIR /app
 COPY pyproject.toml constraints.txt README.md ./
 COPY facesvc facesvc
 COPY training training
 COPY migrations migrations
-RUN uv venv /venv && uv pip install --python /venv/bin/python --torch-backend cpu -c constraints.txt '.[openvino]'
+RUN uv venv /venv && uv pip install --python /venv/bin/python --torch-backend cpu -c constraints.txt ".[$EXTRAS]"
 RUN FACESVC_DATA=/data /venv/bin/facesvc models build fusion
 
 FROM python:3.11-slim
