@@ -5,11 +5,22 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from facesvc.core.answers import Enrolment
+from facesvc.core.shadow import ShadowState
 from facesvc.core.types import Ticket
 from facesvc.enrolment import Once
+from facesvc.errors import ModelChangeConflict, ModelChangeIncomplete
 from facesvc.index.projection import Projection
 from facesvc.service import FaceService
+from tests.databases import VERSION
 
+NEXT_VERSION = "sha256:next"
+"""The template version that galleries move to, and back from."""
+STEPS: dict[ShadowState | None, tuple[str, ...]] = {
+    None: ("start",),
+    ShadowState.FILLING: ("run", "run", "cut_over", "cut_over", "abandon"),
+    ShadowState.STANDBY: ("roll_back", "finish", "run"),
+    ShadowState.LEAVING: ("finish",),
+}
 Candidates = list[tuple[str, float, str]]
 """Subject, distance and reference, nearest first."""
 
@@ -42,6 +53,10 @@ class Access(Protocol):
     def delete_gallery(self, gallery: str) -> None: ...
 
     def search(self, gallery: str, photograph: str, top_k: int) -> Candidates: ...
+
+    def change_model(self, gallery: str, turn: float) -> str:
+        """Goes on with a gallery's model change; what was done."""
+        ...
 
     def follow(self) -> None:
         """Catches indexes up with the database, and brings their snapshots up to date."""
@@ -93,6 +108,19 @@ class Direct:
     def search(self, gallery: str, photograph: str, top_k: int) -> Candidates:
         (face,) = self.service.identify(photograph.encode(), gallery, top_k).faces
         return [(c.subject, c.distance, c.reference) for c in face.candidates]
+
+    def change_model(self, gallery: str, turn: float) -> str:
+        """As far as the gallery has come, its model change can go on in ways among which ``turn``, 0..1, chooses."""
+        found = self.store.gallery(gallery)
+        at = found.shadow.state if found.shadow else None
+        step = STEPS[at][int(turn * len(STEPS[at]))]
+        other = NEXT_VERSION if found.template_version == VERSION else VERSION
+        changes = self.service.model_changes
+        try:
+            changes.start(gallery, other) if step == "start" else getattr(changes, step)(gallery)
+        except (ModelChangeConflict, ModelChangeIncomplete) as error:  # others take part in it
+            return f"{step}: {error.code}"
+        return step
 
     def follow(self) -> None:
         assert isinstance(self.service.indexes, Projection)

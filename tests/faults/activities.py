@@ -4,6 +4,7 @@ An activity that changes no truth (a snapshot, a compaction, a re-embedding) reg
 killed in the middle of it must change nothing either.
 """
 
+from collections.abc import Sequence
 from random import Random
 from typing import Any, ClassVar
 
@@ -37,9 +38,9 @@ class Activity:
         raise NotImplementedError
 
 
-def choose(chance: Random, world: World) -> tuple[str, Request]:
-    """The next activity, by name, and its request."""
-    names, weights = list(ACTIVITIES), [activity.weight for activity in ACTIVITIES.values()]
+def choose(chance: Random, world: World, names: Sequence[str]) -> tuple[str, Request]:
+    """The next of these activities, by name, and its request."""
+    weights = [ACTIVITIES[name].weight for name in names]
     while True:
         (name,) = chance.choices(names, weights)
         request = ACTIVITIES[name].plan(world, chance)

@@ -1,10 +1,11 @@
 """What is stored, read as any caller would and put into the plain values of ``tests.faults.world``."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 
 import numpy as np
 
+from facesvc.core.shadow import ShadowState
 from facesvc.core.types import Gallery, Reference, Subject
 from facesvc.errors import PhotographNotFound
 from facesvc.service import FaceService
@@ -27,6 +28,8 @@ class Reader:
         self.violations: list[str] = []
 
     def contents(self) -> Places:
+        for gallery in self.store.galleries(LIMIT).items:
+            self.violations += self.shadow(gallery)
         return {
             gallery.name: Place(
                 gallery.keep_photographs,
@@ -46,6 +49,19 @@ class Reader:
                 self.violations.append(f"{gallery.name}/{subject.id}: {wrong} of {name}")
         return found
 
+    def shadow(self, gallery: Gallery) -> Iterator[str]:
+        """What is wrong with the templates of the gallery's other version: in standby, every reference has one."""
+        if gallery.shadow is None or not self.ready_made:
+            return
+        subjects = self.store.subjects(gallery.name, LIMIT).items
+        keys = [r.key for s in subjects for r in self.store.references(gallery.name, s.id, LIMIT).items]
+        found = self.store.references_by_key(gallery.of(gallery.shadow.template_version), keys)
+        if gallery.shadow.state is ShadowState.STANDBY and len(found) != len(keys):
+            yield f"{gallery.name} could not be rolled back: {len(found)} of {len(keys)} templates are there"
+        for reference in found:
+            if wrong := self.template(reference):
+                yield f"{gallery.name}/{reference.subject}: {wrong} of {reference.id}, in standby"
+
     def photograph(self, gallery: Gallery, reference: Reference) -> str | None:
         """What is wrong with a photograph that is said to be kept."""
         if not reference.has_photograph:
@@ -63,5 +79,6 @@ class Reader:
             return None
         if not reference.has_template:
             return "no template"
-        sent, stored = sample(name).template, reference.sample.template
+        stored = reference.sample.template
+        sent = sample(name, stored.version).template
         return None if np.array_equal(sent.vector, stored.vector) else "another template"

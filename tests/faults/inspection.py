@@ -236,10 +236,12 @@ def unlogged(connection: Connection) -> Iterator[str]:
 
 
 def vectors(service: FaceService, gallery: Gallery) -> dict[int, Vectors]:
-    """Key and vector of every reference, read one subject at a time and not through the log."""
+    """Key and vector of every template of ``gallery.template_version``, found one subject at a time and not through the
+    log."""
     subjects = service.store.subjects(gallery.name, LIMIT).items
-    references = [r for s in subjects for r in service.store.references(gallery.name, s.id, LIMIT).items]
-    return {reference.key: reference.sample.template.vector for reference in references if reference.has_template}
+    keys = [r.key for s in subjects for r in service.store.references(gallery.name, s.id, LIMIT).items]
+    references = service.store.references_by_key(gallery, keys)
+    return {reference.key: reference.sample.template.vector for reference in references}
 
 
 def probes() -> Vectors:
@@ -255,8 +257,8 @@ def oracle(rows: Mapping[int, Vectors]) -> list[list[int]]:
 
 
 def misled(service: FaceService) -> Iterator[str]:
-    """An index must hold its gallery's rows and no others, and its shortlists the nearest of them."""
-    for gallery in service.store.galleries(LIMIT).items:
+    """An index must hold its gallery's rows of its version and no others, and its shortlists the nearest of them."""
+    for gallery in (g.of(version) for g in service.store.galleries(LIMIT).items for version in g.versions):
         rows = vectors(service, gallery)
         everything = service.indexes.search(gallery, probes()[:1], max(len(rows), 1) + NEAREST)[0]
         if sorted(everything) != sorted(rows):

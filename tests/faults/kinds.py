@@ -15,6 +15,10 @@ SURVIVES = 5
 """Requests that the process beside a killed one must still have answered."""
 
 
+CHANGING = ("ChangeModel", "Enrol", "DeleteReference", "DeletePerson", "CreateGallery", "Search", "Follow")
+"""Activities of rounds that look at model changes."""
+
+
 @dataclass(frozen=True)
 class Kind:
     """hold: one round of it; share: of all rounds; real: whether it needs photographs and a model pack."""
@@ -36,25 +40,31 @@ def kind(name: str, share: float, real: bool = False) -> Callable[[Callable[[Sta
     return register
 
 
-@kind("alone", share=0.5)
+@kind("alone", share=0.4)
 def alone(stage: Stage, chance: Random) -> Outcome:
     """One worker, killed."""
     return fell(stage, chance, "alone", beside=False)
 
 
-@kind("beside another", share=0.4)
+@kind("beside another", share=0.3)
 def beside(stage: Stage, chance: Random) -> Outcome:
     """Two workers on one database; one is killed, the other must go on without an error."""
     return fell(stage, chance, "beside another", beside=True)
 
 
-def fell(stage: Stage, chance: Random, name: str, beside: bool) -> Outcome:
+@kind("model change", share=0.2)
+def model_change(stage: Stage, chance: Random) -> Outcome:
+    """Two workers that enrol, delete, search and change the galleries' models; one is killed."""
+    return fell(stage, chance, "model change", beside=True, activities=CHANGING)
+
+
+def fell(stage: Stage, chance: Random, name: str, beside: bool, activities: tuple[str, ...] = ()) -> Outcome:
     ground = stage.ground("ready-made")
     share(ground)
     moment = Moment.draw(chance, stage.database)
     doomed, other = chance.sample(ground.worlds, 2)
-    survivor = start(ground, other, chance, None) if beside else None
-    violations = list(kill(start(ground, doomed, chance, moment), doomed, moment))
+    survivor = start(ground, other, chance, None, activities) if beside else None
+    violations = list(kill(start(ground, doomed, chance, moment, activities), doomed, moment))
     if survivor:
         if not survivor.wait(SURVIVES):
             violations.append(f"{other.owner} did not go on when {doomed.owner} was killed")
@@ -72,8 +82,10 @@ def share(ground: Ground) -> None:
         ground.follower.store.create_gallery(SHARED, VERSION, True, {})
 
 
-def start(ground: Ground, world: World, chance: Random, moment: Moment | None) -> Running:
-    orders = Orders(ground.url, world, chance.getrandbits(32), ground.journal(world.owner), moment)
+def start(
+    ground: Ground, world: World, chance: Random, moment: Moment | None, activities: tuple[str, ...] = ()
+) -> Running:
+    orders = Orders(ground.url, world, chance.getrandbits(32), ground.journal(world.owner), moment, activities)
     return Running.start(work, orders)
 
 

@@ -276,3 +276,18 @@ class Follow(Activity):
 
     def apply(self, world: World, request: Request, answer: Answer | None) -> list[str]:
         return []
+
+
+class ChangeModel(Activity):
+    """A step of a gallery's change from one model pack to another, and back: whoever is enrolled stays so."""
+
+    weight = 8
+
+    def plan(self, world: World, chance: Random) -> Request:
+        return {"gallery": chance.choice(list(world.places)), "turn": chance.random()}
+
+    def perform(self, access: Access, request: Request) -> Answer:
+        return {"step": access.change_model(request["gallery"], request["turn"])}
+
+    def apply(self, world: World, request: Request, answer: Answer | None) -> list[str]:
+        return []

@@ -65,15 +65,17 @@ class Report:
         return "\n".join([*rows, *self.violations])
 
 
-def hold(rounds: int, seed: int, databases: Sequence[str], real: Real | None, told: Progress) -> Report:
-    """Rounds on the databases in turn; without ``real``, those with ready-made photographs alone."""
+def hold(
+    rounds: int, seed: int, databases: Sequence[str], real: Real | None, told: Progress, only: str | None = None
+) -> Report:
+    """Rounds on the databases in turn; without ``real``, those with ready-made photographs. only: of this kind."""
     report, chance, start = Report(seed), Random(seed), time.perf_counter()
     with ExitStack() as exits:
         stages = [exits.enter_context(open_stage(database, real)) for database in databases]
         with suppress(KeyboardInterrupt):  # then what was done is reported
             for number in range(rounds):
                 stage = stages[number % len(stages)]
-                report.outcomes.append(KINDS[draw(chance, real)].hold(stage, chance))
+                report.outcomes.append(KINDS[only or draw(chance, real)].hold(stage, chance))
                 told(report.outcomes[-1])
     report.seconds = time.perf_counter() - start
     return report
@@ -138,11 +140,12 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--database", choices=(*DATABASES, "both"), default="both")
+    parser.add_argument("--kind", choices=sorted(KINDS), help="rounds of this kind alone")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write everything as JSON")
     asked = parser.parse_args()
     databases = DATABASES if asked.database == "both" else (asked.database,)
     with bar(asked.rounds) as told:
-        report = hold(asked.rounds, asked.seed, databases, prepare(), told)
+        report = hold(asked.rounds, asked.seed, databases, prepare(), told, asked.kind)
     if asked.report:
         outcomes = [asdict(outcome) for outcome in report.outcomes]
         asked.report.write_text(json.dumps(report.summary() | {"outcomes": outcomes}, indent=1) + "\n")

@@ -106,6 +106,10 @@ class Remote:
         (face,) = answer.json()["faces"]
         return [(c["subject"], c["distance"], c["reference"]) for c in face["candidates"]]
 
+    def change_model(self, gallery: str, turn: float) -> str:
+        """Only looks: another pack would take the server longer to load than a round lasts."""
+        return str(self.ask("GET", f"{galleries(gallery)}/model-change").json()["other"])
+
     def follow(self) -> None:
         """The server does so by itself."""
 

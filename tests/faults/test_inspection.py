@@ -11,7 +11,7 @@ from sqlalchemy import create_engine, text
 from facesvc.service import FaceService
 from facesvc.storage.engine import open_engine
 from tests.databases import VERSION, migrated_sqlite
-from tests.faults.access import Direct
+from tests.faults.access import NEXT_VERSION, Direct
 from tests.faults.activities import ACTIVITIES
 from tests.faults.inspection import inspect, misled
 from tests.faults.journal import History, Journal, replay
@@ -206,6 +206,26 @@ def test_an_index_that_is_not_the_database_is_reported(scene: Scene) -> None:
     assert list(misled(scene.service)) == []  # it is loaded now
     scene.damage("DELETE FROM templates WHERE reference_key = 3")
     assert list(misled(scene.service)) == ["index of shared holds [1, 2, 3], the rows are [1, 2]"]
+
+
+def test_a_change_of_model_that_lost_somebody_is_reported(scene: Scene) -> None:
+    """In standby everybody has templates of both versions, each its own."""
+    changes = scene.service.model_changes
+    changes.start(SHARED, NEXT_VERSION)
+    changes.run(SHARED)
+    changes.cut_over(SHARED)
+    assert scene.violations() == []
+    scene.damage(
+        "DELETE FROM templates WHERE reference_key = 3 AND template_version = 'sha256:test'",
+        "UPDATE templates SET vector = (SELECT vector FROM templates WHERE reference_key = 1 "
+        "AND template_version = 'sha256:next') WHERE reference_key = 1 AND template_version = 'sha256:test'",
+    )
+    found = scene.violations()
+    assert "shared could not be rolled back: 2 of 3 templates are there" in found
+    assert f"shared/w0-ada: another template of {scene.ids()['w0 1']}, in standby" in found
+    assert any(
+        wrong.startswith("gallery shared counts templates {'sha256:next': 3, 'sha256:test': 3}") for wrong in found
+    )
 
 
 def test_answers_that_are_not_true_are_reported(scene: Scene) -> None:

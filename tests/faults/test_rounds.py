@@ -21,8 +21,16 @@ def test_killed_at_random_nothing_is_lost() -> None:
     assert report.violations == []
     assert told == report.outcomes
     assert Counter(outcome.database for outcome in told) == {"sqlite": 6, "postgresql": 6}
-    assert {outcome.kind for outcome in told} == {"alone", "beside another"}
+    assert {outcome.kind for outcome in told} <= {"alone", "beside another", "model change"}
     assert report.summary()["acknowledged"] > 50
+
+
+@pytest.mark.slow
+def test_models_change_while_processes_are_killed() -> None:
+    report = hold(8, seed=3, databases=DATABASES, real=None, told=lambda _: None, only="model change")
+    assert report.violations == []
+    assert {outcome.kind for outcome in report.outcomes} == {"model change"}
+    assert report.summary()["acknowledged"] > 30
 
 
 @pytest.mark.slow

@@ -2,26 +2,26 @@
 each stands for a ready-made sample, so that a round takes no second."""
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from random import Random
 
+import numpy as np
 from sqlalchemy import Engine
 
 from facesvc.core.ports import ReferenceStore
-from facesvc.core.types import Capture, FaceChoice, Sample
+from facesvc.core.types import Capture, FaceChoice, Sample, Template
 from facesvc.index.keeping import Keeper, MemoryKeeper
 from facesvc.index.kinds import GrowingIndex
 from facesvc.index.projection import Projection
 from facesvc.index.snapshots import SnapshotKeeper
-from facesvc.pipeline.loaded import LoadedPacks
 from facesvc.service import FaceService
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
-from tests.databases import VERSION, new_reference
+from tests.databases import VERSION, new_reference, unit_vectors
 from tests.faults import requests  # noqa: F401  # it registers its activities
 from tests.faults.access import Access, Direct
 from tests.faults.activities import ACTIVITIES, choose
@@ -38,35 +38,54 @@ SNAPSHOT_FROM = 5
 @dataclass(frozen=True)
 class Orders:
     """What a worker is told. moment: of its own death, None for one that is to live; journal: its file, beside which
-    all workers on one database keep their indexes' snapshots."""
+    all workers on one database keep their indexes' snapshots; activities: to choose from, all where it is empty."""
 
     url: str
     world: World
     seed: int
     journal: Path
     moment: Moment | None
+    activities: tuple[str, ...] = ()
 
     @property
     def snapshots(self) -> Path:
         return self.journal.parent / "snapshots"
 
 
-def sample(photograph: str) -> Sample:
-    """The face that a photograph of this name stands for."""
+def sample(photograph: str, version: str = VERSION) -> Sample:
+    """The face that a photograph of this name stands for, with its template of this version."""
     owner, number = photograph.split()
-    return new_reference(int(number) + 10**6 * int.from_bytes(owner.encode())).sample
+    seed = int(number) + 10**6 * int.from_bytes(owner.encode())
+    made = new_reference(seed).sample
+    corners = np.sort(made.face.box.reshape(2, 2), axis=0).ravel()
+    vector = unit_vectors(1, seed + (0 if version == VERSION else 10**5))[0]
+    return replace(made, face=replace(made.face, box=corners), template=Template(vector, version))
 
 
 class ReadyMade:
     """core.ports.Extractor whose photographs are names."""
 
-    pack, title, template_version, norm, calibration, threshold = "ready-made", "Ready-made", VERSION, 1.0, None, 1.1
+    title, norm, calibration, threshold = "Ready-made", 1.0, None, 1.1
+
+    def __init__(self, template_version: str) -> None:
+        self.template_version = self.pack = template_version
 
     def detect(self, photograph: bytes) -> Capture:
-        return Capture((sample(photograph.decode()),), 1, 640, 480, format="JPEG")
+        return Capture((sample(photograph.decode(), self.template_version),), 1, 640, 480, format="JPEG")
 
     def extract(self, photograph: bytes, choice: FaceChoice) -> Capture:
         return self.detect(photograph)
+
+
+class Packs:
+    """core.ports.Extractors of two packs, which have the names of their versions."""
+
+    default = ReadyMade(VERSION)
+
+    def of(self, template_version: str) -> ReadyMade:
+        return ReadyMade(template_version)
+
+    named = of
 
 
 def open_index() -> GrowingIndex:
@@ -84,7 +103,7 @@ def open_service(engine: Engine, snapshots: Path | None = None) -> Iterator[Face
     """snapshots: folder of the indexes', None for a service without."""
     store = SqlReferenceStore(engine)
     try:
-        yield FaceService(LoadedPacks(ReadyMade()), store, Projection(store, open_keeper(store, snapshots)))
+        yield FaceService(Packs(), store, Projection(store, open_keeper(store, snapshots)))
     finally:
         engine.dispose()
 
@@ -98,14 +117,16 @@ def work(orders: Orders, channel: Connection) -> None:
             channel.send("ready")
             if orders.moment:
                 arm(orders.moment, engine)
-            labour(Direct(service), orders.world, Random(orders.seed), journal, channel)
+            labour(Direct(service), orders.world, Random(orders.seed), journal, channel, orders.activities)
     except Exception:
         journal.failed(traceback.format_exc())
 
 
-def labour(access: Access, world: World, chance: Random, journal: Journal, channel: Connection) -> None:
+def labour(
+    access: Access, world: World, chance: Random, journal: Journal, channel: Connection, activities: Sequence[str] = ()
+) -> None:
     while not channel.poll():
-        name, request = choose(chance, world)
+        name, request = choose(chance, world, activities or list(ACTIVITIES))
         journal.asks(name, request)
         answer = ACTIVITIES[name].perform(access, request)
         journal.answered(answer)
