@@ -1,0 +1,159 @@
+"""A batch on a Ray cluster whose workers, nodes or own process are killed ends with the bytes of an undisturbed one."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from facesvc.pipeline.session import SHORT
+from tests.clusters import AT_WORK, WORKER, below, called, cluster, further_node, kill_all, named, parents
+from tests.commandline import CommandLine
+
+pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.slow, pytest.mark.timeout(600)]  # clusters start slowly
+
+FILES = 60
+STAFF = ("--gallery", "staff")
+
+
+@pytest.fixture(scope="module")
+def cli(tmp_path_factory: pytest.TempPathFactory, samples: Path, default_packs: Path) -> CommandLine:
+    """With one subject enrolled."""
+    cli = CommandLine.over(tmp_path_factory.mktemp("ray-kill") / "data", default_packs)
+    cli.json("enrol", samples / "people" / "obama" / "obama.jpg", "--subject", "obama", *STAFF)
+    return cli
+
+
+@pytest.fixture(scope="module")
+def probes(samples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """FILES photographs, every eighth of them broken."""
+    folder = tmp_path_factory.mktemp("probes")
+    names = ("people/obama/obama2.jpg", "people/biden/biden.jpg", "astronaut.png", "group.jpg", "no_face.jpg")
+    for i in range(FILES):
+        source = samples / names[i % len(names)]
+        target = folder / f"{i:03}{source.suffix}"
+        if i % 8 == 7:
+            target.write_bytes(source.read_bytes()[:3000])
+        elif i < len(names):
+            with Image.open(source) as photograph:
+                photograph.thumbnail((800, 800))
+                photograph.save(target)
+        else:
+            shutil.copy(folder / f"{i % len(names):03}{source.suffix}", target)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(cli: CommandLine, probes: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The output of a run without a cluster that nothing disturbs, after a look at what is in it."""
+    output = tmp_path_factory.mktemp("whole") / "rows.jsonl"
+    assert cli.run("identify", probes, *STAFF, "--output", output).returncode == 1
+    rows = [json.loads(line) for line in output.read_text().splitlines()]
+    assert list(dict.fromkeys(row["path"] for row in rows)) == sorted(map(str, probes.iterdir()))
+    assert {row["code"] for row in rows} == {"corrupt_image", "no_face", None}
+    return output.read_bytes()
+
+
+def start(cli: CommandLine, probes: Path, output: Path, *options: str) -> subprocess.Popen[bytes]:
+    """A run in a process group of its own, as a shell starts it."""
+    command = cli.command("identify", probes, *STAFF, "--output", output, "--engine", "ray", *options)
+    heed = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    return subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True, **heed)
+
+
+def wait_for(process: subprocess.Popen[bytes], output: Path, files: int) -> None:
+    """Returns as soon as the journal holds ``files`` files."""
+    journal = Path(f"{output}.partial")
+    while not journal.exists() or journal.read_bytes().count(b"\n") <= files:
+        look(process)
+
+
+def look(process: subprocess.Popen[bytes]) -> None:
+    with suppress(subprocess.TimeoutExpired):
+        code = process.wait(0.01)
+        pytest.fail(f"the run ended with {code} before it could be disturbed: {process.stderr.read().decode()}")
+
+
+def kill_at_work(process: subprocess.Popen[bytes], ancestor: int) -> int:
+    """Kills a worker with a photograph in work, below ``ancestor``: stopped first, so that it still has it."""
+    while True:
+        look(process)
+        for pid in named(AT_WORK, ancestor):
+            os.kill(pid, signal.SIGSTOP)
+            if pid in named(AT_WORK, ancestor):
+                os.kill(pid, signal.SIGKILL)
+                return pid
+            os.kill(pid, signal.SIGCONT)
+
+
+def end(process: subprocess.Popen[bytes]) -> tuple[int, str]:
+    _, said = process.communicate(timeout=200)
+    return process.returncode, said.decode()
+
+
+def test_workers_killed(cli: CommandLine, probes: Path, whole: bytes, tmp_path: Path) -> None:
+    output = tmp_path / "rows.jsonl"
+    process = start(cli, probes, output, "--workers", "2")
+    for files in (5, 20, 35):
+        wait_for(process, output, files)
+        kill_at_work(process, process.pid)
+    code, said = end(process)
+    assert (code, output.read_bytes()) == (1, whole)
+    assert said.count("a worker of the cluster was lost (ActorDiedError), another one takes its place\n") == 3
+    assert f"{FILES} files, " in said
+
+
+def test_run_interrupted_and_killed(cli: CommandLine, probes: Path, whole: bytes, tmp_path: Path) -> None:
+    """Ctrl-C reaches all processes of the terminal, and none is left behind; kill -9 is only for the run's. Then
+    Ray's agents, who never see a photograph, look for their cluster for a minute before they go."""
+    output = tmp_path / "rows.jsonl"
+    process = start(cli, probes, output, "--workers", "2")
+    wait_for(process, output, 8)
+    family = below(process.pid)
+    assert len(family) > 4
+    os.killpg(process.pid, signal.SIGINT)
+    code, said = end(process)
+    assert code == 130
+    assert said.endswith(f" files, kept in {output}.partial: the same command with --resume continues\n")
+    assert "Traceback" not in said
+    wait_until_gone(family)
+
+    before = set(Path(SHORT).glob("ray-*"))
+    process = start(cli, probes, output, "--workers", "2", "--resume")
+    wait_for(process, output, 30)
+    family = {pid for pid in below(process.pid) if not called(pid).endswith("Agent")}
+    process.kill()
+    assert end(process)[0] == -signal.SIGKILL
+    wait_until_gone(family)
+    for folder in set(Path(SHORT).glob("ray-*")) - before:  # sockets and logs, which nobody was left to remove
+        shutil.rmtree(folder, ignore_errors=True)
+
+    assert cli.run("identify", probes, *STAFF, "--output", output, "--resume").returncode == 1
+    assert output.read_bytes() == whole
+
+
+def wait_until_gone(processes: set[int]) -> None:
+    """Within the test's time limit."""
+    while processes & set(parents()):
+        pass
+
+
+def test_node_killed(cli: CommandLine, probes: Path, whole: bytes, tmp_path: Path) -> None:
+    """One of two nodes goes with its worker; the cluster itself outlives the run."""
+    output = tmp_path / "rows.jsonl"
+    with cluster(1) as address, further_node(address) as node:
+        process = start(cli, probes, output, "--ray-address", address, "--workers", "2")
+        wait_for(process, output, 5)
+        while not named(WORKER, node) + named(AT_WORK, node):
+            look(process)
+        kill_all(node)
+        code, said = end(process)
+        assert (code, output.read_bytes()) == (1, whole)
+        assert "a worker of the cluster was lost" in said
+        again = cli.run("identify", probes / "000.jpg", *STAFF, "--engine", "ray", "--ray-address", address)
+        assert again.returncode == 0
