@@ -142,10 +142,10 @@ class MilvusKeeper:
         made = gallery.created_at.isoformat()
         with self._alone(name, PATIENCE_SECONDS):
             standing = self._known(name)
-            if standing is None or standing.made != made:
+            if standing is None or standing.made != made or not standing.revision:
                 standing = Standing(name, made, 0)
+                self._standings.put(standing)  # first: whoever is killed here must not leave a new collection as filled
                 index.create()
-                self._standings.put(standing)
             else:
                 index.load()
         return InMilvus(index, standing, self._standings, self._alone)

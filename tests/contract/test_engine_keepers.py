@@ -16,7 +16,7 @@ from facesvc.errors import GalleryNotFound, IndexUnavailable
 from facesvc.index.faiss import FlatIndex
 from facesvc.index.keepers import GalleryKeepers
 from facesvc.index.keeping import Keeper, MemoryKeeper, Version
-from facesvc.index.milvus import MilvusServer
+from facesvc.index.milvus import MilvusIndex, MilvusServer
 from facesvc.index.milvuskeeper import MilvusKeeper
 from facesvc.index.pgkeeper import PgVectorKeeper
 from facesvc.index.pgvector import transaction
@@ -321,3 +321,16 @@ def test_transactions_are_told_apart_from_their_contents(engine_keeper: EngineKe
     with pytest.raises(IndexUnavailable), transaction(database, seconds=1) as connection:
         connection.execute(text("SELECT pg_sleep(20)"))
     database.dispose()
+
+
+@pytest.mark.xdist_group("engines")
+def test_a_collection_that_was_made_by_half(engine_keeper: EngineKeepers, store: SqlReferenceStore) -> None:
+    """Whoever made it was killed before it had an index, or could be searched."""
+    enrol(store, 1, 2)
+    keeper = engine_keeper("milvus", store)
+    kept = keeper.open(store.gallery("staff"))
+    assert isinstance(kept.index, MilvusIndex)
+    with MilvusServer(engine_keeper.milvus_uri).asked() as client:
+        client.release_collection(kept.index.name)
+        client.drop_index(kept.index.name, "vector")
+    assert_equal(store, engine_keeper("milvus", store))
