@@ -18,6 +18,8 @@ LOCAL = "local"
 SHORT = "/tmp"  # noqa: S108  a socket's path has at most 107 bytes, and Ray's part of it takes 70
 QUIET: Mapping[str, str] = {
     "RAY_USAGE_STATS_ENABLED": "0",  # Ray reports to its makers by default
+    "RAY_DEDUP_LOGS": "1",  # with the next line: Ray prints what befalls a worker on stdout, which is for results
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # leaves CUDA_VISIBLE_DEVICES alone; without it Ray warns of a change
 }
 

@@ -63,7 +63,7 @@ def start(cli: CommandLine, probes: Path, output: Path, *options: str) -> subpro
     """A run in a process group of its own, as a shell starts it."""
     command = cli.command("identify", probes, *STAFF, "--output", output, "--engine", "ray", *options)
     heed = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
-    return subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True, **heed)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, **heed)
 
 
 def wait_for(process: subprocess.Popen[bytes], output: Path, files: int) -> None:
@@ -92,7 +92,9 @@ def kill_at_work(process: subprocess.Popen[bytes], ancestor: int) -> int:
 
 
 def end(process: subprocess.Popen[bytes]) -> tuple[int, str]:
-    _, said = process.communicate(timeout=200)
+    """Exit code and what was said; nothing of Ray's may be on stdout, which is for results."""
+    printed, said = process.communicate(timeout=200)
+    assert printed == b""
     return process.returncode, said.decode()
 
 
