@@ -39,6 +39,7 @@ class Projection:
         self._keeper = keeper
         self._step = step
         self._projected: dict[Version, _Projected] = {}
+        self._opening: dict[Version, Lock] = {}
         self._lock = Lock()
 
     def search(self, gallery: Gallery, probes: Vectors, k: int) -> list[list[int]]:
@@ -128,13 +129,20 @@ class Projection:
     def _entry(self, gallery: Gallery) -> _Projected:
         version = (gallery.key, gallery.template_version)
         with self._lock:
-            projected = self._projected.get(version)
+            projected, turn = self._projected.get(version), self._opening.setdefault(version, Lock())
         if projected is not None:
             return projected
+        with turn:  # the first request and the follower must not both fill memory with it
+            with self._lock:
+                projected = self._projected.get(version)
+            return projected or self._open(version, gallery)
+
+    def _open(self, version: Version, gallery: Gallery) -> _Projected:
         self._forget_deleted()
         opened = _Projected(gallery.name, self._opened(gallery))
         with self._lock:
-            return self._projected.setdefault(version, opened)
+            self._projected[version] = opened
+        return opened
 
     def _opened(self, gallery: Gallery) -> Kept:
         """An index that is ahead of its gallery tells of another past: the database was put back to a backup."""

@@ -1,6 +1,7 @@
 """The projection follows the database: every search sees every write that was committed before it."""
 
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from facesvc.core.compare import squared_l2
 from facesvc.core.types import Gallery
 from facesvc.errors import GalleryNotFound, StoreUnavailable
 from facesvc.index.faiss import FlatIndex
-from facesvc.index.keeping import MemoryKeeper
+from facesvc.index.keeping import InMemory, MemoryKeeper
 from facesvc.index.projection import Projection
 from facesvc.storage.references import SqlReferenceStore
 from tests.contract.indexes import KINDS
@@ -191,3 +192,24 @@ def test_threads_read_their_own_writes(store: SqlReferenceStore, projection: Pro
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(work, range(1, 5))) == [[True] * 12] * 4
     assert projection.search(store.gallery("staff"), unit_vectors(1), 5) == [[]]
+
+
+def test_threads_that_want_one_index_open_it_once(store: SqlReferenceStore) -> None:
+    (key,) = enrol(store, "ada", 1)
+    gallery, together, opened = store.gallery("staff"), Barrier(8), []
+
+    class Slow(MemoryKeeper):
+        def open(self, gallery: Gallery) -> InMemory:
+            opened.append(gallery.key)
+            enrol(store, "bob", 2)  # takes its time
+            return super().open(gallery)
+
+    projection = Projection(store, Slow(FlatIndex))
+
+    def search(_: int) -> list[list[int]]:
+        together.wait()
+        return projection.search(gallery, unit_vectors(1, 1), 1)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(search, range(8))) == [[[key]]] * 8
+    assert opened == [gallery.key]
