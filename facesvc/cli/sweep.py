@@ -37,7 +37,7 @@ def sweep(context: typer.Context, as_json: options.AsJson = False) -> None:
         answer_json(report(rows, kept, compared) | {"clean": clean})
     else:
         show(rows, kept, compared)
-        say("nothing was left" if clean else "what was left is deleted")
+        say("nothing is left of what was deleted" if clean else "what was left is deleted now")
     raise typer.Exit(0 if clean else 1)
 
 
