@@ -1,0 +1,58 @@
+"""`facesvc sweep` as an operator runs it; tests/contract/test_sweep.py has all that it can find."""
+
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from facesvc.index.faiss import FlatIndex
+from facesvc.index.snapshot import Snapshot
+from facesvc.storage.engine import open_engine
+from facesvc.storage.references import SqlReferenceStore
+from tests.commandline import CommandLine
+from tests.databases import VERSION, migrated_sqlite, new_reference, unit_vectors
+
+CLEAN = {
+    "gallery": "staff", "template_version": VERSION, "references": 3, "kind": "flat",
+    "surplus": 0, "missing": 0, "on_disk": 0, "surplus_on_disk": 0,
+}  # fmt: skip
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> CommandLine:
+    """Over a database of one gallery with three references."""
+    engine = open_engine(migrated_sqlite(tmp_path))
+    store = SqlReferenceStore(engine)
+    store.create_gallery("staff", VERSION, False, {})
+    store.add_references("staff", "ada", [new_reference(seed) for seed in range(3)])
+    engine.dispose()
+    return CommandLine(tmp_path)
+
+
+def test_nothing_is_left(cli: CommandLine) -> None:
+    assert cli.json("sweep") == {"database": {}, "kept": [], "galleries": [CLEAN], "clean": True}
+    done = cli.run("sweep")
+    assert (done.returncode, done.stdout.decode()) == (0, f"staff\t{VERSION}\t3\tflat\t0\t0\t0\t0\n")
+    assert b"nothing is left of what was deleted" in done.stderr
+
+
+def test_what_was_left_is_told_and_gone(cli: CommandLine) -> None:
+    folder = cli.data / "snapshots" / "77-0123456789abcdef"
+    index = FlatIndex()
+    index.add(np.arange(3), unit_vectors(3))
+    Snapshot(folder, "a gallery that was deleted").write(index, index.keys(), 1)
+    connection = sqlite3.connect(cli.data / "facesvc.db")  # foreign keys are off unless one asks
+    connection.execute("DELETE FROM face_references WHERE key = 3")
+    connection.commit()
+    connection.close()
+    found = cli.json("sweep", code=1)
+    assert found["kept"] == [f"snapshot {folder.name} of a gallery that is not there"]
+    assert found["database"] == {"rows of templates without their row of face_references": 1}
+    assert (found["clean"], folder.exists()) == (False, False)
+    assert cli.json("sweep")["clean"] is True
+
+
+def test_a_database_that_does_not_answer(cli: CommandLine) -> None:
+    said = cli.refusal("--database-url", "postgresql://facesvc@127.0.0.1:1/none", "sweep")
+    assert "store_unavailable" in said
