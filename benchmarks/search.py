@@ -1,11 +1,13 @@
 """1:N search by size of gallery: our whole search beside bare FAISS on the same index, in turns, on one thread.
 
-    python -m benchmarks.search --sizes 1e4 1e5 1e6 --output search.json --plot search.png
+    python -m benchmarks.search --sizes 1e4 1e5 1e6 --engines pgvector-scan pgvector-hnsw milvus-lite \\
+        --output search.json --plot search.png
 
 Galleries hold two photographs of each person; half of the probes are a third photograph of somebody in it, half are
 strangers. Ours is the service's search without the database: lock, shortlist, keys, and exact rescoring of the
 shortlist from an array. FAISS is asked for the rows of 20 neighbours on the very index that ours holds: flat and
-compressed scan everything, as ours do; large is set against a scan of all its 8-bit codes.
+compressed scan everything, as ours do; large is set against a scan of all its 8-bit codes. With --engines the same
+searches are asked of pgvector and Milvus Lite, each a server of its own process.
 """
 
 import argparse
@@ -24,6 +26,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from benchmarks.galleries import CHUNK, Population
+from facesvc.core.ports import TemplateIndex
 from facesvc.core.types import Vectors
 from facesvc.index.compressed import CompressedIndex
 from facesvc.index.dense import DenseIndex
@@ -36,6 +39,8 @@ K = 20
 FLAT_AT_MOST = 2_000_000
 """A larger gallery's own vectors are not put into a flat index: at ten million they take 5 GB."""
 LARGE_FROM = 100_000
+ENGINES_AT_MOST = 100_000
+"""A hundred thousand take pgvector four minutes of a busy core to build a graph of; a million were left out."""
 STRANGERS_START = 50_000_000
 WRITES = 200
 
@@ -137,7 +142,6 @@ def measure(kind: str, gallery: Gallery, progress: Progress) -> Figures:
         spent, (_, found) = timed(lambda probe=probe: bare.search(probe[None] / scale, K))
         faiss.append(spent)
         rows.append(found[0])
-    first = gallery.nearest[:, 0]
     percentiles = [float(np.percentile(values, at)) for values in (ours, faiss) for at in (50, 99)]
     return Figures(
         kind,
@@ -148,21 +152,29 @@ def measure(kind: str, gallery: Gallery, progress: Progress) -> Figures:
         *percentiles,
         ratio_p50=percentiles[0] / percentiles[2],
         ratio_p99=percentiles[1] / percentiles[3],
-        recall_1=float(np.mean([a[0] == b for a, b in zip(answers, first, strict=True)])),
-        recall_10=float(np.mean([len(set(a) & set(b)) / 10 for a, b in zip(answers, gallery.nearest, strict=True)])),
-        faiss_recall_1=float(np.mean([a[0] == b for a, b in zip(rows, first, strict=True)])),
+        faiss_recall_1=recall(rows, gallery)["recall_1"],
         shortlist=float(np.median(lengths)),
+        **recall(answers, gallery),
         **writes(index, gallery),
     )
 
 
-def whole_search(index: DenseIndex, gallery: Gallery, probe: Vectors) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def recall(answers: Sequence[NDArray[np.int64]], gallery: Gallery) -> dict[str, float]:
+    """How often the nearest comes first, and how many of the ten nearest are among the first ten."""
+    pairs = list(zip(answers, gallery.nearest, strict=True))
+    return {
+        "recall_1": float(np.mean([found[0] == wanted[0] for found, wanted in pairs])),
+        "recall_10": float(np.mean([len(set(found[:10]) & set(wanted)) / 10 for found, wanted in pairs])),
+    }
+
+
+def whole_search(index: TemplateIndex, gallery: Gallery, probe: Vectors) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The shortlist's keys, and the nearest K of them."""
     shortlist = index.search(probe[None], K)[1][0]
     return shortlist, rescored(gallery, probe, shortlist, K)
 
 
-def writes(index: DenseIndex, gallery: Gallery) -> dict[str, float]:
+def writes(index: TemplateIndex, gallery: Gallery) -> dict[str, float]:
     """One reference at a time: removed from anywhere, and added again."""
     keys = np.random.default_rng(3).choice(gallery.size, WRITES, replace=False)
     removed = [timed(lambda key=key: index.remove(np.array([key])))[0] for key in keys]
@@ -209,43 +221,56 @@ def show(reports: Sequence[Figures]) -> None:
     Console(width=140).print(table)
 
 
-def plot(reports: Sequence[Figures], path: Path) -> None:
+def plot(reports: Sequence[Any], path: Path) -> None:
+    """reports: Figures, and benchmarks.engines.EngineFigures."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    latency, memory = figure.subplots(1, 2)
-    for colour, kind in zip(("tab:blue", "tab:orange", "tab:green"), KINDS, strict=True):
-        own = [f for f in reports if f.kind == kind]
+    figure = Figure(figsize=(14, 4.5), layout="constrained")
+    latency, memory, changes = figure.subplots(1, 3)
+    for number, kind in enumerate(dict.fromkeys(f.kind for f in reports)):
+        own, colour = [f for f in reports if f.kind == kind], f"C{number}"
         sizes = [f.size for f in own]
-        latency.plot(sizes, [f.ours_p50 for f in own], "o-", color=colour, label=f"{kind}, median")
-        latency.plot(sizes, [f.ours_p99 for f in own], ":", color=colour, label=f"{kind}, 99 %")
-        latency.plot(sizes, [f.faiss_p50 for f in own], "x", color=colour)
-        memory.plot(sizes, [f.bytes_a_face for f in own], "o-", color=colour, label=kind)
-    latency.set(xscale="log", yscale="log", xlabel="faces", ylabel="ms", title="search (x: FAISS scanning the same)")
-    memory.set(xscale="log", xlabel="faces", ylabel="bytes", ylim=(0, None), title="memory a face")
-    latency.legend()
-    memory.legend()
-    figure.savefig(path, dpi=120)
+        latency.plot(sizes, [f.ours_p50 for f in own], "o-", color=colour, label=kind)
+        latency.plot(sizes, [f.ours_p99 for f in own], ":", color=colour)
+        if isinstance(own[0], Figures):
+            latency.plot(sizes, [f.faiss_p50 for f in own], "x", color=colour)
+        memory.plot(sizes, [f.bytes_a_face for f in own], "o-", color=colour)
+        changes.plot(sizes, [f.add_ms for f in own], "o-", color=colour)
+        changes.plot(sizes, [f.delete_ms for f in own], ":", color=colour)
+    latency.set(xscale="log", yscale="log", xlabel="faces", ylabel="ms", title="search (dotted: 99 %; x: bare FAISS)")
+    memory.set(xscale="log", yscale="log", xlabel="faces", ylabel="bytes", title="memory, or disk, a face")
+    changes.set(xscale="log", yscale="log", xlabel="faces", ylabel="ms", title="adding one (dotted: deleting one)")
+    figure.legend(*latency.get_legend_handles_labels(), loc="outside right center")
+    figure.savefig(path, dpi=110)
 
 
 def main() -> None:
+    from benchmarks.engines import ENGINES, measure_engine, show_engines  # here: it is built on this module
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", nargs="+", type=lambda text: int(float(text)), default=[10**4, 10**5, 10**6])
-    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
+    parser.add_argument("--kinds", nargs="*", choices=list(KINDS), default=list(KINDS))
+    parser.add_argument("--engines", nargs="*", choices=list(ENGINES), default=[], help="vector engines, too")
     parser.add_argument("--probes", type=int, default=1000)
     parser.add_argument("--output", type=Path, help="figures as JSON")
-    parser.add_argument("--plot", type=Path, help="latency and memory by size, as PNG")
+    parser.add_argument("--plot", type=Path, help="latency, memory and the cost of writes by size, as PNG")
     arguments = parser.parse_args()
     reports: list[Figures] = []
+    engines: list[Any] = []
     with Progress(console=Console(stderr=True)) as progress:
         for size in arguments.sizes:
             gallery = Gallery(size, arguments.probes, progress)
             reports += [measure(kind, gallery, progress) for kind in kinds_at(size) if kind in arguments.kinds]
-    show(reports)
+            asked = arguments.engines if size <= ENGINES_AT_MOST else []
+            engines += [measure_engine(name, gallery, progress) for name in asked]
+    if reports:
+        show(reports)
+    if engines:
+        show_engines(engines)
     if arguments.output:
-        arguments.output.write_text(json.dumps([asdict(f) for f in reports], indent=1) + "\n")
+        arguments.output.write_text(json.dumps([asdict(f) for f in (*reports, *engines)], indent=1) + "\n")
     if arguments.plot:
-        plot(reports, arguments.plot)
+        plot([*reports, *engines], arguments.plot)
 
 
 if __name__ == "__main__":

@@ -28,12 +28,12 @@ from facesvc.index.keeping import IndexLost
 
 SCHEMA = "facesvc_vectors"
 """Of the engine's own tables, which no migration knows of: the extension may be absent."""
-EXACT_UNTIL = 50_000
-"""References that are scanned whole, in about 20 ms; beyond, an HNSW graph finds the nearest (docs/search.md)."""
+EXACT_UNTIL = 100_000
+"""References that are scanned whole: until then it takes hardly longer than a search in a graph (docs/search.md)."""
 GRAPH = "hnsw (vector vector_l2_ops) WITH (m = 24, ef_construction = 128)"
 BUILD_MEMORY = "512MB"
 """For a graph's construction: what does not fit is built at a tenth of the speed."""
-SEEN, MORE, MOST_SEEN = 400, 4, 1_000
+SEEN, MORE, MOST_SEEN = 800, 4, 1_000
 """Candidates that a search in the graph keeps: at least, times the neighbours that are asked for, and at most
 (hnsw.ef_search); who asks for more is answered by a scan."""
 CALL_SECONDS, LOCK_SECONDS = 30, 30
