@@ -12,6 +12,7 @@ from facesvc.errors import ClusterUnavailable, TemplateVersionMismatch
 from facesvc.index.follower import following, settling
 from facesvc.index.projection import Projection
 from facesvc.indexing import in_memory, open_keeper
+from facesvc.model_change import ModelChanges
 from facesvc.models.manifest import Manifest
 from facesvc.models.packs import Pack, Packs
 from facesvc.models.runtime import resolve_runtime
@@ -24,7 +25,7 @@ from facesvc.pipeline.detect import open_detector
 from facesvc.pipeline.embed import OnnxEmbedder
 from facesvc.pipeline.extract import PhotographExtractor
 from facesvc.pipeline.gate import Gate, GatedExtractor
-from facesvc.pipeline.loaded import LoadedPacks
+from facesvc.pipeline.loaded import LoadedPacks, OpenedPacks, OpenVersion
 from facesvc.service import FaceService
 from facesvc.storage.engine import open_engine
 from facesvc.storage.exchange import SqlExchange
@@ -107,12 +108,11 @@ def open_on_cluster(crew: Crew, settings: Settings, pack: Pack) -> Iterator[Clus
     )
 
 
-@contextmanager
-def open_packs(
-    settings: Settings, pack: Pack, open_extractor: OpenExtractor, store: SqlReferenceStore
-) -> Iterator[LoadedPacks]:
-    """``pack``, loaded, and those that galleries of other packs will need, behind one gate."""
-    packs, gate = Packs(settings.packs), Gate(settings.workers, settings.queue)
+def other_packs(
+    settings: Settings, open_extractor: OpenExtractor, gate: Gate
+) -> tuple[OpenVersion, Callable[[str], str]]:
+    """How packs are opened by their template version, and the version found by their name."""
+    packs = Packs(settings.packs)
 
     @contextmanager
     def open_version(template_version: str) -> Iterator[Extractor]:
@@ -125,10 +125,29 @@ def open_packs(
     def version_of(name: str) -> str:
         return load_pack(settings.model_copy(update={"pack": name})).template_version
 
-    with open_extractor(settings, pack) as extractor:
-        default = GatedExtractor(extractor, gate)
-        with closing(LoadedPacks(default, open_version, version_of, store.held_versions)) as loaded:
-            yield loaded
+    return open_version, version_of
+
+
+@contextmanager
+def open_packs(
+    settings: Settings, pack: Pack, open_extractor: OpenExtractor, store: SqlReferenceStore
+) -> Iterator[LoadedPacks]:
+    """``pack``, loaded, and those that galleries of other packs will need, behind one gate."""
+    gate = Gate(settings.workers, settings.queue)
+    others = other_packs(settings, open_extractor, gate)
+    with (
+        open_extractor(settings, pack) as extractor,
+        closing(LoadedPacks(GatedExtractor(extractor, gate), *others, store.held_versions)) as loaded,
+    ):
+        yield loaded
+
+
+@contextmanager
+def open_model_changes(settings: Settings) -> Iterator[ModelChanges]:
+    """Model changes of the local store, database migrated; packs are loaded where they are needed."""
+    others = other_packs(settings, open_extractor, Gate(settings.workers, settings.queue))
+    with open_exchange(settings) as (store, _), closing(OpenedPacks(*others, store.held_versions)) as packs:
+        yield ModelChanges(packs, store)
 
 
 @contextmanager
@@ -191,10 +210,3 @@ def open_exchange(settings: Settings) -> Iterator[tuple[SqlReferenceStore, SqlEx
 def pack_of(settings: Settings, template_version: str) -> Manifest | None:
     """The manifest of the pack that makes templates of this version, if there is one here; nothing is built."""
     return Packs(settings.packs).of_version(template_version)
-
-
-def pack_in_use(settings: Settings) -> Manifest:
-    """The manifest that ``load_pack`` would follow; nothing is built. Raises ModelError."""
-    packs = Packs(settings.packs)
-    manifest = packs.manifest(settings.pack or packs.chosen())
-    return manifest.with_detector(settings.detector) if settings.detector else manifest

@@ -19,7 +19,7 @@ import numpy as np
 
 from facesvc.core.agreement import Agreement, Comparison, Held, sampled
 from facesvc.core.model_change import LeftBehind, ModelChangeStore, Unembedded
-from facesvc.core.ports import Extractor, Extractors
+from facesvc.core.ports import Extractor, VersionedExtractors
 from facesvc.core.shadow import Shadow, ShadowState
 from facesvc.core.types import Gallery, Page, Template
 from facesvc.enrolment import template_of
@@ -57,18 +57,18 @@ class ModelChanges:
     """Model changes of one tenant's galleries. All raise GalleryNotFound and StoreUnavailable; what is not possible at
     the moment raises ModelChangeConflict."""
 
-    def __init__(self, extractors: Extractors, store: ModelChangeStore) -> None:
+    def __init__(self, extractors: VersionedExtractors, store: ModelChangeStore) -> None:
         self.extractors, self.store = extractors, store
 
     def start(self, gallery: str, pack: str) -> Gallery:
         """From now on enrolments are embedded by both packs. Started again, nothing changes. Raises RequestError for
         a pack that is not here, ModelError for one that can't be loaded."""
-        self.store.gallery(gallery)  # first: loading a pack takes a while
+        self.store.gallery(gallery)  # first: building a pack takes a while
         try:
-            made_by = self.extractors.named(pack)
+            template_version = self.extractors.version_of(pack)
         except (PackNotFound, PackInvalid) as error:
             raise RequestError(error.detail) from error
-        return self.store.start_model_change(gallery, made_by.template_version)
+        return self.store.start_model_change(gallery, template_version)
 
     def run(
         self,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from facesvc.cli.backends import View
     from facesvc.config import Settings
     from facesvc.core.types import Gallery
-    from facesvc.service import FaceService
+    from facesvc.model_change import ModelChanges
 
 app = typer.Typer(no_args_is_help=True, help="Move a gallery to another model pack while it is served.")
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the gallery.")]
@@ -24,11 +24,11 @@ LeaveBehind = Annotated[
 
 
 @contextmanager
-def opened(settings: "Settings") -> Iterator["FaceService"]:
-    from facesvc.bootstrap import bootstrap  # here: loads the networks' runtime and the database driver
+def opened(settings: "Settings") -> Iterator["ModelChanges"]:
+    from facesvc.bootstrap import open_model_changes  # here: loads the networks' runtime and the database driver
 
-    with bootstrap(settings) as service:
-        yield service
+    with open_model_changes(settings) as changes:
+        yield changes
 
 
 @app.command()
@@ -44,8 +44,8 @@ def start(
 
     Example: facesvc galleries model start staff --to fusion
     """
-    with opened(context.obj) as service:
-        describe(service.model_changes.start(name, to), as_json)
+    with opened(context.obj) as changes:
+        describe(changes.start(name, to), as_json)
 
 
 @app.command()
@@ -57,13 +57,11 @@ def run(context: typer.Context, name: Name, workers: options.Workers = None, as_
 
     Example: facesvc galleries model run staff
     """
-    with opened(context.obj) as service:
-        found = service.store.gallery(name)
+    with opened(context.obj) as changes:
+        found = changes.store.gallery(name)
         done = found.shadow.templates if found.shadow else 0
         with progress("embed", done, count=lambda: found.references, unit="references") as advance:
-            reached = service.model_changes.run(
-                name, lambda count: repeat(advance, count), workers or context.obj.workers
-            )
+            reached = changes.run(name, lambda count: repeat(advance, count), workers or context.obj.workers)
     describe(reached, as_json)
     raise typer.Exit(1 if missing(reached) else 0)
 
@@ -74,8 +72,8 @@ def status(context: typer.Context, name: Name, as_json: options.AsJson = False) 
 
     Example: facesvc galleries model status staff --json
     """
-    with opened(context.obj) as service:
-        describe(service.store.gallery(name), as_json)
+    with opened(context.obj) as changes:
+        describe(changes.store.gallery(name), as_json)
 
 
 @app.command()
@@ -94,8 +92,8 @@ def agreement(
     """
     from facesvc import views
 
-    with opened(context.obj) as service:
-        found = views.agreement(service.model_changes.agreement(name, sample, seed))
+    with opened(context.obj) as changes:
+        found = views.agreement(changes.agreement(name, sample, seed))
     if as_json:
         return answer_json(found)
     answer(f"{found['references']} references, thresholds {found['old']['threshold']} and {found['new']['threshold']}")
@@ -115,8 +113,8 @@ def cut_over(
 
     Example: facesvc galleries model cut-over staff
     """
-    with opened(context.obj) as service:
-        describe(service.model_changes.cut_over(name, leave_behind), as_json)
+    with opened(context.obj) as changes:
+        describe(changes.cut_over(name, leave_behind), as_json)
 
 
 @app.command("roll-back")
@@ -127,8 +125,8 @@ def roll_back(
 
     Example: facesvc galleries model roll-back staff
     """
-    with opened(context.obj) as service:
-        describe(service.model_changes.roll_back(name, leave_behind), as_json)
+    with opened(context.obj) as changes:
+        describe(changes.roll_back(name, leave_behind), as_json)
 
 
 @app.command()
@@ -140,8 +138,8 @@ def finish(context: typer.Context, name: Name, yes: options.Yes = False, as_json
     from facesvc.cli.galleries import confirm  # it registers this family
 
     confirm(f"Delete the templates of gallery {name} from before its cut-over?", yes)
-    with opened(context.obj) as service:
-        describe(service.model_changes.finish(name), as_json)
+    with opened(context.obj) as changes:
+        describe(changes.finish(name), as_json)
 
 
 @app.command()
@@ -153,8 +151,8 @@ def abandon(context: typer.Context, name: Name, yes: options.Yes = False, as_jso
     from facesvc.cli.galleries import confirm
 
     confirm(f"Delete the templates of gallery {name} that do not answer?", yes)
-    with opened(context.obj) as service:
-        describe(service.model_changes.abandon(name), as_json)
+    with opened(context.obj) as changes:
+        describe(changes.abandon(name), as_json)
 
 
 @app.command("left-behind")
@@ -166,10 +164,8 @@ def left_behind(context: typer.Context, name: Name, as_json: options.AsJson = Fa
     from facesvc import views
     from facesvc.cli.local import listed
 
-    with opened(context.obj) as service:
-        found = list(
-            listed(lambda limit, cursor: service.model_changes.left_behind(name, limit, cursor), views.left_behind)
-        )
+    with opened(context.obj) as changes:
+        found = list(listed(lambda limit, cursor: changes.left_behind(name, limit, cursor), views.left_behind))
     if as_json:
         return answer_json(found)
     answer_table(("Reference", "Subject", "Reason"), [(f["reference"], f["subject"], f["code"]) for f in found])

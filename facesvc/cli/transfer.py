@@ -207,17 +207,12 @@ def ensure_target(store: "ReferenceStore", name: str, header: "Header", settings
 
 
 def tell_pack(settings: "Settings", name: str, header: "Header") -> None:
-    """Says so where the pack in use can't search the gallery."""
-    from facesvc.bootstrap import pack_in_use, pack_of
+    """Says so where no pack here can search the gallery."""
+    from facesvc.bootstrap import pack_of
 
-    used = pack_in_use(settings)
-    if used.complete and used.template_version == header.template_version:
-        return
-    pack = pack_of(settings, header.template_version)
-    needed = (
-        f"--pack {pack.name} --detector {pack.detector}" if pack else f"the pack {header.pack or 'of its templates'}"
-    )
-    say(f"searching gallery {name} needs {needed}: its template version is {header.template_version}")
+    if pack_of(settings, header.template_version) is None:
+        needed = header.pack or "of its templates"
+        say(f"searching gallery {name} needs the pack {needed}: its template version is {header.template_version}")
 
 
 def summary_of(run: "Import", source: str, gallery: str) -> dict[str, Any]:

@@ -94,21 +94,25 @@ class Extractor(Protocol):
         ...
 
 
-class Extractors(Protocol):
-    """The pipelines of the packs that are here: galleries of different packs are served side by side."""
-
-    @property
-    def default(self) -> Extractor:
-        """Of the pack in use: for comparisons without a gallery, and for new galleries."""
-        ...
+class VersionedExtractors(Protocol):
+    """The pipelines of the packs that are here, by what they make."""
 
     def of(self, template_version: str) -> Extractor:
         """That which makes templates of this version, opened at first use. Raises TemplateVersionMismatch where no pack
         here makes them, ModelError where it can't be loaded."""
         ...
 
-    def named(self, pack: str) -> Extractor:
-        """That of the pack of this name, which is built if need be. Raises ModelError."""
+    def version_of(self, pack: str) -> str:
+        """Template version of the pack of this name, which is built if need be. Raises ModelError."""
+        ...
+
+
+class Extractors(VersionedExtractors, Protocol):
+    """Galleries of different packs are served side by side."""
+
+    @property
+    def default(self) -> Extractor:
+        """Of the pack in use: for comparisons without a gallery, and for new galleries."""
         ...
 
 

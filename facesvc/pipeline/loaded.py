@@ -20,8 +20,8 @@ def no_other_name(pack: str) -> str:
     raise PackNotFound(f"there is no pack {pack!r}")
 
 
-class LoadedPacks:
-    """core.ports.Extractors. Thread-safe.
+class OpenedPacks:
+    """core.ports.VersionedExtractors. Thread-safe.
 
     version_of: template version of the pack of a name, which it builds if need be; living: versions that galleries
     hold. When another pipeline is opened, those of other versions are let go; each is closed when the last call that
@@ -30,21 +30,17 @@ class LoadedPacks:
 
     def __init__(
         self,
-        default: Extractor,
         open_version: OpenVersion = no_other_pack,
         version_of: Callable[[str], str] = no_other_name,
         living: Callable[[], Collection[str]] = set,
     ) -> None:
-        self.default = default
         self._open_version, self._version_of, self._living = open_version, version_of, living
         self._opened: dict[str, Extractor] = {}
         self._closing: list[weakref.finalize] = []
         self._lock = Lock()
 
     def of(self, template_version: str) -> Extractor:
-        """See ``core.ports.Extractors.of``."""
-        if template_version == self.default.template_version:
-            return self.default
+        """See ``core.ports.VersionedExtractors.of``."""
         found = self._opened.get(template_version)
         if found is not None:
             return found
@@ -52,12 +48,12 @@ class LoadedPacks:
             found = self._opened.get(template_version)
             return found or self._open(template_version)
 
-    def named(self, pack: str) -> Extractor:
-        """See ``core.ports.Extractors.named``."""
-        return self.default if pack == self.default.pack else self.of(self._version_of(pack))
+    def version_of(self, pack: str) -> str:
+        """See ``core.ports.VersionedExtractors.version_of``."""
+        return self._version_of(pack)
 
     def close(self) -> None:
-        """Closes all that was opened here; the default is its opener's to close."""
+        """Closes all that was opened here."""
         with self._lock:
             self._opened.clear()
             for finalizer in self._closing:
@@ -72,3 +68,23 @@ class LoadedPacks:
         self._closing = [known for known in self._closing if known.alive] + [finalizer]
         self._opened[template_version] = extractor
         return extractor
+
+
+class LoadedPacks(OpenedPacks):
+    """core.ports.Extractors: beside the one in use, ``default``, which is its opener's to close."""
+
+    def __init__(
+        self,
+        default: Extractor,
+        open_version: OpenVersion = no_other_pack,
+        version_of: Callable[[str], str] = no_other_name,
+        living: Callable[[], Collection[str]] = set,
+    ) -> None:
+        super().__init__(open_version, version_of, living)
+        self.default = default
+
+    def of(self, template_version: str) -> Extractor:
+        return self.default if template_version == self.default.template_version else super().of(template_version)
+
+    def version_of(self, pack: str) -> str:
+        return self.default.template_version if pack == self.default.pack else super().version_of(pack)

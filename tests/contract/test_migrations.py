@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
@@ -13,14 +14,15 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
 import migrations
-from facesvc.core.types import Receipt, Ticket
+from facesvc.core.shadow import ShadowState
+from facesvc.core.types import Receipt, Template, Ticket
 from facesvc.errors import StoreUnavailable
 from facesvc.storage.engine import WRITING, open_engine
 from facesvc.storage.migrate import configured, upgrade
 from facesvc.storage.references import SqlReferenceStore
 from facesvc.storage.tables import Table
 from tests.contract.values import JPEG, assert_same, counts
-from tests.databases import VERSION, new_reference
+from tests.databases import VERSION, new_reference, unit_vectors
 
 TABLES = {
     "galleries", "subjects", "face_references", "templates", "template_failures", "photographs", "revisions",
@@ -146,6 +148,41 @@ def test_down_and_up_again_with_data_in_place(bare_url: str, revision: str) -> N
     (bob,) = store.add_references("staff", "bob", [new_reference(4)])
     assert (bob.key, counts(store)) == (4, (4, 3, 3))  # keys are still given out once
     assert store.gallery("staff").templates == 3
+    engine.dispose()
+
+
+def test_down_and_up_again_in_the_middle_of_a_model_change(bare_url: str) -> None:
+    """The older schema keeps the version that answers, and who has a template of it; the newer one takes that over."""
+    upgrade(bare_url)
+    engine = open_engine(bare_url)
+    store = SqlReferenceStore(engine)
+    gallery = store.create_gallery("staff", VERSION, True, {})
+    (ada,) = store.add_references("staff", "ada", [new_reference(1, photograph=JPEG)])
+    store.add_references("staff", "bob", [new_reference(2), new_reference(3)])
+    gallery = store.start_model_change("staff", "sha256:next")
+    made = {key: Template(unit_vectors(1, 100 + key)[0], "sha256:next") for key in (1, 2)}
+    store.add_templates(gallery, "sha256:next", made, {3: "no_face"})
+    store.swap_versions("staff", ShadowState.FILLING, leave=True)
+
+    move(bare_url, "0002", command.downgrade)
+    older = contents(bare_url)
+    assert [(row["key"], row["template_version"], row["revision"]) for row in older["face_references"]] == [
+        (1, "sha256:next", 4),
+        (2, "sha256:next", 4),
+    ]
+    assert [row["vector"] for row in older["face_references"]] == [t.vector.tobytes() for t in made.values()]
+    assert {(row["reference_key"], row["template_version"]) for row in older["revisions"]} == {
+        (1, "sha256:next"), (2, "sha256:next"),
+    }  # fmt: skip
+    assert {row["id"]: row["references"] for row in older["subjects"]} == {"ada": 1, "bob": 1}
+
+    upgrade(bare_url)
+    found = store.gallery("staff")
+    assert (found.template_version, found.templates, found.references, found.shadow) == ("sha256:next", 2, 2, None)
+    (kept,) = store.references("staff", "ada", 9).items
+    assert kept.id == ada.id
+    np.testing.assert_array_equal(kept.sample.template.vector, made[1].vector)
+    assert store.changes(found, 0).added.tolist() == [1, 2]
     engine.dispose()
 
 

@@ -1,7 +1,9 @@
 """A gallery that moves from one template version to another, by values, on every database."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from threading import Event
 
 import numpy as np
 import pytest
@@ -24,6 +26,7 @@ from facesvc.index.projection import Projection
 from facesvc.model_change import ModelChanges
 from facesvc.pipeline.loaded import LoadedPacks
 from facesvc.service import FaceService
+from facesvc.storage.exchange import SqlExchange
 from facesvc.storage.references import SqlReferenceStore
 from tests.contract.values import paged
 from tests.databases import VERSION, new_reference, unit_vectors
@@ -68,10 +71,10 @@ class Both(LoadedPacks):
     def of(self, template_version: str) -> Seeded:  # type: ignore[override]
         return {VERSION: OLD, NEXT: NEW}[template_version]
 
-    def named(self, pack: str) -> Seeded:  # type: ignore[override]
-        if pack != "new":
+    def version_of(self, pack: str) -> str:
+        if pack not in ("old", "new"):
             raise PackNotFound(f"there is no pack {pack!r}")
-        return NEW
+        return NEXT if pack == "new" else VERSION
 
 
 @pytest.fixture
@@ -281,3 +284,133 @@ def test_templates_of_both_are_taken_whichever_answers(store: SqlReferenceStore,
     assert stored.sample.template.version == NEXT
     np.testing.assert_array_equal(stored.sample.template.vector, NEW.vector(1))
     assert (held(service, VERSION), held(service, NEXT)) == (vectors(OLD, [1]), vectors(NEW, [1]))
+
+
+class Meddler(Both):
+    """Something else happens to the gallery while a photograph is worked on, once."""
+
+    def __init__(self, happen: Callable[[], object]) -> None:
+        super().__init__()
+        self.happen: Callable[[], object] | None = happen
+
+    def of(self, template_version: str) -> Seeded:
+        found = super().of(template_version)
+        if self.happen is None:
+            return found
+        return Interrupted(found, self)
+
+
+class Interrupted(Seeded):
+    def __init__(self, pack: Seeded, meddler: Meddler) -> None:
+        super().__init__(pack.template_version, pack.pack, pack.threshold)
+        self.meddler = meddler
+
+    def extract(self, photograph: bytes, choice: FaceChoice) -> Capture:
+        happen, self.meddler.happen = self.meddler.happen, None
+        if happen:
+            happen()
+        return super().extract(photograph, choice)
+
+
+def moved(changes: ModelChanges) -> Callable[[], object]:
+    """The whole way to the other version and no way back: what answered before is deleted."""
+
+    def move() -> None:
+        changes.start("album", "new")
+        changes.run("album")
+        changes.cut_over("album")
+        changes.finish("album")
+
+    return move
+
+
+@pytest.mark.parametrize("request_", ["identify", "verify"])
+def test_a_request_whose_version_is_gone_at_its_end_is_done_again(service: FaceService, request_: str) -> None:
+    enrol(service, "ada", 1)
+    enrol(service, "bob", 2)
+    slow = FaceService(Meddler(moved(service.model_changes)), service.model_changes.store, service.indexes)
+    wanted = float(np.square(NEW.vector(7).astype(float) - NEW.vector(2).astype(float)).sum())
+    if request_ == "verify":
+        one = slow.verify_subject(b"7", "album", "bob")
+        found = one.distance, one.threshold.template_version, one.threshold.value
+    else:
+        answer = slow.identify(b"7", "album", 2)
+        (bob,) = (c for c in answer.faces[0].candidates if c.subject == "bob")
+        found = bob.distance, answer.threshold.template_version, answer.threshold.value
+    assert found == (pytest.approx(wanted, abs=1e-12), NEXT, 0.9)
+
+
+def test_an_enrolment_during_the_whole_change_is_of_the_new_version(service: FaceService) -> None:
+    enrol(service, "ada", 1)
+    slow = FaceService(Meddler(moved(service.model_changes)), service.model_changes.store, service.indexes)
+    enrol(slow, "bob", 2)
+    assert (held(service, VERSION), held(service, NEXT)) == ({}, vectors(NEW, [1, 2]))
+    assert nearest(service, 2) == ("bob", 0.0, NEXT, 0.9)
+
+
+def test_a_gallery_deleted_meanwhile_is_not_found(service: FaceService) -> None:
+    enrol(service, "ada", 1)
+    slow = FaceService(Meddler(lambda: service.delete_gallery("album")), service.model_changes.store, service.indexes)
+    with pytest.raises(GalleryNotFound):
+        slow.identify(b"1", "album")
+
+
+def test_an_export_is_of_one_version(service: FaceService, changes: ModelChanges) -> None:
+    """Of the one that answers, or another that is held; who was left behind stays out, their subjects don't."""
+    exchange = SqlExchange(changes.store.engine)  # type: ignore[attr-defined]
+    enrol(service, "ada", 1)
+    enrol(service, "bob", 95)
+    changes.start("album", "new")
+    changes.run("album")
+    changes.cut_over("album", leave_behind=True)
+
+    def exported(version: str | None = None) -> list[tuple[str, bytes | None]]:
+        entries = exchange.entries("album", template_version=version)
+        return [(e.subject, e.reference and e.reference.new.sample.template.vector.tobytes()) for e in entries]
+
+    assert exported() == exported(NEXT) == [("ada", NEW.vector(1).tobytes()), ("bob", None)]
+    assert exported(VERSION) == [("ada", OLD.vector(1).tobytes()), ("bob", OLD.vector(95).tobytes())]
+    changes.finish("album")
+    with pytest.raises(TemplateVersionMismatch):
+        exported(VERSION)
+
+
+def test_threads_that_ask_and_enrol_while_the_model_goes_to_and_fro(service: FaceService) -> None:
+    """Whatever version answers, the nearest is who was enrolled with that photograph, at distance 0."""
+    enrol(service, "subject 0", 0)
+    changes, ended = service.model_changes, Event()
+
+    def ask(thread: int) -> list[str]:
+        wrong = []
+        for seed in range(10 * thread, 10 * thread + 6):
+            enrol(service, f"subject {seed}", seed)
+            subject, distance, version, threshold = nearest(service, seed)
+            if (subject, distance) != (f"subject {seed}", 0.0) or threshold != {VERSION: 1.1, NEXT: 0.9}[version]:
+                wrong.append(f"{seed}: {subject} {distance} {version} {threshold}")
+        return wrong
+
+    def change() -> int:
+        rounds = 0
+        while not ended.is_set():
+            target = "new" if service.store.gallery("album").template_version == VERSION else "old"
+            changes.start("album", target)
+            changes.run("album")
+            changes.cut_over("album")
+            if rounds % 2:
+                changes.roll_back("album")
+                changes.abandon("album")
+            else:
+                changes.finish("album")
+            rounds += 1
+        return rounds
+
+    with ThreadPoolExecutor(4) as pool:
+        changing = pool.submit(change)
+        try:
+            wrong = list(pool.map(ask, (1, 2, 3)))
+        finally:
+            ended.set()
+        assert changing.result() > 0
+    assert wrong == [[], [], []]
+    gallery = service.store.gallery("album")
+    assert (gallery.templates, gallery.references) == (19, 19)

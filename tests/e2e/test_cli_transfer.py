@@ -8,7 +8,7 @@ import shutil
 import stat
 import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -139,17 +139,20 @@ def test_without_photographs_and_for_people(cli: CommandLine, tmp_path: Path) ->
     assert cli.json("galleries", "show", "copy")["keep_photographs"] is True
 
 
-def test_templates_of_another_pack(cli: CommandLine, tmp_path: Path) -> None:
-    """A new gallery takes the file's version as its own, and says what searching it takes; one with templates of its
-    own refuses."""
+def test_templates_of_another_pack(
+    cli: CommandLine, samples: Path, locked_build: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """A new gallery takes the file's version as its own, and is searched by the pack of that, whichever is in use; one
+    with templates of its own refuses."""
     file = tmp_path / "staff.parquet"
     cli.json("galleries", "export", "staff", "--output", file)
-    done = cli.run("--pack", "dlib", "galleries", "import", file, "--gallery", "guests")
+    locked_build("sface")
+    done = cli.run("--pack", "sface", "galleries", "import", file, "--gallery", "guests")
     assert done.returncode == 0
+    assert done.stderr.decode() == "gallery guests created\n2 subjects, 4 references imported\n"
     version = cli.json("galleries", "show", "guests")["template_version"]
-    assert done.stderr.decode().splitlines()[1] == (
-        f"searching gallery guests needs --pack fusion --detector yunet-onet: its template version is {version}"
-    )
+    (row,) = cli.lines("--pack", "sface", "identify", samples / "people" / "biden" / "biden.jpg", "--gallery", "guests")
+    assert (row["subject"], row["template_version"]) == ("biden", version)
     write_file(tmp_path / "strange.parquet", [entry(1)])
     run = ("galleries", "import", tmp_path / "strange.parquet")
     assert cli.refusal(*run, *STAFF) == (

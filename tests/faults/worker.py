@@ -85,7 +85,8 @@ class Packs:
     def of(self, template_version: str) -> ReadyMade:
         return ReadyMade(template_version)
 
-    named = of
+    def version_of(self, pack: str) -> str:
+        return pack
 
 
 def open_index() -> GrowingIndex:
