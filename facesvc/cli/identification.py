@@ -57,7 +57,7 @@ class Identifier:
             "face": asked.face,
             "threshold": model["threshold"] if is_default else asked.rule.threshold,
             "target FMR": asked.rule.target_fmr,
-            "template version": model["template_version"],
+            "template version": self.backend.gallery(asked.gallery)["template_version"],
             "calibration": (model["calibration"] or {}).get("id"),
         }
 

@@ -24,7 +24,7 @@ ADVICE = {
     "pack_damaged": "The model pack's files do not have the digests of its manifest; build it again.",
     "pack_invalid": "The model pack's manifest is not valid.",
     "overloaded": "Too many photographs are waiting. Try again after the seconds in Retry-After.",
-    "template_version_mismatch": "The gallery was enrolled with another model pack. Enrol it again, or use that pack.",
+    "template_version_mismatch": "No model pack here makes such templates. Build it, or change the gallery's model.",
     "decision_error": "No decision is possible.",
     "invalid_threshold": "Give a threshold between 0 and 4, or a target FMR, not both.",
     "target_fmr_unsupported": "The calibration rests on too few comparisons for this rate. Ask for a higher one.",
