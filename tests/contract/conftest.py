@@ -8,7 +8,19 @@ import pytest
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
 from tests.databases import VERSION, postgresql_database
-from tests.engines import EngineKeepers
+from tests.engines import ENGINES, EngineKeepers
+
+INDEX_SUITE = "test_index.py"
+"""What every index must do; runs on the vector engines by default. What is built on it does so in the slow run: an
+engine's test takes seconds."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent == Path(__file__).parent and item.path.name != INDEX_SUITE:
+            if any(engine in item.name for engine in ENGINES):
+                item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -36,7 +36,8 @@ def killed_after(references: int, command: list[str], store: SqlReferenceStore) 
     return imported(store)
 
 
-@pytest.mark.parametrize("url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True)
+@pytest.mark.slow
+@pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
 def test_killed_in_the_middle(url: str, tmp_path: Path) -> None:
     file = tmp_path / "staff.parquet"
     write_file(file, WENT)
