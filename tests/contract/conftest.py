@@ -17,10 +17,10 @@ engine's test takes seconds."""
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.path.parent == Path(__file__).parent and item.path.name != INDEX_SUITE:
-            if any(engine in item.name for engine in ENGINES):
-                item.add_marker(pytest.mark.slow)
+    ours = [item for item in items if item.path.parent == Path(__file__).parent and item.path.name != INDEX_SUITE]
+    for item in ours:
+        if any(engine in item.name for engine in ENGINES):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
