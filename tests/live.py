@@ -14,6 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from facesvc.bootstrap import bootstrap
+from facesvc.cli.serve import KEEP_ALIVE
 from facesvc.config import Settings
 from facesvc.models.packs import DEFAULT_PACK
 from facesvc.web.app import create_app
@@ -58,7 +59,9 @@ def serve(settings: Settings) -> Iterator[Live]:
 def listen(app: FastAPI) -> Iterator[str]:
     """The address of ``app``, served until the context ends."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = _Server(uvicorn.Config(app, log_level="warning", access_log=False, ws="none"))
+    server = _Server(
+        uvicorn.Config(app, log_level="warning", access_log=False, ws="none", timeout_keep_alive=KEEP_ALIVE)
+    )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="live server")
     thread.start()
     try:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 BACKLOG = 2048
 LAST_REQUESTS = 30
 """Seconds that running requests have to finish when the service is stopped."""
+KEEP_ALIVE = 75
+"""Seconds that a connection may rest between two requests: longer than proxies keep theirs (nginx: 60). With uvicorn's 5
+a client now and then sends into a connection that is being closed, and gets no answer."""
 
 
 def serve(
@@ -81,6 +84,7 @@ def run(settings: "Settings", listener: socket.socket) -> None:
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=LAST_REQUESTS,
+            timeout_keep_alive=KEEP_ALIVE,
         )
         with suppress(KeyboardInterrupt):  # uvicorn repeats the signal once everything is closed
             Server(config).run([listener])
