@@ -20,8 +20,8 @@ BACKLOG = 2048
 LAST_REQUESTS = 30
 """Seconds that running requests have to finish when the service is stopped."""
 KEEP_ALIVE = 75
-"""Seconds that a connection may rest between two requests: longer than proxies keep theirs (nginx: 60). With uvicorn's 5
-a client now and then sends into a connection that is being closed, and gets no answer."""
+"""Seconds that a connection may rest between two requests: longer than proxies keep theirs (nginx: 60). With uvicorn's
+5 a client now and then sends into a connection that is being closed, and gets no answer."""
 
 
 def serve(
