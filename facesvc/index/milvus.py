@@ -41,6 +41,10 @@ asked for."""
 STRONG: dict[str, Any] = {"consistency_level": "Strong"}
 KEY, VECTOR = "id", "vector"
 
+QUIET = {"grpc.keepalive_time_ms": 330_000, "grpc.keepalive_permit_without_calls": False}
+"""The client pings every 10 s by default, and gRPC servers as they come allow it every 5 minutes: they close a
+connection with "too many pings", and the request under way fails. Dead peers are found by the calls' time-outs."""
+
 
 class MilvusServer:
     """A connection made on first use, and again after it broke; its failures are IndexUnavailable, or IndexLost where
@@ -74,7 +78,9 @@ class MilvusServer:
         logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
         with self._connecting:
             if self._client is None:
-                self._client = MilvusClient(self._uri, token=self._token or "", timeout=CONNECT_SECONDS)
+                self._client = MilvusClient(
+                    self._uri, token=self._token or "", timeout=CONNECT_SECONDS, grpc_options=QUIET
+                )
             return self._client
 
 
