@@ -149,7 +149,7 @@ def examine_database(settings: "Settings") -> Finding:
         projection.warm()
         loaded = projection.loaded()
         held = {index.gallery: index.references for index in loaded}
-        wrong = [name for name, references in held.items() if store.gallery(name).references != references]
+        wrong = [name for name, references in held.items() if store.gallery(name).templates != references]
     finally:
         engine.dispose()
     if wrong:

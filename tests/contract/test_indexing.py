@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from facesvc.cli.checks import Finding, check_engines
+from facesvc.cli.checks import Finding, check_database, check_engines
 from facesvc.config import Settings
+from facesvc.core.shadow import ShadowState
 from facesvc.errors import IndexUnavailable
 from facesvc.index.keepers import GalleryKeepers
 from facesvc.index.keeping import Keeper
@@ -84,6 +85,15 @@ def test_doctor_names_engines_that_are_away(url: str, tmp_path: Path) -> None:
         )
     ]
     assert list(check_engines(configured(tmp_path, url))) == []
+
+
+def test_doctor_counts_those_that_answer(store: SqlReferenceStore, url: str, tmp_path: Path) -> None:
+    """References that a model change left behind have no template in the index, and are no damage."""
+    store.add_references("staff", "ada", [new_reference(seed) for seed in range(3)])
+    store.start_model_change("staff", "sha256:next")
+    store.swap_versions("staff", ShadowState.FILLING, leave=True)
+    assert (store.gallery("staff").references, store.gallery("staff").templates) == (3, 0)
+    assert check_database(configured(tmp_path, url)).status == "ok"
 
 
 def test_kinds_in_memory_spare_each_others_snapshots(store: SqlReferenceStore, tmp_path: Path) -> None:
