@@ -15,6 +15,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from facesvc.core.access import DEFAULT_TENANT
+
 IndexKind = Literal["auto", "exact", "flat", "compressed", "large", "milvus", "pgvector"]
 
 
@@ -48,6 +50,15 @@ class Settings(BaseSettings):
     """How Milvus searches a collection that is made from now on: FLAT is exact, HNSW a sooner, approximate graph."""
     threshold: float | None = Field(default=None, gt=0)
     """Squared L2 below which two templates match; default: the pack's (1.1)."""
+    master_key_file: Path | None = None
+    """File of the master key, 32 bytes as base64 or hex; default: master.key in the data folder, made at the first
+    start. Keep it where a thief of the database does not get at it."""
+    master_key: SecretStr | None = None
+    """The master key itself."""
+    master_key_command: list[str] | None = None
+    """A command that prints it: ["vault", "read", ...]; in the environment as JSON."""
+    tenant: str = DEFAULT_TENANT
+    """Whose galleries commands on this machine are about; requests to a server are their API key's tenant's."""
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     workers: int = Field(default=2, ge=1, le=64)

@@ -24,7 +24,7 @@
                                             request_too_large; file_unreadable (the CLI's files),
                                             RemoteError (the CLI's --server)
 
-Codes are stable: clients may switch on them. HTTP statuses live in ``facesvc.web.errors`` alone.
+Codes are stable: clients may switch on them. More of them: ``facesvc.refusals``; HTTP statuses: ``facesvc.web.errors``.
 """
 
 import copyreg

@@ -18,6 +18,9 @@ from tests.databases import migrated_sqlite, postgresql, postgresql_database
 from tests.engines import EngineOpeners, milvus
 from tests.hostile import HostileFile, hostile_files
 
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+# Before any test loads gRPC, the Milvus client's: its fork handlers write to stderr of processes that tests start.
+
 LIMITS = DecodeLimits(max_bytes=20 * 2**20, max_pixels=50_000_000)
 """The service's defaults."""
 MODELS = Path(__file__).parents[1] / "facesvc" / "models"

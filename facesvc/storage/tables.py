@@ -1,84 +1,31 @@
 """The schema. Every row names its tenant; whatever holds or orders templates names their version too.
 
+``sealed`` columns, vectors, photographs and answers go through ``storage.cipher``. Where that encrypts, names and
+digests that are looked up are keyed digests (tokens) instead of themselves, and what else was in the clear is empty:
+a stolen database tells sizes, counts and moments.
+
 Keys are the database's own numbers and are never given out twice (AUTOINCREMENT, IDENTITY), so that an index
 which still holds a deleted reference's key can't answer with somebody else's.
 """
 
-import json
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
-    JSON,
     BigInteger,
-    DateTime,
-    Dialect,
     Float,
     ForeignKey,
     Identity,
     Index,
-    Integer,
     LargeBinary,
     MetaData,
-    String,
-    TypeDecorator,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-NAME_LENGTH = 256
-"""Characters of the longest name, identifier or version that is stored."""
-
-
-class Name(TypeDecorator[str]):
-    """Text of at most NAME_LENGTH characters, ordered by code point in every database.
-
-    Refuses what one of the databases would (NUL, lone surrogates, excess length) for all of them: ValueError,
-    which SQLAlchemy wraps and ``storage.transactions`` turns into RequestError.
-    """
-
-    impl = String(NAME_LENGTH).with_variant(String(NAME_LENGTH, collation="C"), "postgresql")
-    cache_ok = True
-
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        if value is not None:
-            value.encode()  # UnicodeEncodeError, a ValueError, for lone surrogates
-            if "\0" in value or len(value) > NAME_LENGTH:
-                raise ValueError(f"text has a NUL or over {NAME_LENGTH} characters")
-        return value
-
-
-class Moment(TypeDecorator[datetime]):
-    """An aware datetime in UTC; SQLite has no time zones, so there it is kept as naive UTC."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None or dialect.name != "sqlite":
-            return value
-        return value.astimezone(UTC).replace(tzinfo=None)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-class Details(TypeDecorator[dict[str, Any]]):
-    """A JSON object. Refuses here, with ValueError or TypeError, what the drivers would each refuse in their own
-    way or not at all: NaN, lone surrogates, values that are not JSON."""
-
-    impl = JSON
-    cache_ok = True
-
-    def process_bind_param(self, value: dict[str, Any] | None, dialect: Dialect) -> dict[str, Any] | None:
-        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
-        return value
-
-
-Key = BigInteger().with_variant(Integer, "sqlite")  # AUTOINCREMENT wants the type INTEGER, which has 64 bits there
+from facesvc.storage.columns import Details, Key, Moment, Name
 
 
 class Table(DeclarativeBase):
@@ -102,6 +49,75 @@ class Table(DeclarativeBase):
     tenant: Mapped[str]
 
 
+class TenantRow(Table):
+    """secrets: the tenant's root secret, wrapped by the master key; None where nothing is encrypted. audit_sequence,
+    audit_digest: the last line of its audit log."""
+
+    __tablename__ = "tenants"
+
+    tenant: Mapped[str] = mapped_column(primary_key=True)
+    secrets: Mapped[bytes | None]
+    audit_sequence: Mapped[int] = mapped_column(server_default=text("0"), default=0)
+    audit_digest: Mapped[bytes | None]
+    created_at: Mapped[datetime]
+
+
+class DataKeyRow(Table):
+    """A key that wraps the keys of subjects and seals what belongs to a tenant as a whole; wrapped by the master key.
+    The highest version is in use, older ones are there until nothing is sealed with them any more."""
+
+    __tablename__ = "data_keys"
+
+    tenant: Mapped[str] = mapped_column(primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    wrapped: Mapped[bytes]
+    created_at: Mapped[datetime]
+
+
+class ApiKeyRow(Table):
+    """digest: keyed, of the secret half. roles: of core.access.Role; galleries: their names, None for all (sealed).
+    replaced_by: the key that takes its place, while both are valid."""
+
+    __tablename__ = "api_keys"
+    __table_args__ = (Index(None, "tenant", "created_at"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    digest: Mapped[bytes]
+    label: Mapped[str]
+    roles: Mapped[str]
+    galleries: Mapped[bytes | None]
+    identities_per_day: Mapped[int | None]
+    requests_per_minute: Mapped[int | None]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    replaced_by: Mapped[str | None]
+
+
+class RevealedRow(Table):
+    """Of which subjects an API key was told on a day (UTC, days since 1970), see its identities_per_day."""
+
+    __tablename__ = "revealed_identities"
+    __table_args__ = (Index(None, "subject_key"),)
+
+    api_key: Mapped[str] = mapped_column(primary_key=True)
+    day: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    subject_key: Mapped[int] = mapped_column(
+        ForeignKey("subjects.key", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+
+
+class AuditRow(Table):
+    """A line of a tenant's audit log. entry: canonical JSON; digest: keyed, of the line before and this one."""
+
+    __tablename__ = "audit"
+
+    tenant: Mapped[str] = mapped_column(primary_key=True)
+    sequence: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    entry: Mapped[bytes]
+    digest: Mapped[bytes]
+
+
 class GalleryRow(Table):
     """The counts are kept by every write, so that no request counts millions of rows. templates, shadow_templates: of
     template_version and of shadow_version; shadow_version and shadow_state (core.types.ShadowState) come together."""
@@ -121,12 +137,24 @@ class GalleryRow(Table):
     shadow_state: Mapped[str | None]
     shadow_templates: Mapped[int] = mapped_column(server_default=text("0"), default=0)
     details: Mapped[dict[str, Any]] = mapped_column("metadata")  # declarative classes keep the name for themselves
+    sealed: Mapped[bytes | None]
+    data_key: Mapped[int | None]
+    issue: Mapped[int] = mapped_column(server_default=text("0"), default=0)
     created_at: Mapped[datetime]
 
 
 class SubjectRow(Table):
+    """sealed_key: the subject's own key, wrapped by the tenant's data key of version ``data_key``: without it nothing
+    of the subject can be opened. canary: a subject that is nobody; see ``core.canary``. expires_at: from then on it
+    does not answer."""
+
     __tablename__ = "subjects"
-    __table_args__ = (UniqueConstraint("gallery_key", "id"), {"sqlite_autoincrement": True})
+    __table_args__ = (
+        UniqueConstraint("gallery_key", "id"),
+        Index(None, "tenant", "data_key"),
+        Index(None, "tenant", "expires_at"),
+        {"sqlite_autoincrement": True},
+    )
 
     key: Mapped[int] = mapped_column(Key, Identity(), primary_key=True)
     gallery_key: Mapped[int] = mapped_column(ForeignKey("galleries.key", ondelete="CASCADE"))
@@ -134,6 +162,11 @@ class SubjectRow(Table):
     display_name: Mapped[str | None]
     references: Mapped[int] = mapped_column(default=0)
     details: Mapped[dict[str, Any]] = mapped_column("metadata")
+    sealed: Mapped[bytes | None]
+    sealed_key: Mapped[bytes | None]
+    data_key: Mapped[int | None]
+    canary: Mapped[bool] = mapped_column(server_default=false(), default=False)
+    expires_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
@@ -159,6 +192,7 @@ class ReferenceRow(Table):
     landmarks: Mapped[bytes]
     score: Mapped[float]
     quality: Mapped[dict[str, Any]]
+    sealed: Mapped[bytes | None]
     has_photograph: Mapped[bool]
     created_at: Mapped[datetime]
 
@@ -221,8 +255,9 @@ class RevisionRow(Table):
 class AnswerRow(Table):
     """What an enrolment with an idempotency key was answered, so that the same request gets the same answer again.
 
-    key, request: SHA-256 of the caller's key and of the request. answer: through ``storage.cipher``; None while the
-    request runs. Goes with its gallery, and with its subject, of whom it tells; both are unknown until then.
+    key, request: SHA-256 of the caller's key and of the request, or tokens of these. answer: through
+    ``storage.cipher``, sealed with the tenant's key of version data_key; None while the request runs. Goes with its
+    gallery, and with its subject, of whom it tells; both are unknown until then.
     """
 
     __tablename__ = "idempotent_answers"
@@ -234,4 +269,5 @@ class AnswerRow(Table):
     gallery_key: Mapped[int | None] = mapped_column(ForeignKey("galleries.key", ondelete="CASCADE"))
     subject_key: Mapped[int | None] = mapped_column(ForeignKey("subjects.key", ondelete="CASCADE"))
     answer: Mapped[bytes | None]
+    data_key: Mapped[int | None]
     expires_at: Mapped[datetime]

@@ -8,7 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from facesvc import errors, views
+from facesvc import errors, refusals, views
 from facesvc.errors import FaceServiceError, RequestError
 
 PROBLEM = "application/problem+json"
@@ -58,6 +58,13 @@ STATUS: dict[type[FaceServiceError], int] = {
     errors.ModelChangeIncomplete: 409,
     errors.StoreUnavailable: 503,
     errors.IndexUnavailable: 503,
+    refusals.Unauthenticated: 401,
+    refusals.Forbidden: 403,
+    refusals.RateLimited: 429,
+    refusals.MasterKeyUnavailable: 503,
+    refusals.ApiKeyNotFound: 404,
+    refusals.TenantNotFound: 404,
+    refusals.TenantExists: 409,
     RequestError: 422,
     errors.UnsupportedMediaType: 415,
     errors.RequestTooLarge: 413,
@@ -108,7 +115,7 @@ def problem(error: FaceServiceError, headers: Mapping[str, str] | None = None, *
     status = status_of(type(error))
     shaped = views.error(error)
     body = {"type": type_uri(error.code), "title": shaped["title"], "status": status, **shaped, **members}
-    wait = RETRY_AFTER.get(type(error))
+    wait = error.retry_after if isinstance(error, refusals.RateLimited) else RETRY_AFTER.get(type(error))
     retry = {"Retry-After": str(wait)} if wait else {}
     return JSONResponse(body, status, {**(headers or {}), **retry}, media_type=PROBLEM)
 

@@ -23,12 +23,17 @@ JSON = {"Content-Type": "application/json"}
 
 STATUSES = {
     200: set(),
-    404: {"gallery_not_found", "subject_not_found", "reference_not_found", "photograph_not_found", "not_found"},
+    401: {"unauthenticated"},
+    403: {"forbidden"},
+    404: {
+        "gallery_not_found", "subject_not_found", "reference_not_found", "photograph_not_found", "not_found",
+        "api_key_not_found", "tenant_not_found",
+    },
     405: {"method_not_allowed"},
     408: {"request_timeout"},
     409: {
         "gallery_exists", "subject_exists", "template_version_mismatch", "idempotency_key_in_use",
-        "model_change_conflict", "model_change_incomplete",
+        "model_change_conflict", "model_change_incomplete", "tenant_exists",
     },
     413: {"image_too_large", "request_too_large"},
     415: {"unsupported_format", "unsupported_media_type"},
@@ -37,12 +42,17 @@ STATUSES = {
         "too_many_faces", "face_too_small", "face_blurred", "face_turned", "face_too_dark", "face_too_bright",
         "face_cut_off", "decision_error", "invalid_threshold", "target_fmr_unsupported", "calibration_missing",
         "invalid_cursor", "idempotency_key_reused", "invalid_request", "file_unreadable", "import_invalid",
+        "image_url_refused", "receipt_invalid",
     },
-    500: {"internal_error", "store_error", "cluster_unavailable", "worker_lost", "samples_unavailable"},
+    429: {"rate_limited", "identity_budget_spent"},
+    500: {
+        "internal_error", "store_error", "seal_broken", "audit_broken", "cluster_unavailable", "worker_lost",
+        "samples_unavailable",
+    },
     502: {"remote_error"},
     503: {
         "model_error", "pack_not_found", "carrier_missing", "pack_damaged", "pack_invalid", "overloaded",
-        "store_unavailable", "index_unavailable",
+        "store_unavailable", "index_unavailable", "master_key_unavailable",
     },
 }  # fmt: skip
 """The public contract of codes: a change here is a change for callers."""

@@ -26,8 +26,10 @@ from tests.databases import VERSION, new_reference, unit_vectors
 
 TABLES = {
     "galleries", "subjects", "face_references", "templates", "template_failures", "photographs", "revisions",
-    "idempotent_answers", "alembic_version",
+    "idempotent_answers", "tenants", "data_keys", "api_keys", "revealed_identities", "audit", "alembic_version",
 }  # fmt: skip
+LATER = {"tenants", "data_keys", "api_keys", "revealed_identities", "audit"}
+"""Have their rows in tests of their own."""
 TICKET = Ticket("key", "request")
 
 
@@ -128,7 +130,7 @@ def test_down_and_up_again_with_data_in_place(bare_url: str, revision: str) -> N
     ada, _ = store.add_references("staff", "ada", [new_reference(1, photograph=JPEG), new_reference(2)], receipt)
     store.delete_reference("staff", "eve", store.add_references("staff", "eve", [new_reference(3)])[0].id)
     before = contents(bare_url)
-    assert [table for table, rows in before.items() if not rows] == ["template_failures"]
+    assert {table for table, rows in before.items() if not rows} == {"template_failures", *LATER}
 
     move(bare_url, revision, command.downgrade)
     older = contents(bare_url)

@@ -1,0 +1,134 @@
+"""Tenants with keys of their own, API keys, sealed columns, expiry of subjects, and the audit log.
+
+What is there stays in the clear until `facesvc keys seal` has gone over it. The way back is open only to a database of
+which nothing is sealed: the older schema has no place for the keys.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+ADDED = {
+    "galleries": ("sealed", "data_key", "issue"),
+    "subjects": ("sealed", "sealed_key", "data_key", "canary", "expires_at"),
+    "face_references": ("sealed",),
+    "idempotent_answers": ("data_key",),
+}
+KINDS = {
+    "sealed": sa.LargeBinary(),
+    "sealed_key": sa.LargeBinary(),
+    "data_key": sa.BigInteger(),
+    "issue": sa.BigInteger(),
+    "canary": sa.Boolean(),
+    "expires_at": sa.DateTime(timezone=True),
+}
+DEFAULTS = {"issue": sa.text("0"), "canary": sa.false()}
+
+
+def upgrade() -> None:
+    create_tenants()
+    create_api_keys()
+    create_audit()
+    for table, columns in ADDED.items():
+        for column in columns:
+            default = DEFAULTS.get(column)
+            op.add_column(table, sa.Column(column, KINDS[column], nullable=default is None, server_default=default))
+    for column in ("data_key", "expires_at"):
+        op.create_index(f"ix_subjects_tenant_{column}", "subjects", ["tenant", column])
+
+
+def downgrade() -> None:
+    require_unsealed()
+    for column in ("data_key", "expires_at"):
+        op.drop_index(f"ix_subjects_tenant_{column}", "subjects")
+    for table, columns in ADDED.items():
+        for column in columns:
+            op.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+    for table in ("audit", "revealed_identities", "api_keys", "data_keys", "tenants"):
+        op.drop_table(table)
+
+
+def require_unsealed() -> None:
+    for table, column in (("galleries", "sealed"), ("subjects", "sealed_key")):
+        query = f"SELECT count(*) FROM {table} WHERE {column} IS NOT NULL"  # noqa: S608  constants
+        if op.get_bind().execute(sa.text(query)).scalar():
+            raise RuntimeError("this database is encrypted: the older schema can't hold its keys; export the galleries")
+
+
+def name() -> sa.types.TypeEngine[str]:
+    return sa.String(256).with_variant(sa.String(256, collation="C"), "postgresql")
+
+
+def key() -> sa.types.TypeEngine[int]:
+    return sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def column(named: str, kind: sa.types.TypeEngine[object], nullable: bool = False) -> sa.Column[object]:
+    return sa.Column(named, kind, nullable=nullable)
+
+
+def create_tenants() -> None:
+    op.create_table(
+        "tenants",
+        column("tenant", name()),
+        column("secrets", sa.LargeBinary(), nullable=True),
+        sa.Column("audit_sequence", sa.BigInteger(), nullable=False, server_default="0"),
+        column("audit_digest", sa.LargeBinary(), nullable=True),
+        column("created_at", sa.DateTime(timezone=True)),
+        sa.PrimaryKeyConstraint("tenant", name="pk_tenants"),
+    )
+    op.create_table(
+        "data_keys",
+        column("tenant", name()),
+        sa.Column("version", sa.BigInteger(), autoincrement=False, nullable=False),
+        column("wrapped", sa.LargeBinary()),
+        column("created_at", sa.DateTime(timezone=True)),
+        sa.PrimaryKeyConstraint("tenant", "version", name="pk_data_keys"),
+    )
+
+
+def create_api_keys() -> None:
+    op.create_table(
+        "api_keys",
+        column("tenant", name()),
+        column("id", name()),
+        column("digest", sa.LargeBinary()),
+        column("label", name()),
+        column("roles", name()),
+        column("galleries", sa.LargeBinary(), nullable=True),
+        column("identities_per_day", sa.BigInteger(), nullable=True),
+        column("requests_per_minute", sa.BigInteger(), nullable=True),
+        column("created_at", sa.DateTime(timezone=True)),
+        column("expires_at", sa.DateTime(timezone=True), nullable=True),
+        column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+        column("replaced_by", name(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name="pk_api_keys"),
+    )
+    op.create_index("ix_api_keys_tenant_created_at", "api_keys", ["tenant", "created_at"])
+    op.create_table(
+        "revealed_identities",
+        column("tenant", name()),
+        column("api_key", name()),
+        sa.Column("day", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("subject_key", key(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("api_key", "day", "subject_key", name="pk_revealed_identities"),
+        sa.ForeignKeyConstraint(
+            ["subject_key"], ["subjects.key"], ondelete="CASCADE", name="fk_revealed_identities_subject_key_subjects"
+        ),
+    )
+    op.create_index("ix_revealed_identities_subject_key", "revealed_identities", ["subject_key"])
+
+
+def create_audit() -> None:
+    op.create_table(
+        "audit",
+        column("tenant", name()),
+        sa.Column("sequence", sa.BigInteger(), autoincrement=False, nullable=False),
+        column("entry", sa.LargeBinary()),
+        column("digest", sa.LargeBinary()),
+        sa.PrimaryKeyConstraint("tenant", "sequence", name="pk_audit"),
+    )
