@@ -1,13 +1,13 @@
-"""The use cases: verify, identify, detect, enrol (``facesvc.enrolment``), and the care of galleries. Stages and
-ports come by argument.
+"""The use cases: verify, identify, detect; enrolment and the care of what is kept are in ``facesvc.enrolment`` and
+``facesvc.holdings``. Stages and ports come by argument.
 
 Whatever concerns a gallery is answered by the model pack of that gallery, with that pack's threshold.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,7 +15,6 @@ from facesvc.core.answers import Identification, IdentifiedFace, Verification
 from facesvc.core.compare import distance, fuse_minimum, require_version, similarity, squared_l2
 from facesvc.core.decide import DecisionRule, Threshold, choose_threshold
 from facesvc.core.model_change import ModelChangeStore
-from facesvc.core.names import require_name
 from facesvc.core.ports import Extractor, Extractors, GalleryIndexes
 from facesvc.core.types import (
     Candidate,
@@ -23,23 +22,14 @@ from facesvc.core.types import (
     FaceChoice,
     Gallery,
     Reference,
-    Subject,
     Template,
 )
 from facesvc.enrolment import Enrolments
-from facesvc.errors import (
-    FaceServiceError,
-    GalleryExists,
-    GalleryNotFound,
-    ReferenceNotFound,
-    RequestError,
-    SubjectNotFound,
-)
+from facesvc.errors import FaceServiceError, RequestError, SubjectNotFound
+from facesvc.holdings import Holdings
 from facesvc.model_change import ModelChanges
 
 Answer = TypeVar("Answer")
-REFERENCES_AT_ONCE = 500
-"""References read from the store in one go when a subject is compared."""
 
 
 @contextmanager
@@ -52,12 +42,12 @@ def blame(source: str) -> Iterator[None]:
         raise
 
 
-class FaceService(Enrolments):
+class FaceService(Enrolments, Holdings):
     """Everything the edges (HTTP, CLI) may ask for, for one tenant's store."""
 
     def __init__(self, extractors: Extractors, store: ModelChangeStore, indexes: GalleryIndexes) -> None:
-        super().__init__(extractors, store)
-        self.indexes = indexes
+        Enrolments.__init__(self, extractors, store)
+        Holdings.__init__(self, extractors, store, indexes)
         self.model_changes = ModelChanges(extractors, store)
 
     # --- decisions ---------------------------------------------------------------------------------
@@ -143,49 +133,6 @@ class FaceService(Enrolments):
         with blame("image"):
             return self.extractors.default.detect(photograph)
 
-    # --- galleries and subjects ----------------------------------------------------------------------
-
-    def create_gallery(
-        self, name: str, keep_photographs: bool = False, metadata: Mapping[str, Any] | None = None
-    ) -> Gallery:
-        """A gallery for templates of the pack in use. Raises GalleryExists, RequestError for a bad name."""
-        require_name(name)
-        version = self.extractors.default.template_version
-        return self.store.create_gallery(name, version, keep_photographs, metadata or {})
-
-    def ensure_gallery(self, name: str) -> Gallery:
-        """The gallery of that name, created if it is new."""
-        try:
-            return self.store.gallery(name)
-        except GalleryNotFound:
-            with suppress(GalleryExists):  # another process was faster
-                return self.create_gallery(name)
-            return self.store.gallery(name)
-
-    def delete_gallery(self, name: str) -> None:
-        """Deletes the gallery, its subjects, references, photographs and index. Raises GalleryNotFound."""
-        gallery = self.store.gallery(name)
-        self.store.delete_gallery(name)
-        self.indexes.drop(gallery)
-
-    def create_subject(
-        self, gallery: str, subject: str, display_name: str | None, metadata: Mapping[str, Any]
-    ) -> Subject:
-        """Raises GalleryNotFound, SubjectExists, RequestError for a bad name."""
-        require_name(subject)
-        return self.store.create_subject(gallery, subject, display_name, metadata)
-
-    def reference(self, gallery: str, subject: str, reference: str) -> Reference:
-        """Raises GalleryNotFound, SubjectNotFound, ReferenceNotFound."""
-        for found in self._references(gallery, subject):
-            if found.id == reference:
-                return found
-        raise ReferenceNotFound(f"subject {subject!r} has no reference {reference!r}")
-
-    def ready(self) -> None:
-        """Raises StoreUnavailable unless the database answers."""
-        self.store.ping()
-
     # --- parts ---------------------------------------------------------------------------------------
 
     def _by_pack_of(self, gallery: str, ask: Callable[[Extractor], Answer]) -> Answer:
@@ -204,21 +151,12 @@ class FaceService(Enrolments):
 
     def _comparable(self, gallery: str, subject: str) -> list[Reference]:
         """The subject's references that have a template. Raises SubjectNotFound where there is none."""
-        references = list(self._references(gallery, subject))
+        references = list(self.references(gallery, subject))
         found = [reference for reference in references if reference.has_template]
         if not found:
             what = "left behind by a model change: enrol it again" if references else "no references"
             raise SubjectNotFound(f"subject {subject!r} in gallery {gallery!r} has {what}")
         return found
-
-    def _references(self, gallery: str, subject: str) -> Iterator[Reference]:
-        cursor: str | None = None
-        while True:
-            page = self.store.references(gallery, subject, REFERENCES_AT_ONCE, cursor)
-            yield from page.items
-            cursor = page.next_cursor
-            if cursor is None:
-                return
 
     def _search(self, gallery: Gallery, probes: Sequence[Template], top_k: int) -> list[tuple[Candidate, ...]]:
         """Shortlists from the index, rescored exactly: of each the nearest ``wanted`` references, which are certainly

@@ -67,10 +67,10 @@ class LocalBackend:
         return views.subject(self.service.store.subject(gallery, subject))
 
     def rename_subject(self, gallery: str, subject: str, display_name: str) -> View:
-        return views.subject(self.service.store.update_subject(gallery, subject, display_name=display_name))
+        return views.subject(self.service.update_subject(gallery, subject, display_name=display_name))
 
     def delete_subject(self, gallery: str, subject: str) -> None:
-        self.service.store.delete_subject(gallery, subject)
+        self.service.delete_subject(gallery, subject)
 
     def references(self, gallery: str, subject: str) -> Iterator[View]:
         store = self.service.store

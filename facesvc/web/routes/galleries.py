@@ -52,7 +52,7 @@ def change_gallery(
 ) -> views.View:
     """Changes the fields that are given."""
     return views.gallery(
-        service.store.update_gallery(gallery, keep_photographs=asked.keep_photographs, metadata=asked.metadata)
+        service.update_gallery(gallery, keep_photographs=asked.keep_photographs, metadata=asked.metadata)
     )
 
 

@@ -82,7 +82,7 @@ def read_reference(
 @router.delete("/{reference}", status_code=204, responses=READ)
 def delete_reference(gallery: GalleryPath, subject: SubjectPath, reference: ReferencePath, service: ServiceDep) -> None:
     """Deletes the reference and its photograph, for good."""
-    service.store.delete_reference(gallery, subject, reference)
+    service.delete_reference(gallery, subject, reference)
 
 
 @router.get("/{reference}/photograph", response_class=Response, responses=PHOTOGRAPH)
@@ -90,7 +90,7 @@ def read_photograph(
     gallery: GalleryPath, subject: SubjectPath, reference: ReferencePath, service: ServiceDep
 ) -> Response:
     """The photograph of a reference, where the gallery keeps them."""
-    kept = service.store.photograph(gallery, subject, reference)
+    kept = service.photograph(gallery, subject, reference)
     return Response(kept.content, media_type=kept.media_type)
 
 

@@ -49,11 +49,11 @@ def change_subject(
 ) -> views.View:
     """Changes the fields that are given."""
     return views.subject(
-        service.store.update_subject(gallery, subject, display_name=asked.display_name, metadata=asked.metadata)
+        service.update_subject(gallery, subject, display_name=asked.display_name, metadata=asked.metadata)
     )
 
 
 @router.delete("/{subject}", status_code=204, responses=READ)
 def delete_subject(gallery: GalleryPath, subject: SubjectPath, service: ServiceDep) -> None:
     """Deletes the subject with its references and photographs, for good."""
-    service.store.delete_subject(gallery, subject)
+    service.delete_subject(gallery, subject)

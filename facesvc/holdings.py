@@ -1,0 +1,100 @@
+"""The care of what is kept: galleries, subjects, references, photographs."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+from facesvc.core.names import require_name
+from facesvc.core.ports import Extractors, GalleryIndexes, ReferenceStore
+from facesvc.core.types import Gallery, Photograph, Reference, Subject
+from facesvc.errors import GalleryExists, GalleryNotFound, ReferenceNotFound
+
+REFERENCES_AT_ONCE = 500
+"""References read from the store in one go."""
+
+
+class Holdings:
+    """What one tenant keeps. All raise StoreUnavailable."""
+
+    def __init__(self, extractors: Extractors, store: ReferenceStore, indexes: GalleryIndexes) -> None:
+        self.extractors, self.store, self.indexes = extractors, store, indexes
+
+    def create_gallery(
+        self, name: str, keep_photographs: bool = False, metadata: Mapping[str, Any] | None = None
+    ) -> Gallery:
+        """A gallery for templates of the pack in use. Raises GalleryExists, RequestError for a bad name."""
+        require_name(name)
+        version = self.extractors.default.template_version
+        return self.store.create_gallery(name, version, keep_photographs, metadata or {})
+
+    def ensure_gallery(self, name: str) -> Gallery:
+        """The gallery of that name, created if it is new."""
+        try:
+            return self.store.gallery(name)
+        except GalleryNotFound:
+            with suppress(GalleryExists):  # another process was faster
+                return self.create_gallery(name)
+            return self.store.gallery(name)
+
+    def delete_gallery(self, name: str) -> None:
+        """Deletes the gallery, its subjects, references, photographs and index. Raises GalleryNotFound."""
+        gallery = self.store.gallery(name)
+        self.store.delete_gallery(name)
+        self.indexes.drop(gallery)
+
+    def create_subject(
+        self, gallery: str, subject: str, display_name: str | None, metadata: Mapping[str, Any]
+    ) -> Subject:
+        """Raises GalleryNotFound, SubjectExists, RequestError for a bad name."""
+        require_name(subject)
+        return self.store.create_subject(gallery, subject, display_name, metadata)
+
+    def update_gallery(
+        self, name: str, *, keep_photographs: bool | None = None, metadata: Mapping[str, Any] | None = None
+    ) -> Gallery:
+        """Changes what is not None; see ``core.ports.ReferenceStore.update_gallery``."""
+        return self.store.update_gallery(name, keep_photographs=keep_photographs, metadata=metadata)
+
+    def update_subject(
+        self,
+        gallery: str,
+        subject: str,
+        *,
+        display_name: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Subject:
+        """Changes what is not None. Raises GalleryNotFound, SubjectNotFound."""
+        return self.store.update_subject(gallery, subject, display_name=display_name, metadata=metadata)
+
+    def delete_subject(self, gallery: str, subject: str) -> None:
+        """Raises GalleryNotFound, SubjectNotFound."""
+        self.store.delete_subject(gallery, subject)
+
+    def delete_reference(self, gallery: str, subject: str, reference: str) -> None:
+        """Raises GalleryNotFound, SubjectNotFound, ReferenceNotFound."""
+        self.store.delete_reference(gallery, subject, reference)
+
+    def photograph(self, gallery: str, subject: str, reference: str) -> Photograph:
+        """Raises GalleryNotFound, SubjectNotFound, ReferenceNotFound, PhotographNotFound."""
+        return self.store.photograph(gallery, subject, reference)
+
+    def reference(self, gallery: str, subject: str, reference: str) -> Reference:
+        """Raises GalleryNotFound, SubjectNotFound, ReferenceNotFound."""
+        for found in self.references(gallery, subject):
+            if found.id == reference:
+                return found
+        raise ReferenceNotFound(f"subject {subject!r} has no reference {reference!r}")
+
+    def ready(self) -> None:
+        """Raises StoreUnavailable unless the database answers."""
+        self.store.ping()
+
+    def references(self, gallery: str, subject: str) -> Iterator[Reference]:
+        """All of a subject's, oldest first. Raises GalleryNotFound, SubjectNotFound."""
+        cursor: str | None = None
+        while True:
+            page = self.store.references(gallery, subject, REFERENCES_AT_ONCE, cursor)
+            yield from page.items
+            cursor = page.next_cursor
+            if cursor is None:
+                return
