@@ -1,0 +1,175 @@
+"""The use cases with a line in the audit log for each: see ``facesvc.trail``."""
+
+from collections.abc import Mapping, Sequence
+from copy import copy
+from typing import Any
+
+from facesvc.core.access import Caller
+from facesvc.core.answers import Enrolment, Identification, Verification
+from facesvc.core.decide import DecisionRule, Threshold
+from facesvc.core.model_change import ModelChangeStore
+from facesvc.core.ports import Extractors, GalleryIndexes
+from facesvc.core.types import FaceChoice, Gallery, Photograph, Subject
+from facesvc.enrolment import Once
+from facesvc.service import FaceService
+from facesvc.trail import Trail
+
+
+class AuditedService(FaceService):
+    """FaceService for one caller at a time: ``by`` makes it another's."""
+
+    def __init__(self, extractors: Extractors, store: ModelChangeStore, indexes: GalleryIndexes, trail: Trail) -> None:
+        super().__init__(extractors, store, indexes)
+        self.trail = trail
+
+    def by(self, caller: Caller, request: str | None = None) -> "AuditedService":
+        """The same service, answering ``caller``."""
+        mine = copy(self)
+        mine.trail = self.trail.by(caller, request)
+        return mine
+
+    # --- decisions ---------------------------------------------------------------------------------
+
+    def verify(
+        self,
+        probe: bytes,
+        reference: bytes,
+        choice: FaceChoice = FaceChoice.PROMINENT,
+        rule: DecisionRule = DecisionRule(),  # noqa: B008  frozen
+    ) -> Verification:
+        with self.trail.asked("verify") as outcome:
+            answer = super().verify(probe, reference, choice, rule)
+            outcome.told = _decided(answer)
+        return answer
+
+    def verify_subject(
+        self,
+        probe: bytes,
+        gallery: str,
+        subject: str,
+        choice: FaceChoice = FaceChoice.PROMINENT,
+        rule: DecisionRule = DecisionRule(),  # noqa: B008  frozen
+    ) -> Verification:
+        with self.trail.asked("verify", gallery, subject) as outcome:
+            answer = super().verify_subject(probe, gallery, subject, choice, rule)
+            outcome.told = _decided(answer)
+        return answer
+
+    def identify(
+        self,
+        photograph: bytes,
+        gallery: str,
+        top_k: int = 5,
+        choice: FaceChoice = FaceChoice.ALL,
+        rule: DecisionRule = DecisionRule(),  # noqa: B008  frozen
+    ) -> Identification:
+        with self.trail.asked("identify", gallery) as outcome:
+            answer = super().identify(photograph, gallery, top_k, choice, rule)
+            faces = [
+                {
+                    "decision": face.decision,
+                    "candidates": [self.trail.subject(gallery, candidate.subject) for candidate in face.candidates],
+                    "matches": sum(face.threshold.matches(candidate.distance) for candidate in face.candidates),
+                }
+                for face in answer.faces
+            ]
+            outcome.told = {"faces": faces, **_by(answer.threshold)}
+        return answer
+
+    # --- enrolment ---------------------------------------------------------------------------------
+
+    def enrol(
+        self,
+        gallery: str,
+        subject: str,
+        photographs: Sequence[bytes],
+        choice: FaceChoice = FaceChoice.ONLY,
+        strict: bool = True,
+    ) -> Enrolment:
+        with self.trail.changing("enrol", gallery, subject) as outcome:
+            answer = super().enrol(gallery, subject, photographs, choice, strict)
+            outcome.told = _enrolled(answer)
+        return answer
+
+    def enrol_once(
+        self,
+        once: Once,
+        gallery: str,
+        subject: str,
+        photographs: Sequence[bytes],
+        choice: FaceChoice = FaceChoice.ONLY,
+        strict: bool = True,
+    ) -> tuple[bytes, Enrolment | None]:
+        with self.trail.changing("enrol", gallery, subject) as outcome:
+            rendered, answer = super().enrol_once(once, gallery, subject, photographs, choice, strict)
+            outcome.told = _enrolled(answer) if answer else {"repeated": True}
+        return rendered, answer
+
+    # --- what is kept --------------------------------------------------------------------------------
+
+    def create_gallery(
+        self, name: str, keep_photographs: bool = False, metadata: Mapping[str, Any] | None = None
+    ) -> Gallery:
+        with self.trail.changing("create_gallery", name):
+            return super().create_gallery(name, keep_photographs, metadata)
+
+    def update_gallery(
+        self, name: str, *, keep_photographs: bool | None = None, metadata: Mapping[str, Any] | None = None
+    ) -> Gallery:
+        with self.trail.changing("update_gallery", name) as outcome:
+            outcome.told = {"keep_photographs": keep_photographs}
+            return super().update_gallery(name, keep_photographs=keep_photographs, metadata=metadata)
+
+    def delete_gallery(self, name: str) -> None:
+        with self.trail.changing("delete_gallery", name):
+            super().delete_gallery(name)
+
+    def create_subject(
+        self, gallery: str, subject: str, display_name: str | None, metadata: Mapping[str, Any]
+    ) -> Subject:
+        with self.trail.changing("create_subject", gallery, subject):
+            return super().create_subject(gallery, subject, display_name, metadata)
+
+    def update_subject(
+        self,
+        gallery: str,
+        subject: str,
+        *,
+        display_name: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Subject:
+        with self.trail.changing("update_subject", gallery, subject):
+            return super().update_subject(gallery, subject, display_name=display_name, metadata=metadata)
+
+    def delete_subject(self, gallery: str, subject: str) -> None:
+        with self.trail.changing("delete_subject", gallery, subject):
+            super().delete_subject(gallery, subject)
+
+    def delete_reference(self, gallery: str, subject: str, reference: str) -> None:
+        with self.trail.changing("delete_reference", gallery, subject) as outcome:
+            outcome.told = {"reference": reference}
+            super().delete_reference(gallery, subject, reference)
+
+    def photograph(self, gallery: str, subject: str, reference: str) -> Photograph:
+        with self.trail.asked("read_photograph", gallery, subject) as outcome:
+            outcome.told = {"reference": reference}
+            return super().photograph(gallery, subject, reference)
+
+
+def _by(threshold: Threshold) -> dict[str, Any]:
+    """What a decision rests on."""
+    return {
+        "threshold": threshold.value,
+        "fmr": threshold.fmr,
+        "template_version": threshold.template_version,
+        "calibration": threshold.calibration,
+    }
+
+
+def _decided(answer: Verification) -> dict[str, Any]:
+    return {"decision": answer.decision.value, "match": answer.match, **_by(answer.threshold)}
+
+
+def _enrolled(answer: Enrolment) -> dict[str, Any]:
+    refused = [outcome.error.code for outcome in answer.outcomes if outcome.error]
+    return {"references": [o.reference.id for o in answer.outcomes if o.reference], "refused": refused}

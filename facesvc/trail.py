@@ -1,0 +1,79 @@
+"""What goes into the audit log: who asked for what, with which key, and what was decided. No photographs, no vectors,
+and names by their stand-ins alone.
+
+A question is one line, written before its answer leaves: where the log can't be written, there is no answer. A change
+is two: one before it is made, so that none goes unnoted whatever is killed in between, and one of how it ended.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from facesvc.core.access import Caller
+from facesvc.core.audit import AuditLog, Chain, Head, canonical
+from facesvc.errors import FaceServiceError
+
+BEGUN = "begun"
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of it, to be filled in. head: the log's end after the last line about it."""
+
+    told: dict[str, Any] = field(default_factory=dict)
+    head: Head = field(default_factory=Head)
+
+
+class Trail:
+    """Writes one tenant's lines, for one caller. request: the id by which logs and answers know what was asked."""
+
+    def __init__(self, log: AuditLog, chain: Chain, caller: Caller, request: str | None = None) -> None:
+        self.log, self.chain, self.caller, self.request = log, chain, caller, request
+
+    def by(self, caller: Caller, request: str | None = None) -> "Trail":
+        """The same log, for another caller."""
+        mine = copy(self)
+        mine.caller, mine.request = caller, request
+        return mine
+
+    @contextmanager
+    def asked(self, action: str, gallery: str | None = None, subject: str | None = None) -> Iterator[Outcome]:
+        """Around a question, whose outcome is filled in within. An error ends it with its code."""
+        outcome = Outcome()
+        try:
+            yield outcome
+        except FaceServiceError as error:
+            self._write(action, gallery, subject, {"error": error.code})
+            raise
+        outcome.head = self._write(action, gallery, subject, outcome.told)
+
+    @contextmanager
+    def changing(self, action: str, gallery: str | None = None, subject: str | None = None) -> Iterator[Outcome]:
+        """The same around a change."""
+        self._write(action, gallery, subject, {"state": BEGUN})
+        with self.asked(action, gallery, subject) as outcome:
+            yield outcome
+
+    def gallery(self, name: str) -> str:
+        """Its stand-in in the log."""
+        return self.chain.token("gallery", name)
+
+    def subject(self, gallery: str, name: str) -> str:
+        return self.chain.token("subject", gallery, name)
+
+    def _write(self, action: str, gallery: str | None, subject: str | None, told: dict[str, Any]) -> Head:
+        line: dict[str, Any] = {
+            "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "key": self.caller.key,
+            "request": self.request,
+            "action": action,
+            "outcome": told,
+        }
+        if gallery is not None:
+            line["gallery"] = self.gallery(gallery)
+            if subject is not None:
+                line["subject"] = self.subject(gallery, subject)
+        return self.log.append([canonical(line)])

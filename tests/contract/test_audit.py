@@ -1,0 +1,127 @@
+"""The audit log in the database, and what the use cases write into it."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import text
+
+from facesvc.core.access import Caller
+from facesvc.core.audit import Chain, Head
+from facesvc.errors import FaceServiceError, SubjectNotFound
+from facesvc.refusals import AuditBroken
+from facesvc.storage.audit import SqlAuditLog
+from facesvc.storage.engine import WRITING, open_engine
+from facesvc.trail import Trail
+
+CHAIN = Chain(bytes(range(32)))
+
+
+@pytest.fixture
+def log(url: str) -> Iterator[SqlAuditLog]:
+    engine = open_engine(url)
+    yield SqlAuditLog(engine, "default", CHAIN)
+    engine.dispose()
+
+
+@pytest.fixture
+def elsewhere(url: str) -> Iterator[SqlAuditLog]:
+    """Another process's."""
+    engine = open_engine(url)
+    yield SqlAuditLog(engine, "default", CHAIN)
+    engine.dispose()
+
+
+def change(log: SqlAuditLog, statement: str) -> None:
+    """By somebody with the database's password."""
+    with log.engine.execution_options(**{WRITING: True}).begin() as connection:
+        connection.execute(text(statement))
+
+
+def test_lines_come_back_as_they_were_written(log: SqlAuditLog) -> None:
+    assert (log.head(), log.verify()) == (Head(), 0)
+    head = log.append([b"one", b"two"])
+    assert log.append([b"three"]).sequence == 3
+    assert [(line.sequence, line.entry) for line in log.lines()] == [(1, b"one"), (2, b"two"), (3, b"three")]
+    assert [line.entry for line in log.lines(after=1, until=2)] == [b"two"]
+    assert (head.sequence, log.verify({2: head.digest})) == (2, 3)
+
+
+def test_processes_and_threads_continue_one_chain(log: SqlAuditLog, elsewhere: SqlAuditLog) -> None:
+    wanted = {f"{who} {n}".encode() for who in range(8) for n in range(12)}
+
+    def write(who: int) -> list[int]:
+        mine = (log, elsewhere)[who % 2]
+        return [mine.append([f"{who} {n}".encode()]).sequence for n in range(12)]
+
+    with ThreadPoolExecutor(8) as pool:
+        numbers = sorted(number for found in pool.map(write, range(8)) for number in found)
+    assert numbers == list(range(1, 97))
+    assert (log.verify(), elsewhere.head().sequence) == (96, 96)
+    assert {line.entry for line in log.lines()} == wanted
+
+
+def test_tenants_have_chains_of_their_own(log: SqlAuditLog) -> None:
+    theirs = SqlAuditLog(log.engine, "acme", CHAIN)
+    log.append([b"ours"])
+    theirs.append([b"theirs"])
+    assert [[line.entry for line in of.lines()] for of in (log, theirs)] == [[b"ours"], [b"theirs"]]
+    change(log, "DELETE FROM audit WHERE tenant = 'default'")
+    assert theirs.verify() == 1
+
+
+CHANGES = {
+    "altered": "UPDATE audit SET entry = entry || entry WHERE sequence = 3",
+    "missing": "DELETE FROM audit WHERE sequence = 3",
+    "reordered": "UPDATE audit SET sequence = CASE sequence WHEN 2 THEN 30 WHEN 3 THEN 20 ELSE sequence END",
+    "cut off": "DELETE FROM audit WHERE sequence > 4",
+    "put in": "INSERT INTO audit (tenant, sequence, entry, digest) SELECT tenant, 7, entry, digest FROM audit "
+    "WHERE sequence = 6",
+    "all gone": "DELETE FROM audit",
+    "head set back": "UPDATE tenants SET audit_sequence = 5",
+}
+
+
+@pytest.mark.parametrize("kind", CHANGES)
+def test_changes_in_the_database_are_found(log: SqlAuditLog, kind: str) -> None:
+    log.append([b"%d" % number for number in range(6)])
+    assert log.verify() == 6
+    change(log, CHANGES[kind])
+    with pytest.raises(AuditBroken):
+        log.verify()
+
+
+def test_one_flipped_byte_is_found(log: SqlAuditLog) -> None:
+    log.append([b"%d" % number for number in range(6)])
+    flipped = {"sqlite": "x'07'", "postgresql": "'\\x07'::bytea"}[log.engine.dialect.name]
+    change(log, f"UPDATE audit SET entry = {flipped} WHERE sequence = 4")
+    with pytest.raises(AuditBroken, match="line 4 was altered"):
+        log.verify()
+
+
+def test_lines_say_who_asked_what_and_name_nobody(log: SqlAuditLog) -> None:
+    trail = Trail(log, CHAIN, Caller(key="k1"), "r-1")
+    with trail.asked("verify", "staff", "Ada Lovelace") as outcome:
+        outcome.told = {"decision": "match"}
+    with pytest.raises(SubjectNotFound), trail.by(Caller(key="k2")).changing("erase", "staff", "Bob"):
+        raise SubjectNotFound("no subject 'Bob'")
+    told = [line.told for line in log.lines()]
+    assert [(t["key"], t["request"], t["action"], t["outcome"]) for t in told] == [
+        ("k1", "r-1", "verify", {"decision": "match"}),
+        ("k2", None, "erase", {"state": "begun"}),
+        ("k2", None, "erase", {"error": "subject_not_found"}),
+    ]
+    assert [t["subject"] for t in told] == [
+        CHAIN.token("subject", "staff", name) for name in ("Ada Lovelace", "Bob", "Bob")
+    ]
+    assert {t["gallery"] for t in told} == {CHAIN.token("gallery", "staff")}
+    kept = b"".join(line.entry for line in log.lines())
+    assert [name for name in (b"Ada", b"Bob", b"staff") if name in kept] == []
+
+
+def test_without_the_log_there_is_no_answer(log: SqlAuditLog) -> None:
+    change(log, "DROP TABLE audit")
+    answered = False
+    with pytest.raises(FaceServiceError), Trail(log, CHAIN, Caller()).changing("erase", "staff", "ada"):
+        answered = True
+    assert not answered
