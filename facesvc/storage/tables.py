@@ -50,12 +50,14 @@ class Table(DeclarativeBase):
 
 
 class TenantRow(Table):
-    """secrets: the tenant's root secret, wrapped by the master key; None where nothing is encrypted. audit_sequence,
-    audit_digest: the last line of its audit log."""
+    """tenant: its id, which tells nothing; sealed: the name it goes by, None for the default tenant. secrets: its root
+    secret, wrapped by the master key; None where nothing is encrypted. audit_sequence, audit_digest: the last line of
+    its audit log."""
 
     __tablename__ = "tenants"
 
     tenant: Mapped[str] = mapped_column(primary_key=True)
+    sealed: Mapped[bytes | None]
     secrets: Mapped[bytes | None]
     audit_sequence: Mapped[int] = mapped_column(server_default=text("0"), default=0)
     audit_digest: Mapped[bytes | None]
@@ -75,17 +77,15 @@ class DataKeyRow(Table):
 
 
 class ApiKeyRow(Table):
-    """digest: keyed, of the secret half. roles: of core.access.Role; galleries: their names, None for all (sealed).
-    replaced_by: the key that takes its place, while both are valid."""
+    """digest: keyed, of the secret half. sealed: roles, galleries and label. replaced_by: the key that takes its place,
+    while both are valid."""
 
     __tablename__ = "api_keys"
     __table_args__ = (Index(None, "tenant", "created_at"),)
 
     id: Mapped[str] = mapped_column(primary_key=True)
     digest: Mapped[bytes]
-    label: Mapped[str]
-    roles: Mapped[str]
-    galleries: Mapped[bytes | None]
+    sealed: Mapped[bytes]
     identities_per_day: Mapped[int | None]
     requests_per_minute: Mapped[int | None]
     created_at: Mapped[datetime]

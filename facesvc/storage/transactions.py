@@ -11,6 +11,9 @@ from facesvc.errors import FaceServiceError, RequestError, StoreError, StoreUnav
 from facesvc.storage.cipher import PlainCodec, VectorCodec
 from facesvc.storage.engine import WRITING
 
+EVERY_TENANT = "*"
+"""In place of a tenant where rows of all are looked through, such as API keys; no tenant's id."""
+
 
 class Transactions:
     """What the parts of the store share: the engine, whose rows, and how bytes are stored."""

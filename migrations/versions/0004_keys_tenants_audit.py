@@ -75,6 +75,7 @@ def create_tenants() -> None:
     op.create_table(
         "tenants",
         column("tenant", name()),
+        column("sealed", sa.LargeBinary(), nullable=True),
         column("secrets", sa.LargeBinary(), nullable=True),
         sa.Column("audit_sequence", sa.BigInteger(), nullable=False, server_default="0"),
         column("audit_digest", sa.LargeBinary(), nullable=True),
@@ -97,9 +98,7 @@ def create_api_keys() -> None:
         column("tenant", name()),
         column("id", name()),
         column("digest", sa.LargeBinary()),
-        column("label", name()),
-        column("roles", name()),
-        column("galleries", sa.LargeBinary(), nullable=True),
+        column("sealed", sa.LargeBinary()),
         column("identities_per_day", sa.BigInteger(), nullable=True),
         column("requests_per_minute", sa.BigInteger(), nullable=True),
         column("created_at", sa.DateTime(timezone=True)),

@@ -1,0 +1,108 @@
+"""API keys: who may ask a server, and for what."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from facesvc.core.access import Caller, Role
+from facesvc.errors import RequestError
+
+LABEL_LENGTH = 128
+MAX_GALLERIES = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What a key allows. galleries: names of those it may use, None for all of its tenant; identities_per_day,
+    requests_per_minute: its own limits, None for the service's."""
+
+    roles: frozenset[Role]
+    galleries: frozenset[str] | None = None
+    label: str = ""
+    identities_per_day: int | None = None
+    requests_per_minute: int | None = None
+
+    def __post_init__(self) -> None:
+        """Raises RequestError for rights that make no sense together."""
+        if not self.roles:
+            raise RequestError("an API key needs a role")
+        if self.galleries is not None and not 0 < len(self.galleries) <= MAX_GALLERIES:
+            raise RequestError(f"an API key may be for 1 to {MAX_GALLERIES} galleries, or for all")
+        if self.galleries is not None and Role.ADMINISTER in self.roles:
+            raise RequestError("an administrator's key can't be for some galleries only: it could make one for all")
+        if len(self.label) > LABEL_LENGTH or not self.label.isprintable():
+            raise RequestError(f"a label takes at most {LABEL_LENGTH} printable characters")
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key as it is told of: all but its secret. replaced_by: id of the key that takes its place, while both are
+    valid."""
+
+    id: str
+    tenant: str
+    rights: Rights
+    created_at: datetime
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+    replaced_by: str | None = None
+
+    def is_valid(self, now: datetime) -> bool:
+        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
+
+    @property
+    def caller(self) -> Caller:
+        """Whoever comes with it."""
+        return Caller(self.tenant, self.id, self.rights.roles, self.rights.galleries)
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedKey:
+    """A key at the one moment at which its text is known."""
+
+    key: ApiKey
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKey:
+    """A key as it is stored. digest: of its secret; sealed: roles, galleries and label."""
+
+    id: str
+    tenant: str
+    digest: bytes = field(repr=False)
+    sealed: bytes = field(repr=False)
+    created_at: datetime
+    identities_per_day: int | None = None
+    requests_per_minute: int | None = None
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+    replaced_by: str | None = None
+
+
+class ApiKeyStore(Protocol):
+    """Rows of API keys. All raise StoreUnavailable."""
+
+    def find(self, key: str) -> StoredKey | None:
+        """By its id, of whatever tenant."""
+        ...
+
+    def add(self, new: StoredKey) -> None: ...
+
+    def add_first(self, new: StoredKey) -> bool:
+        """Adds it if no tenant has a key; whether it did. Of several processes that ask at once, one does."""
+        ...
+
+    def of_tenant(self, tenant: str) -> Sequence[StoredKey]:
+        """Oldest first."""
+        ...
+
+    def revoke(self, tenant: str, key: str, at: datetime) -> StoredKey:
+        """Revoked again, nothing changes. Raises ApiKeyNotFound."""
+        ...
+
+    def replace(self, old: str, new: StoredKey, until: datetime) -> None:
+        """Adds ``new`` (of the same tenant); ``old`` expires at ``until``, or when it would have anyway. Raises
+        ApiKeyNotFound for a key that is replaced or revoked already."""
+        ...

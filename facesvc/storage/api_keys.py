@@ -1,0 +1,73 @@
+"""Rows of API keys, of all tenants: a request's tenant is known only once its key is found."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from facesvc.core.api_keys import StoredKey
+from facesvc.refusals import ApiKeyNotFound
+from facesvc.storage.locks import Locks
+from facesvc.storage.tables import ApiKeyRow
+
+
+class SqlApiKeys:
+    """core.api_keys.ApiKeyStore on SQLite or PostgreSQL. Nothing is kept in memory: a key that is revoked is so for
+    the next request to any process."""
+
+    def __init__(self, locks: Locks) -> None:
+        """locks: of all tenants."""
+        self._rows = locks
+
+    def find(self, key: str) -> StoredKey | None:
+        with self._rows.reading() as session:
+            row = session.get(ApiKeyRow, key)
+            return row and _as_stored(row)
+
+    def add(self, new: StoredKey) -> None:
+        with self._rows.writing() as session:
+            session.add(ApiKeyRow(**asdict(new)))
+
+    def add_first(self, new: StoredKey) -> bool:
+        with self._rows.alone("first API key"), self._rows.writing() as session:
+            if session.scalar(select(func.count()).select_from(ApiKeyRow)):
+                return False
+            session.add(ApiKeyRow(**asdict(new)))
+            return True
+
+    def of_tenant(self, tenant: str) -> Sequence[StoredKey]:
+        query = select(ApiKeyRow).where(ApiKeyRow.tenant == tenant).order_by(ApiKeyRow.created_at, ApiKeyRow.id)
+        with self._rows.reading() as session:
+            return [_as_stored(row) for row in session.scalars(query)]
+
+    def revoke(self, tenant: str, key: str, at: datetime) -> StoredKey:
+        with self._rows.writing() as session:
+            row = _find(session, tenant, key)
+            row.revoked_at = row.revoked_at or at
+            return _as_stored(row)
+
+    def replace(self, old: str, new: StoredKey, until: datetime) -> None:
+        outlived = func.coalesce(ApiKeyRow.expires_at, until) > until
+        living = (ApiKeyRow.id == old, ApiKeyRow.tenant == new.tenant, ApiKeyRow.revoked_at.is_(None))
+        with self._rows.writing() as session:
+            _find(session, new.tenant, old)
+            mark = update(ApiKeyRow).where(*living, ApiKeyRow.replaced_by.is_(None)).values(replaced_by=new.id)
+            if session.execute(mark.returning(ApiKeyRow.id)).first() is None:
+                raise ApiKeyNotFound(f"API key {old} was revoked or replaced before")
+            never = ApiKeyRow.expires_at.is_(None)
+            session.execute(update(ApiKeyRow).where(*living, never | outlived).values(expires_at=until))
+            session.add(ApiKeyRow(**asdict(new)))
+
+
+def _find(session: Session, tenant: str, key: str) -> ApiKeyRow:
+    """Raises ApiKeyNotFound, for another tenant's as for one that is not there."""
+    row = session.get(ApiKeyRow, key)
+    if row is None or row.tenant != tenant:
+        raise ApiKeyNotFound(f"no API key {key!r}")
+    return row
+
+
+def _as_stored(row: ApiKeyRow) -> StoredKey:
+    return StoredKey(**{column: getattr(row, column) for column in StoredKey.__dataclass_fields__})
