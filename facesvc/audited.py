@@ -7,6 +7,7 @@ from typing import Any
 from facesvc.core.access import Caller
 from facesvc.core.answers import Enrolment, Identification, Verification
 from facesvc.core.decide import DecisionRule, Threshold
+from facesvc.core.erasure import ErasureReceipt, receipt
 from facesvc.core.model_change import ModelChangeStore
 from facesvc.core.ports import Extractors, GalleryIndexes
 from facesvc.core.types import FaceChoice, Gallery, Photograph, Subject
@@ -16,11 +17,18 @@ from facesvc.trail import Trail
 
 
 class AuditedService(FaceService):
-    """FaceService for one caller at a time: ``by`` makes it another's."""
+    """FaceService for one caller at a time: ``by`` makes it another's. signer: of the tenant's receipts."""
 
-    def __init__(self, extractors: Extractors, store: ModelChangeStore, indexes: GalleryIndexes, trail: Trail) -> None:
+    def __init__(
+        self,
+        extractors: Extractors,
+        store: ModelChangeStore,
+        indexes: GalleryIndexes,
+        trail: Trail,
+        signer: Signer,
+    ) -> None:
         super().__init__(extractors, store, indexes)
-        self.trail = trail
+        self.trail, self.signer = trail, signer
 
     def by(self, caller: Caller, request: str | None = None) -> "AuditedService":
         """The same service, answering ``caller``."""
@@ -144,6 +152,14 @@ class AuditedService(FaceService):
     def delete_subject(self, gallery: str, subject: str) -> None:
         with self.trail.changing("delete_subject", gallery, subject):
             super().delete_subject(gallery, subject)
+
+    def erase(self, gallery: str, subject: str) -> ErasureReceipt:
+        """``erase_subject`` with a signed receipt."""
+        with self.trail.changing("erase", gallery, subject) as outcome:
+            erased = super().erase_subject(gallery, subject)
+            outcome.told = {"references": len(erased.references), "photographs": erased.photographs}
+        caller = self.trail.caller
+        return receipt(erased, caller.tenant, caller.key, outcome.head, self.signer)
 
     def delete_reference(self, gallery: str, subject: str, reference: str) -> None:
         with self.trail.changing("delete_reference", gallery, subject) as outcome:

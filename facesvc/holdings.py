@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
+from facesvc.core.erasure import Erased
 from facesvc.core.names import require_name
 from facesvc.core.ports import Extractors, GalleryIndexes, ReferenceStore
 from facesvc.core.types import Gallery, Photograph, Reference, Subject
@@ -69,6 +71,23 @@ class Holdings:
     def delete_subject(self, gallery: str, subject: str) -> None:
         """Raises GalleryNotFound, SubjectNotFound."""
         self.store.delete_subject(gallery, subject)
+
+    def erase_subject(self, gallery: str, subject: str) -> Erased:
+        """Deletes the subject with all that is kept of it, takes its vectors out of the indexes and their snapshots,
+        and looks whether anything is left. Raises GalleryNotFound, SubjectNotFound, IndexUnavailable."""
+        references = list(self.references(gallery, subject))
+        self.store.delete_subject(gallery, subject)
+        keys = [reference.key for reference in references]
+        home = self.store.gallery(gallery)
+        on_disk = self.indexes.purge(home, keys)
+        return Erased(
+            gallery=gallery,
+            subject=subject,
+            references=tuple(reference.id for reference in references),
+            photographs=sum(reference.has_photograph for reference in references),
+            erased_at=datetime.now(UTC),
+            remaining={"database": len(self.store.references_by_key(home, keys)), "snapshots": on_disk},
+        )
 
     def delete_reference(self, gallery: str, subject: str, reference: str) -> None:
         """Raises GalleryNotFound, SubjectNotFound, ReferenceNotFound."""

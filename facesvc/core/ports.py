@@ -1,6 +1,6 @@
 """What the use cases need of the outside: implemented at the edges, wired in ``facesvc.bootstrap``."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -158,6 +158,11 @@ class GalleryIndexes(Protocol):
 
     def drop(self, gallery: Gallery) -> None:
         """Forgets a deleted gallery's index."""
+        ...
+
+    def purge(self, gallery: Gallery, keys: Collection[int]) -> int:
+        """Takes removed references out of the indexes in this process and of what is kept of them on disk; how many
+        of ``keys`` still lie there. Raises IndexUnavailable, OSError."""
         ...
 
     def loaded(self) -> Sequence[LoadedIndex]:

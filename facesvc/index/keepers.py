@@ -35,6 +35,9 @@ class GalleryKeepers:
     def tend(self, gallery: Gallery, kept: Kept | None) -> None:
         self._keeper(gallery).tend(gallery, kept)
 
+    def elsewhere(self, gallery: Gallery) -> bool:
+        return self._keeper(gallery).elsewhere(gallery)
+
     def on_disk(self, gallery: Gallery) -> NDArray[np.int64]:
         return self._keeper(gallery).on_disk(gallery)
 

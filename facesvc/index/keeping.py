@@ -55,6 +55,10 @@ class Keeper(Protocol):
         StoreUnavailable, OSError."""
         ...
 
+    def elsewhere(self, gallery: Gallery) -> bool:
+        """Whether its index is kept outside of this process: then it costs nothing to open."""
+        ...
+
     def on_disk(self, gallery: Gallery) -> NDArray[np.int64]:
         """Keys (n,) of the references whose vectors lie in files of ours, apart from the index itself."""
         ...
@@ -97,6 +101,9 @@ class MemoryKeeper:
 
     def tend(self, gallery: Gallery, kept: Kept | None) -> None:
         """There is nothing on disk."""
+
+    def elsewhere(self, gallery: Gallery) -> bool:
+        return False
 
     def on_disk(self, gallery: Gallery) -> NDArray[np.int64]:
         """None."""

@@ -153,6 +153,9 @@ class MilvusKeeper:
     def tend(self, gallery: Gallery, kept: Kept | None) -> None:
         """There is nothing on disk."""
 
+    def elsewhere(self, gallery: Gallery) -> bool:
+        return True
+
     def on_disk(self, gallery: Gallery) -> NDArray[np.int64]:
         """None."""
         return np.empty(0, np.int64)

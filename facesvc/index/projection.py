@@ -4,10 +4,12 @@ The revision to catch up to comes from the gallery as the caller just read it, s
 was committed before, by this process or another (read your writes), and no two processes need to talk.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Lock
+
+import numpy as np
 
 from facesvc.core.ports import ReferenceStore
 from facesvc.core.types import Gallery, LoadedIndex, Vectors
@@ -54,6 +56,17 @@ class Projection:
     def drop(self, gallery: Gallery) -> None:
         self._forget([version for version in self._versions() if version[0] == gallery.key])
         self._keeper.drop(gallery)
+
+    def purge(self, gallery: Gallery, keys: Collection[int]) -> int:
+        """Takes what was removed out of the indexes that are open here or kept elsewhere, and out of what is on disk;
+        how many of ``keys`` still lie there. Other processes do so as they follow. Raises as ``follow`` does."""
+        left = 0
+        for held in map(gallery.of, gallery.versions):
+            is_open = (held.key, held.template_version) in self._versions()
+            kept = self.caught_up(held) if is_open or self._keeper.elsewhere(held) else None
+            self._keeper.tend(held, kept)
+            left += int(np.isin(self._keeper.on_disk(held), list(keys)).sum())
+        return left
 
     def warm(self) -> None:
         """Builds or catches up every gallery's index, so that no search has to wait for it."""

@@ -74,6 +74,9 @@ class SnapshotKeeper:
                 keys, revision = kept.codes.keys(), kept.revision
             snapshot.write(kept.codes, keys, revision)
 
+    def elsewhere(self, gallery: Gallery) -> bool:
+        return False
+
     def on_disk(self, gallery: Gallery) -> NDArray[np.int64]:
         snapshot = self.snapshot(gallery)
         return snapshot.keys() if snapshot.folder.exists() else np.empty(0, np.int64)
