@@ -41,7 +41,7 @@ class SqlExchange(Transactions):
         with self.reading() as session:
             if session.get_bind().dialect.name == "postgresql":  # one moment for both statements; SQLite's are always
                 session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
-            home = find_gallery(session, self.tenant, gallery)
+            home = find_gallery(session, self, gallery)
             wanted = template_version or home.template_version
             if wanted not in held_versions(home):
                 require_version(wanted, home.template_version)
@@ -71,7 +71,7 @@ class SqlExchange(Transactions):
         Raises TemplateVersionMismatch when a template's version is not the gallery's; nothing is stored then.
         """
         with self.writing() as session:
-            home = lock_gallery(session, self.tenant, gallery)
+            home = lock_gallery(session, self, gallery)
             require_templates(home, [entry.reference.new for entry in entries if entry.reference])
             return self._add(session, home, entries)
 

@@ -43,11 +43,13 @@ class Galleries(Transactions):
 
     def gallery(self, name: str) -> Gallery:
         with self.reading() as session:
-            return as_gallery(find_gallery(session, self.tenant, name))
+            return as_gallery(find_gallery(session, self, name))
 
     def galleries(self, limit: int, cursor: str | None = None) -> Page[Gallery]:
         require_limit(limit)
         query = select(GalleryRow).where(GalleryRow.tenant == self.tenant).order_by(GalleryRow.name)
+        if self.seen is not None:
+            query = query.where(GalleryRow.name.in_(self.seen))
         if cursor is not None:
             query = query.where(GalleryRow.name > decode_cursor("galleries", cursor, str))
         with self.reading() as session:
@@ -65,7 +67,7 @@ class Galleries(Transactions):
         self, name: str, *, keep_photographs: bool | None = None, metadata: Mapping[str, Any] | None = None
     ) -> Gallery:
         with self.writing() as session:
-            row = lock_gallery(session, self.tenant, name)
+            row = lock_gallery(session, self, name)
             if metadata is not None:
                 row.details = dict(metadata)
             if keep_photographs is not None:
@@ -80,28 +82,30 @@ class Galleries(Transactions):
 
     def delete_gallery(self, name: str) -> None:
         with self.writing() as session:
-            row = lock_gallery(session, self.tenant, name)
+            row = lock_gallery(session, self, name)
             session.execute(delete(GalleryRow).where(GalleryRow.key == row.key))  # the rest by ON DELETE CASCADE
         wipe_log(self.engine)
 
 
-def find_gallery(session: Session, tenant: str, name: str) -> GalleryRow:
+def find_gallery(session: Session, rows: Transactions, name: str) -> GalleryRow:
     """Raises GalleryNotFound."""
-    return _only(session.scalar(_named(tenant, name)), name)
+    return _only(session.scalar(_named(rows, name)), name)
 
 
-def lock_gallery(session: Session, tenant: str, name: str) -> GalleryRow:
+def lock_gallery(session: Session, rows: Transactions, name: str) -> GalleryRow:
     """The gallery's row, no one else's to write until the transaction ends. Every write to a gallery's subjects
     or references takes this lock first, so writes to a gallery form one line and can't deadlock.
 
     Raises GalleryNotFound.
     """
     # SQLite ignores FOR UPDATE: its transaction holds the whole database already
-    return _only(session.scalar(_named(tenant, name).with_for_update()), name)
+    return _only(session.scalar(_named(rows, name).with_for_update()), name)
 
 
-def _named(tenant: str, name: str) -> Select[GalleryRow]:
-    return select(GalleryRow).where(GalleryRow.tenant == tenant, GalleryRow.name == name)
+def _named(rows: Transactions, name: str) -> Select[GalleryRow]:
+    """One that is not to be seen is looked for like one that is not there."""
+    wanted = name if rows.sees(name) else ""  # no gallery is called that
+    return select(GalleryRow).where(GalleryRow.tenant == rows.tenant, GalleryRow.name == wanted)
 
 
 def _only(row: GalleryRow | None, name: str) -> GalleryRow:

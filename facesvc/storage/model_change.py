@@ -27,7 +27,7 @@ class ModelChanges(Transactions):
 
     def start_model_change(self, gallery: str, template_version: str) -> Gallery:
         with self.writing() as session:
-            home = lock_gallery(session, self.tenant, gallery)
+            home = lock_gallery(session, self, gallery)
             if (home.shadow_version, home.shadow_state) == (template_version, ShadowState.FILLING):
                 return as_gallery(home)
             if home.shadow_version is not None:
@@ -57,7 +57,7 @@ class ModelChanges(Transactions):
         for template in made.values():
             require_vector(template)
         with self.writing() as session:
-            home = _lock(session, self.tenant, gallery)
+            home = _lock(session, self, gallery)
             if template_version not in held_versions(home):
                 raise ModelChangeConflict(f"gallery {gallery.name!r} no longer changes to {template_version}")
             public_ids = _living(session, home, [*made, *failed])
@@ -76,7 +76,7 @@ class ModelChanges(Transactions):
 
     def swap_versions(self, gallery: str, before: ShadowState, leave: bool) -> Gallery:
         with self.writing() as session:
-            home = lock_gallery(session, self.tenant, gallery)
+            home = lock_gallery(session, self, gallery)
             if home.shadow_version is None or home.shadow_state != before:
                 raise ModelChangeConflict(_at(home))
             if not leave and (lacking := home.references - home.shadow_templates):
@@ -89,7 +89,7 @@ class ModelChanges(Transactions):
 
     def release_shadow(self, gallery: str, before: ShadowState) -> Gallery:
         with self.writing() as session:
-            home = lock_gallery(session, self.tenant, gallery)
+            home = lock_gallery(session, self, gallery)
             if home.shadow_state not in (before, ShadowState.LEAVING):
                 raise ModelChangeConflict(_at(home))
             home.shadow_state = ShadowState.LEAVING
@@ -97,7 +97,7 @@ class ModelChanges(Transactions):
 
     def delete_shadow(self, gallery: Gallery, limit: int) -> bool:
         with self.writing() as session:
-            home = _lock(session, self.tenant, gallery)
+            home = _lock(session, self, gallery)
             if home.shadow_version is None or home.shadow_state != ShadowState.LEAVING:
                 return True
             version = home.shadow_version
@@ -119,7 +119,7 @@ class ModelChanges(Transactions):
     def left_behind(self, gallery: str, limit: int, cursor: str | None = None) -> Page[LeftBehind]:
         require_limit(limit)
         with self.reading() as session:
-            home = find_gallery(session, self.tenant, gallery)
+            home = find_gallery(session, self, gallery)
             filling = home.shadow_state == ShadowState.FILLING
             version = home.shadow_version if filling and home.shadow_version else home.template_version
             listing = f"left-behind/{home.key}/{version}"
@@ -164,9 +164,9 @@ def _why(row: ReferenceRow, code: str | None) -> str | None:
     return code if row.has_photograph else PhotographNotFound.code
 
 
-def _lock(session: Session, tenant: str, gallery: Gallery) -> GalleryRow:
+def _lock(session: Session, rows: Transactions, gallery: Gallery) -> GalleryRow:
     """As lock_gallery; another gallery of the same name, made since, is not the one that was meant."""
-    home = lock_gallery(session, tenant, gallery.name)
+    home = lock_gallery(session, rows, gallery.name)
     if home.key != gallery.key:
         raise GalleryNotFound(f"gallery {gallery.name!r} was deleted")
     return home

@@ -54,6 +54,10 @@ class SqlReferenceStore(Galleries, Subjects, Revisions, Answers, Locks, ModelCha
         """The same database, another tenant."""
         return SqlReferenceStore(self.engine, tenant, self.codec)
 
+    def seen_by(self, galleries: frozenset[str]) -> "SqlReferenceStore":
+        """The same rows for who may use these galleries only: all others are not there."""
+        return SqlReferenceStore(self.engine, self.tenant, self.codec, galleries)
+
     def add_references(
         self,
         gallery: str,
@@ -67,7 +71,7 @@ class SqlReferenceStore(Galleries, Subjects, Revisions, Answers, Locks, ModelCha
         for template in (template for reference in new for template in reference.templates):
             require_vector(template)
         with self.writing() as session:
-            home = lock_gallery(session, self.tenant, gallery)
+            home = lock_gallery(session, self, gallery)
             require_templates(home, new, versions)
             owner, created = _find_or_insert(session, home, subject) if new else (None, False)
             stored = self._add(session, home, owner, created, new) if owner else []
@@ -121,7 +125,7 @@ class SqlReferenceStore(Galleries, Subjects, Revisions, Answers, Locks, ModelCha
     def references(self, gallery: str, subject: str, limit: int, cursor: str | None = None) -> Page[Reference]:
         require_limit(limit)
         with self.reading() as session:
-            owner = find_subject(session, find_gallery(session, self.tenant, gallery), subject)
+            owner = find_subject(session, find_gallery(session, self, gallery), subject)
             listing = f"references/{owner.key}"
             query = _with_templates(owner.key).order_by(ReferenceRow.key)
             if cursor is not None:
@@ -153,7 +157,7 @@ class SqlReferenceStore(Galleries, Subjects, Revisions, Answers, Locks, ModelCha
 
     def delete_reference(self, gallery: str, subject: str, reference: str) -> None:
         with self.writing() as session:
-            home = lock_gallery(session, self.tenant, gallery)
+            home = lock_gallery(session, self, gallery)
             owner = find_subject(session, home, subject)
             this = ReferenceRow.key == find_reference(session, owner, reference).key
             gone = fewer(count_templates(session, this))
@@ -166,7 +170,7 @@ class SqlReferenceStore(Galleries, Subjects, Revisions, Answers, Locks, ModelCha
 
     def photograph(self, gallery: str, subject: str, reference: str) -> Photograph:
         with self.reading() as session:
-            owner = find_subject(session, find_gallery(session, self.tenant, gallery), subject)
+            owner = find_subject(session, find_gallery(session, self, gallery), subject)
             found = session.get(PhotographRow, find_reference(session, owner, reference).key)
             if found is None:
                 raise PhotographNotFound(f"no photograph kept of {reference!r}")

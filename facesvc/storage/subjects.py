@@ -25,20 +25,20 @@ class Subjects(Transactions):
         self, gallery: str, subject: str, display_name: str | None, metadata: Mapping[str, Any]
     ) -> Subject:
         with self.writing(conflict=SubjectExists(f"subject {subject!r} exists already in {gallery!r}")) as session:
-            home = lock_gallery(session, self.tenant, gallery)
+            home = lock_gallery(session, self, gallery)
             row = insert_subject(session, home, subject, display_name, metadata)
             advance(session, home, subjects=1)
             return as_subject(row, gallery)
 
     def subject(self, gallery: str, subject: str) -> Subject:
         with self.reading() as session:
-            home = find_gallery(session, self.tenant, gallery)
+            home = find_gallery(session, self, gallery)
             return as_subject(find_subject(session, home, subject), gallery)
 
     def subjects(self, gallery: str, limit: int, cursor: str | None = None) -> Page[Subject]:
         require_limit(limit)
         with self.reading() as session:
-            home = find_gallery(session, self.tenant, gallery)
+            home = find_gallery(session, self, gallery)
             listing = f"subjects/{home.key}"
             query = select(SubjectRow).where(SubjectRow.gallery_key == home.key).order_by(SubjectRow.id)
             if cursor is not None:
@@ -56,7 +56,7 @@ class Subjects(Transactions):
         metadata: Mapping[str, Any] | None = None,
     ) -> Subject:
         with self.writing() as session:
-            row = find_subject(session, lock_gallery(session, self.tenant, gallery), subject)
+            row = find_subject(session, lock_gallery(session, self, gallery), subject)
             if display_name is not None:
                 row.display_name = display_name
             if metadata is not None:
@@ -67,7 +67,7 @@ class Subjects(Transactions):
 
     def delete_subject(self, gallery: str, subject: str) -> None:
         with self.writing() as session:
-            home = lock_gallery(session, self.tenant, gallery)
+            home = lock_gallery(session, self, gallery)
             row = find_subject(session, home, subject)
             all_of_it = ReferenceRow.subject_key == row.key
             gone = count_templates(session, all_of_it)

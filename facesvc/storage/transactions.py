@@ -16,13 +16,24 @@ EVERY_TENANT = "*"
 
 
 class Transactions:
-    """What the parts of the store share: the engine, whose rows, and how bytes are stored."""
+    """What the parts of the store share: the engine, whose rows, and how bytes are stored. seen: names of the galleries
+    that are there for who asks, None for all."""
 
-    def __init__(self, engine: Engine, tenant: str = "default", codec: VectorCodec | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        tenant: str = "default",
+        codec: VectorCodec | None = None,
+        seen: frozenset[str] | None = None,
+    ) -> None:
         self.engine = engine
         self.tenant = tenant
         self.codec = codec or PlainCodec()
+        self.seen = seen
         self._writer = engine.execution_options(**{WRITING: True})
+
+    def sees(self, gallery: str) -> bool:
+        return self.seen is None or gallery in self.seen
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
