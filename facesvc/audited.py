@@ -7,7 +7,7 @@ from typing import Any
 from facesvc.core.access import Caller
 from facesvc.core.answers import Enrolment, Identification, Verification
 from facesvc.core.decide import DecisionRule, Threshold
-from facesvc.core.erasure import ErasureReceipt, receipt
+from facesvc.core.erasure import ErasureReceipt, Signer, receipt
 from facesvc.core.model_change import ModelChangeStore
 from facesvc.core.ports import Extractors, GalleryIndexes
 from facesvc.core.types import FaceChoice, Gallery, Photograph, Subject
