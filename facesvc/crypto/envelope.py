@@ -18,7 +18,7 @@ class Envelope:
     """AES-256-GCM (NIST SP 800-38D) with one key of 32 bytes. scope: whose it is; what is sealed for one scope and
     owner opens for no other. Thread-safe."""
 
-    def __init__(self, key: bytes, scope: str) -> None:
+    def __init__(self, key: bytes, scope: str = "") -> None:
         self._cipher = AESGCM(key)
         self._scope = scope
 
