@@ -9,7 +9,7 @@ against someone who sets that back, too, any head that was noted elsewhere: rece
 import hashlib
 import hmac
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -48,6 +48,10 @@ class AuditLog(Protocol):
 
     def append(self, entries: list[bytes]) -> Head:
         """Writes lines at the end, all or none; durable when it returns. The head after them."""
+        ...
+
+    def lines(self, after: int = 0, until: int | None = None) -> Iterator[Line]:
+        """In their order, those after and until these numbers."""
         ...
 
 
