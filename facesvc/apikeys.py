@@ -10,7 +10,6 @@ import json
 import re
 import secrets
 from base64 import urlsafe_b64encode
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -27,19 +26,23 @@ REFUSED = "the API key is not valid: unknown, expired or revoked"
 
 
 class Secrets(Protocol):
-    """What keys are derived from, such as crypto.keyring.TenantKeys."""
+    """What the service knows and its database does not, such as ``crypto.keyring.TenantKeys``."""
 
     def derive(self, purpose: str) -> bytes:
         """32 bytes for one purpose alone."""
         ...
 
+    def envelope(self, purpose: str) -> Envelope:
+        """Seals what is of one purpose."""
+        ...
+
 
 class ApiKeys:
-    """Of all tenants. secrets_of: a tenant's own; raises StoreError."""
+    """Of all tenants. secrets: of the installation; the same after the master key was changed."""
 
-    def __init__(self, store: ApiKeyStore, secrets_of: Callable[[str], Secrets]) -> None:
-        self._store, self._secrets_of = store, secrets_of
-        self._nobodys = secrets.token_bytes(SECRET_BYTES)
+    def __init__(self, store: ApiKeyStore, secrets: Secrets) -> None:
+        self._store = store
+        self._key, self._envelope = secrets.derive("api keys"), secrets.envelope("api key rights")
 
     def authenticate(self, text: str) -> ApiKey:
         """The key of this text. Raises Unauthenticated: an unknown id and a wrong secret cost and answer the same;
@@ -48,8 +51,7 @@ class ApiKeys:
         if parsed is None:
             raise Unauthenticated(REFUSED)
         stored = self._store.find(parsed[1])
-        keyed = self._digest(stored.tenant, parsed[2]) if stored else _mac(self._nobodys, parsed[2])
-        known = hmac.compare_digest(keyed, stored.digest if stored else self._nobodys)
+        known = hmac.compare_digest(self._digest(parsed[2]), stored.digest if stored else bytes(SECRET_BYTES))
         if not known or stored is None:
             raise Unauthenticated(REFUSED)
         key = self._opened(stored)
@@ -104,8 +106,8 @@ class ApiKeys:
         stored = StoredKey(
             id=id_,
             tenant=tenant,
-            digest=self._digest(tenant, secret),
-            sealed=self._envelope(tenant).seal(_packed(rights), _owner(tenant, id_)),
+            digest=self._digest(secret),
+            sealed=self._envelope.seal(_packed(rights), _owner(tenant, id_)),
             created_at=now,
             identities_per_day=rights.identities_per_day,
             requests_per_minute=rights.requests_per_minute,
@@ -115,7 +117,7 @@ class ApiKeys:
 
     def _opened(self, stored: StoredKey) -> ApiKey:
         """Raises SealBroken where its rights were changed, or it was given to another tenant."""
-        packed = self._envelope(stored.tenant).open(stored.sealed, _owner(stored.tenant, stored.id))
+        packed = self._envelope.open(stored.sealed, _owner(stored.tenant, stored.id))
         limits = {"identities_per_day": stored.identities_per_day, "requests_per_minute": stored.requests_per_minute}
         return ApiKey(
             id=stored.id,
@@ -127,19 +129,12 @@ class ApiKeys:
             replaced_by=stored.replaced_by,
         )
 
-    def _digest(self, tenant: str, secret: str) -> bytes:
-        return _mac(self._secrets_of(tenant).derive("api keys"), secret)
-
-    def _envelope(self, tenant: str) -> Envelope:
-        return Envelope(self._secrets_of(tenant).derive("api key rights"))
+    def _digest(self, secret: str) -> bytes:
+        return hmac.digest(self._key, secret.encode(), "sha256")
 
 
 def _new_secret() -> str:
     return urlsafe_b64encode(secrets.token_bytes(SECRET_BYTES)).decode().rstrip("=")
-
-
-def _mac(key: bytes, secret: str) -> bytes:
-    return hmac.digest(key, secret.encode(), "sha256")
 
 
 def _owner(tenant: str, key: str) -> str:
