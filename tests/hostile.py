@@ -295,6 +295,7 @@ def odd_sizes(portrait: Image.Image) -> Files:
         "narrow.jpg": (jpeg(portrait.resize((15, 600))), "image_too_small"),
         "smallest.png": (encoded(portrait.resize((16, 16)), "PNG"), "no_face"),
         "strip.jpg": (jpeg(portrait.resize((20_000, 20))), "no_face"),
+        "needle.png": (encoded(Image.new("L", (3_000_000, 16)), "PNG"), "no_face"),
         "column.png": (encoded(portrait.resize((16, 10_000)), "PNG"), "no_face"),
     }
     return {name: HostileFile(*file) for name, file in files.items()}

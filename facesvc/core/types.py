@@ -45,8 +45,9 @@ class Image:
 
     @property
     def scale(self) -> float:
-        """Decoded pixels per pixel of the photograph as sent, 0 < scale <= 1."""
-        return self.pixels.shape[1] / self.width
+        """Decoded pixels per pixel of the photograph as sent, 0 < scale <= 1; by its longer side, as the shorter one
+        may have been rounded by much of itself."""
+        return max(self.pixels.shape[:2]) / max(self.width, self.height)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -29,6 +29,10 @@ REDUCED_SIDE = 2000
 (4000 x 3000) is halved. Detectors work on less, and a face of 40 px there still fills a 112 px chip's landmarks."""
 REDUCED_SHORT_SIDE = 500
 """What reduction leaves of the short side of a panorama, px."""
+LONGEST_SIDE = 8000
+"""px: whatever is longer, of any format, is halved until it is not. Detectors put a border of a share of the longer
+side around a photograph: around a strip of 3 million x 16 px, of which a file of a few kilobytes may consist, that
+would take terabytes; so it takes 0.3 GB at most."""
 MAX_SCANS, MAX_SEGMENTS, MAX_PADDING = 100, 5000, 4096
 """Of one JPEG; padding in bytes before a header. Encoders write 1 to about 20 scans; each costs a pass over all pixels
 though a scan of a few bytes is legal ("Two Issues with the JPEG Standard", libjpeg-turbo 2014), and Pillow reads
@@ -109,12 +113,18 @@ def _read(source: ImageFile, name: str) -> Image:
         wide = width >= height
         source.draft(None, (REDUCED_SIDE, REDUCED_SHORT_SIDE) if wide else (REDUCED_SHORT_SIDE, REDUCED_SIDE))
     source.load()
-    picture, orientation = _rgb(source), _orientation(source)
+    picture, orientation = _shortened(_rgb(source)), _orientation(source)
     if orientation in ORIENTATIONS:
         picture = picture.transpose(ORIENTATIONS[orientation])
     if orientation >= 5:  # these four lie on their side
         width, height = height, width
     return Image(np.array(picture), width, height, name)
+
+
+def _shortened(picture: Pillow.Image) -> Pillow.Image:
+    while max(picture.size) > LONGEST_SIDE:
+        picture = picture.reduce(2)
+    return picture
 
 
 def _orientation(source: ImageFile) -> int:

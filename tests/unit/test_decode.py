@@ -183,15 +183,24 @@ def test_unreadable_orientation_means_upright(hostile: dict[str, HostileFile], p
         ((3000, 4001), (2001, 1500, 3)),
         ((8000, 1999), (1000, 4000, 3)),  # a quarter would leave less than 500 px of the short side
         ((8000, 2000), (500, 2000, 3)),
-        ((20_000, 40), (40, 20_000, 3)),
+        ((20_000, 40), (10, 5000, 3)),
     ],
 )
 def test_large_jpegs_are_decoded_smaller(size: tuple[int, int], decoded: tuple[int, int, int]) -> None:
     image = decode(jpeg(Pillow.new("L", size, 99)), LIMITS)
     assert image.pixels.shape == decoded
     assert (image.width, image.height) == size
-    assert image.scale == decoded[1] / size[0]
+    assert image.scale == max(decoded) / max(size)
     assert np.all(image.pixels == 99)
+
+
+def test_no_side_is_longer_than_a_detector_can_put_a_border_around() -> None:
+    strip = decode(encoded(Pillow.new("L", (3_000_000, 16), 99), "PNG"), LIMITS)
+    assert strip.pixels.shape == (1, 5860, 3)
+    assert (strip.width, strip.height) == (3_000_000, 16)
+    assert strip.scale == 5860 / 3_000_000
+    assert np.all(strip.pixels == 99)
+    assert decode(encoded(Pillow.new("L", (8000, 100)), "PNG"), LIMITS).scale == 1.0
 
 
 def test_a_reduced_photograph_on_its_side_keeps_its_own_size() -> None:

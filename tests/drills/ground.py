@@ -1,0 +1,101 @@
+"""What drills stand on: sample photographs, a model pack, and the real server as a process of its own."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import httpx
+import psutil
+
+from tests.faults.ground import PACK
+from tests.faults.rounds import prepare
+
+START_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Real:
+    """photographs: by name, as in ``tests.conftest``; packs: folder in which the pack ``pack`` is built."""
+
+    packs: Path
+    pack: str
+    photographs: Mapping[str, bytes]
+
+
+@cache
+def prepared() -> Real:
+    """Fetches the samples and builds the pack, once per machine."""
+    real = prepare()
+    found = {path.stem: path.read_bytes() for path in sorted(real.samples.rglob("*.[jp][pn]g"))}
+    return Real(real.packs, PACK, found)
+
+
+@dataclass(frozen=True)
+class Served:
+    """A server process. log: file of all it has written; headers: those of a caller who may do anything."""
+
+    url: str
+    process: psutil.Process
+    log: Path
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def client(self) -> httpx.Client:
+        return httpx.Client(base_url=self.url, headers=self.headers, timeout=60)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        host, _, port = self.url.removeprefix("http://").rpartition(":")
+        return host, int(port)
+
+    def resident(self) -> int:
+        """Bytes of memory in use now."""
+        return self.process.memory_info().rss
+
+
+@contextmanager
+def serving(folder: Path, real: Real, **settings: object) -> Iterator[Served]:
+    """`facesvc serve` over the data folder ``folder``. settings: as FACESVC_<NAME>."""
+    folder.mkdir(exist_ok=True)
+    if not (folder / "packs").exists():
+        (folder / "packs").symlink_to(real.packs)
+    log = folder / "server.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command(folder), stdout=output, stderr=output, env=environment({"pack": real.pack} | settings)
+        )
+    try:
+        yield Served(ready(log, process), psutil.Process(process.pid), log)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=60)
+
+
+def command(folder: Path) -> list[str]:
+    return [sys.executable, "-m", "facesvc.cli", "--data", str(folder), "serve", "--port", "0"]
+
+
+def environment(settings: Mapping[str, object]) -> dict[str, str]:
+    """This process's, without settings of the service but for ``settings``."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("FACESVC_")}
+    return inherited | {f"FACESVC_{name.upper()}": str(value) for name, value in settings.items()}
+
+
+def ready(log: Path, process: subprocess.Popen[bytes]) -> str:
+    """The URL that a starting server announces."""
+    deadline = time.monotonic() + START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        if found := re.search(r"ready at (\S+)", log.read_text()):
+            return found[1]
+        try:
+            process.wait(timeout=0.1)
+        except subprocess.TimeoutExpired:
+            continue
+    raise AssertionError(f"the server did not start: {log.read_text()[-2000:]}")
