@@ -84,7 +84,7 @@ def from_file(path: Path) -> MasterKey:
     """Raises MasterKeyUnavailable where the file can't be read, or may be read by others than its owner."""
     try:
         with path.open() as file:
-            if os.fstat(file.fileno()).st_mode & 0o077:
+            if os.fstat(file.fileno()).st_mode & 0o007:
                 raise MasterKeyUnavailable(f"{path} may be read by others: chmod 600 {path}")
             return from_text(file.read())
     except (OSError, UnicodeError) as error:
