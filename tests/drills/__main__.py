@@ -42,7 +42,8 @@ def main() -> int:
     asked = parser.parse_args().names or list(known)
     if unknown := sorted(set(asked) - set(known)):
         parser.error(f"no such drill: {', '.join(unknown)}")
-    return 0 if all([hold(name, known[name]) for name in asked]) else 1  # the list: each is run, whatever the others
+    stood = [hold(name, known[name]) for name in asked]
+    return 0 if all(stood) else 1
 
 
 if __name__ == "__main__":

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from tests.drills import fuzz_images
+from tests.drills import fuzz_images, fuzz_requests
 from tests.drills.ground import Real
 from tests.drills.mutations import mutated
 
-FILES = 200
+FILES, REQUESTS = 200, 100
 
 
 def test_damaged_photographs(tmp_path: Path, real: Real) -> None:
@@ -14,6 +14,13 @@ def test_damaged_photographs(tmp_path: Path, real: Real) -> None:
     fuzz_images.require(found)
     assert sum(found.outcomes.values()) == FILES
     assert {"decoded", "corrupt_image"} <= found.outcomes.keys()
+
+
+def test_hostile_requests(tmp_path: Path, real: Real) -> None:
+    found = fuzz_requests.fuzz(tmp_path / "data", real, REQUESTS)
+    fuzz_requests.require(found)
+    assert (found.made.total(), found.raw.total()) == (REQUESTS // 2, REQUESTS // 2)
+    assert {"200", "422"} <= found.raw.keys() | found.made.keys()
 
 
 def test_a_damaged_file_can_be_made_again() -> None:
