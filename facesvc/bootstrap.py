@@ -133,7 +133,7 @@ def open_packs(
     settings: Settings, pack: Pack, open_extractor: OpenExtractor, store: SqlReferenceStore
 ) -> Iterator[LoadedPacks]:
     """``pack``, loaded, and those that galleries of other packs will need, behind one gate."""
-    gate = Gate(settings.workers, settings.queue)
+    gate = Gate(settings.workers, settings.queue, settings.queue_seconds)
     others = other_packs(settings, open_extractor, gate)
     with (
         open_extractor(settings, pack) as extractor,
@@ -145,7 +145,7 @@ def open_packs(
 @contextmanager
 def open_model_changes(settings: Settings) -> Iterator[ModelChanges]:
     """Model changes of the local store, database migrated; packs are loaded where they are needed."""
-    others = other_packs(settings, open_extractor, Gate(settings.workers, settings.queue))
+    others = other_packs(settings, open_extractor, Gate(settings.workers, settings.queue, settings.queue_seconds))
     with open_exchange(settings) as (store, _), closing(OpenedPacks(*others, store.held_versions)) as packs:
         yield ModelChanges(packs, store)
 

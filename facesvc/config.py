@@ -59,12 +59,19 @@ class Settings(BaseSettings):
     """A command that prints it: ["vault", "read", ...]; in the environment as JSON."""
     tenant: str = DEFAULT_TENANT
     """Whose galleries commands on this machine are about; requests to a server are their API key's tenant's."""
+    dev: bool = False
+    """Development mode: nobody needs an API key, everybody may do everything. On loopback addresses alone."""
+    metrics_token: SecretStr | None = None
+    """What comes in place of an API key with requests for /metrics, which tells of all tenants together."""
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     workers: int = Field(default=2, ge=1, le=64)
     """Photographs in work at once, one thread each."""
     queue: int = Field(default=64, ge=1)
     """Photographs that may wait; further ones are answered `overloaded`."""
+    queue_seconds: float = Field(default=2.0, gt=0)
+    """Longest wait for its turn that a photograph may expect; where it would be more, the request is answered
+    `overloaded` at once. One of n photographs that is accepted is answered within n times this and its own work."""
     max_image_bytes: int = Field(default=20 * 2**20, ge=1024)
     max_image_pixels: int = Field(default=50_000_000, ge=10_000)
     max_request_bytes: int = Field(default=64 * 2**20, ge=1024)

@@ -2,30 +2,63 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import BoundedSemaphore
+from threading import Lock, Semaphore
+from time import perf_counter
 
 from facesvc.core.decide import Calibration
 from facesvc.core.ports import Extractor
 from facesvc.core.types import Capture, FaceChoice
+from facesvc.core.visit import current_visit
 from facesvc.errors import Overloaded
+
+BUSY = "too many photographs are waiting; try again in a moment"
+MEMORY = 0.1
+"""Share of the latest photograph in the mean time of one (an exponentially weighted moving average)."""
 
 
 class Gate:
-    """Lets ``workers`` callers in, keeps ``queue`` more waiting, and refuses the rest with Overloaded."""
+    """Lets ``workers`` callers in, and keeps ``queue`` more waiting while they can expect their turn within
+    ``patience`` seconds, by the mean time of the photographs before. It refuses the rest with Overloaded: at once, so
+    that they can ask elsewhere, and so that what is accepted is answered in time however much is asked.
 
-    def __init__(self, workers: int, queue: int) -> None:
-        self.admitted = BoundedSemaphore(workers + queue)
-        self.working = BoundedSemaphore(workers)
+    Of a visit (``core.visit``) that has been let in, no further photograph is refused: the work on the first ones would
+    be lost, and under load few requests with several would ever be done.
+    """
+
+    def __init__(self, workers: int, queue: int, patience: float) -> None:
+        self.workers, self.queue, self.patience = workers, queue, patience
+        self.working = Semaphore(workers)
+        self.lock, self.present, self.mean_seconds = Lock(), 0, 0.0
 
     @contextmanager
     def enter(self) -> Iterator[None]:
-        if not self.admitted.acquire(blocking=False):
-            raise Overloaded("too many photographs are waiting; try again in a moment")
+        visit = current_visit()
+        self._admit(visit.admitted)
         try:
-            with self.working:
+            if not self.working.acquire(timeout=None if visit.admitted else self.patience):
+                raise Overloaded(BUSY)
+            visit.admitted = True
+            start = perf_counter()
+            try:
                 yield
+            finally:
+                self._learn(perf_counter() - start)
+                self.working.release()
         finally:
-            self.admitted.release()
+            with self.lock:
+                self.present -= 1
+
+    def _admit(self, already: bool) -> None:
+        with self.lock:
+            waiting = max(self.present - self.workers, 0)
+            expected = (self.present - self.workers + 1) * self.mean_seconds / self.workers
+            if not already and (waiting >= self.queue or expected > self.patience) and self.present >= self.workers:
+                raise Overloaded(BUSY)
+            self.present += 1
+
+    def _learn(self, seconds: float) -> None:
+        with self.lock:
+            self.mean_seconds += (seconds - self.mean_seconds) * (MEMORY if self.mean_seconds else 1.0)
 
 
 class GatedExtractor:

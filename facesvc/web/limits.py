@@ -9,6 +9,7 @@ import asyncio
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from facesvc.core.visit import visiting
 from facesvc.errors import Overloaded, RequestTooLarge
 from facesvc.web.errors import RequestTimeout, problem
 
@@ -34,7 +35,8 @@ class BodyLimits:
             return
         body = _Body(self, receive)
         try:
-            await self.app(scope, body.receive, send)
+            with visiting():
+                await self.app(scope, body.receive, send)
         finally:
             self.held -= body.size
 

@@ -3,6 +3,7 @@
 import base64
 import socket
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from random import Random
 
 from tests.drills.mutations import MUTATIONS
@@ -118,10 +119,8 @@ def send(address: tuple[str, int], data: bytes, patience: float) -> str:
     try:
         with socket.create_connection(address, timeout=30) as connection:
             connection.settimeout(patience)
-            try:
+            with suppress(OSError):  # it has answered and closed already
                 connection.sendall(data)
-            except OSError:  # it has answered and closed already
-                pass
             while len(received) < 12 and (more := connection.recv(4096)):
                 received += more
     except TimeoutError:
