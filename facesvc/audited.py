@@ -6,10 +6,12 @@ from typing import Any
 
 from facesvc.core.access import Caller
 from facesvc.core.answers import Enrolment, Identification, Verification
+from facesvc.core.audit import Head
 from facesvc.core.decide import DecisionRule, Threshold
-from facesvc.core.erasure import ErasureReceipt, Signer, receipt
+from facesvc.core.erasure import Erased, ErasureReceipt, Signer, receipt
 from facesvc.core.model_change import ModelChangeStore
 from facesvc.core.ports import Extractors, GalleryIndexes
+from facesvc.core.retention import NO_LIMIT, Retention
 from facesvc.core.types import FaceChoice, Gallery, Photograph, Subject
 from facesvc.enrolment import Once
 from facesvc.service import FaceService
@@ -133,10 +135,15 @@ class AuditedService(FaceService):
             super().delete_gallery(name)
 
     def create_subject(
-        self, gallery: str, subject: str, display_name: str | None, metadata: Mapping[str, Any]
+        self,
+        gallery: str,
+        subject: str,
+        display_name: str | None,
+        metadata: Mapping[str, Any],
+        retention: Retention = NO_LIMIT,
     ) -> Subject:
         with self.trail.changing("create_subject", gallery, subject):
-            return super().create_subject(gallery, subject, display_name, metadata)
+            return super().create_subject(gallery, subject, display_name, metadata, retention)
 
     def update_subject(
         self,
@@ -145,21 +152,29 @@ class AuditedService(FaceService):
         *,
         display_name: str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        retention: Retention = NO_LIMIT,
     ) -> Subject:
+        changes = {"display_name": display_name, "metadata": metadata, "retention": retention}
         with self.trail.changing("update_subject", gallery, subject):
-            return super().update_subject(gallery, subject, display_name=display_name, metadata=metadata)
+            return super().update_subject(gallery, subject, **changes)
 
     def delete_subject(self, gallery: str, subject: str) -> None:
         with self.trail.changing("delete_subject", gallery, subject):
             super().delete_subject(gallery, subject)
 
+    def erase_subject(self, gallery: str, subject: str) -> Erased:
+        return self._erase(gallery, subject)[0]
+
     def erase(self, gallery: str, subject: str) -> ErasureReceipt:
         """``erase_subject`` with a signed receipt."""
+        erased, head = self._erase(gallery, subject)
+        return receipt(erased, self.trail.caller.tenant, self.trail.caller.key, head, self.signer)
+
+    def _erase(self, gallery: str, subject: str) -> tuple[Erased, Head]:
         with self.trail.changing("erase", gallery, subject) as outcome:
             erased = super().erase_subject(gallery, subject)
             outcome.told = {"references": len(erased.references), "photographs": erased.photographs}
-        caller = self.trail.caller
-        return receipt(erased, caller.tenant, caller.key, outcome.head, self.signer)
+        return erased, outcome.head
 
     def delete_reference(self, gallery: str, subject: str, reference: str) -> None:
         with self.trail.changing("delete_reference", gallery, subject) as outcome:

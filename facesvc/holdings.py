@@ -8,11 +8,13 @@ from typing import Any
 from facesvc.core.erasure import Erased
 from facesvc.core.names import require_name
 from facesvc.core.ports import Extractors, GalleryIndexes, ReferenceStore
+from facesvc.core.retention import NO_LIMIT, Retention
 from facesvc.core.types import Gallery, Photograph, Reference, Subject
-from facesvc.errors import GalleryExists, GalleryNotFound, ReferenceNotFound
+from facesvc.errors import GalleryExists, GalleryNotFound, ReferenceNotFound, SubjectNotFound
 
 REFERENCES_AT_ONCE = 500
 """References read from the store in one go."""
+PURGED_AT_ONCE = 100
 
 
 class Holdings:
@@ -45,11 +47,16 @@ class Holdings:
         self.indexes.drop(gallery)
 
     def create_subject(
-        self, gallery: str, subject: str, display_name: str | None, metadata: Mapping[str, Any]
+        self,
+        gallery: str,
+        subject: str,
+        display_name: str | None,
+        metadata: Mapping[str, Any],
+        retention: Retention = NO_LIMIT,
     ) -> Subject:
         """Raises GalleryNotFound, SubjectExists, RequestError for a bad name."""
         require_name(subject)
-        return self.store.create_subject(gallery, subject, display_name, metadata)
+        return self.store.create_subject(gallery, subject, display_name, metadata, retention)
 
     def update_gallery(
         self, name: str, *, keep_photographs: bool | None = None, metadata: Mapping[str, Any] | None = None
@@ -64,27 +71,35 @@ class Holdings:
         *,
         display_name: str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        retention: Retention = NO_LIMIT,
     ) -> Subject:
         """Changes what is not None. Raises GalleryNotFound, SubjectNotFound."""
-        return self.store.update_subject(gallery, subject, display_name=display_name, metadata=metadata)
+        changes = {"display_name": display_name, "metadata": metadata, "retention": retention}
+        return self.store.update_subject(gallery, subject, **changes)
 
     def delete_subject(self, gallery: str, subject: str) -> None:
         """Raises GalleryNotFound, SubjectNotFound."""
         self.store.delete_subject(gallery, subject)
 
+    def purge_expired(self, limit: int = PURGED_AT_ONCE) -> int:
+        """Erases subjects that have expired, at most so many; how many it were."""
+        expired = self.store.expired(limit)
+        for gallery, subject in expired:
+            with suppress(GalleryNotFound, SubjectNotFound):  # another process was faster
+                self.erase_subject(gallery, subject)
+        return len(expired)
+
     def erase_subject(self, gallery: str, subject: str) -> Erased:
         """Deletes the subject with all that is kept of it, takes its vectors out of the indexes and their snapshots,
         and looks whether anything is left. Raises GalleryNotFound, SubjectNotFound, IndexUnavailable."""
-        references = list(self.references(gallery, subject))
-        self.store.delete_subject(gallery, subject)
-        keys = [reference.key for reference in references]
-        home = self.store.gallery(gallery)
+        references = self.store.delete_subject(gallery, subject)
+        home, keys = self.store.gallery(gallery), [reference.key for reference in references]
         on_disk = self.indexes.purge(home, keys)
         return Erased(
             gallery=gallery,
             subject=subject,
             references=tuple(reference.id for reference in references),
-            photographs=sum(reference.has_photograph for reference in references),
+            photographs=sum(reference.had_photograph for reference in references),
             erased_at=datetime.now(UTC),
             remaining={"database": len(self.store.references_by_key(home, keys)), "snapshots": on_disk},
         )

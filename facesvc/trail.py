@@ -59,10 +59,10 @@ class Trail:
 
     def gallery(self, name: str) -> str:
         """Its stand-in in the log."""
-        return self.chain.token("gallery", name)
+        return gallery_token(self.chain, name)
 
     def subject(self, gallery: str, name: str) -> str:
-        return self.chain.token("subject", gallery, name)
+        return subject_token(self.chain, gallery, name)
 
     def _write(self, action: str, gallery: str | None, subject: str | None, told: dict[str, Any]) -> Head:
         line: dict[str, Any] = {
@@ -77,3 +77,11 @@ class Trail:
             if subject is not None:
                 line["subject"] = self.subject(gallery, subject)
         return self.log.append([canonical(line)])
+
+
+def gallery_token(chain: Chain, name: str) -> str:
+    return chain.token("gallery", name)
+
+
+def subject_token(chain: Chain, gallery: str, name: str) -> str:
+    return chain.token("subject", gallery, name)

@@ -10,6 +10,15 @@ KIND = "facesvc erasure receipt, version 1"
 
 
 @dataclass(frozen=True, slots=True)
+class Deleted:
+    """A reference that was: the store's key, its public id, and whether it had a photograph."""
+
+    key: int
+    id: str
+    had_photograph: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Erased:
     """references: public ids of what was deleted; photographs: how many of them had one; remaining: what was still
     found afterwards, by where it was looked for: rows in the database, vectors in snapshots on disk."""

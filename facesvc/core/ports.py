@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesvc.core.decide import Calibration
+from facesvc.core.erasure import Deleted
+from facesvc.core.retention import NO_LIMIT, Retention
 from facesvc.core.types import (
     AlignedFace,
     Capture,
@@ -198,9 +200,14 @@ class ReferenceStore(Protocol):
     def delete_gallery(self, name: str) -> None: ...
 
     def create_subject(
-        self, gallery: str, subject: str, display_name: str | None, metadata: Mapping[str, Any]
+        self,
+        gallery: str,
+        subject: str,
+        display_name: str | None,
+        metadata: Mapping[str, Any],
+        retention: Retention = NO_LIMIT,
     ) -> Subject:
-        """Raises SubjectExists."""
+        """Raises SubjectExists. Takes the place of one of that name that has expired."""
         ...
 
     def subject(self, gallery: str, subject: str) -> Subject: ...
@@ -216,9 +223,16 @@ class ReferenceStore(Protocol):
         *,
         display_name: str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        retention: Retention = NO_LIMIT,
     ) -> Subject: ...
 
-    def delete_subject(self, gallery: str, subject: str) -> None: ...
+    def delete_subject(self, gallery: str, subject: str) -> list[Deleted]:
+        """Also one that has expired, which for all else is not there. The references that went with it."""
+        ...
+
+    def expired(self, limit: int) -> list[tuple[str, str]]:
+        """Gallery and subject of those that have expired and are to be deleted."""
+        ...
 
     def add_references(
         self,

@@ -179,7 +179,8 @@ class Gallery:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A person in a gallery. id: the caller's own (external) identifier, unique in the gallery."""
+    """A person in a gallery. id: the caller's own (external) identifier, unique in the gallery. consent,
+    expires_at: see core.retention."""
 
     id: str
     gallery: str
@@ -188,6 +189,8 @@ class Subject:
     references: int
     created_at: datetime
     updated_at: datetime
+    consent: str | None = None
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -25,7 +25,7 @@ from facesvc.storage.locks import Locks
 from facesvc.storage.model_change import ModelChanges
 from facesvc.storage.revisions import Revisions, log_added, log_removed
 from facesvc.storage.rows import Identity, as_reference, identity, new_id, photograph_values, reference_values
-from facesvc.storage.subjects import Subjects, find_subject, insert_subject
+from facesvc.storage.subjects import Subjects, find_subject, insert_subject, living, remove_expired
 from facesvc.storage.tables import GalleryRow, PhotographRow, ReferenceRow, SubjectRow, TemplateRow
 from facesvc.storage.templates import (
     Owned,
@@ -141,7 +141,7 @@ class SqlReferenceStore(Galleries, Subjects, Revisions, Answers, Locks, ModelCha
             select(ReferenceRow, SubjectRow, TemplateRow)
             .join(SubjectRow, SubjectRow.key == ReferenceRow.subject_key)
             .join(TemplateRow, TemplateRow.reference_key == ReferenceRow.key)
-            .where(ReferenceRow.tenant == self.tenant, TemplateRow.template_version == version)
+            .where(ReferenceRow.tenant == self.tenant, TemplateRow.template_version == version, living())
         )
         found: list[Reference] = []
         with self.reading() as session:
@@ -191,6 +191,7 @@ def _find_or_insert(session: Session, home: GalleryRow, subject: str) -> tuple[S
     try:
         return find_subject(session, home, subject), False
     except SubjectNotFound:
+        remove_expired(session, home, subject)
         return insert_subject(session, home, subject, None, {}), True
 
 

@@ -145,8 +145,8 @@ class GalleryRow(Table):
 
 class SubjectRow(Table):
     """sealed_key: the subject's own key, wrapped by the tenant's data key of version ``data_key``: without it nothing
-    of the subject can be opened. canary: a subject that is nobody; see ``core.canary``. expires_at: from then on it
-    does not answer."""
+    of the subject can be opened. canary: a subject that is nobody; see ``core.canary``. consent: the caller's
+    reference to it. expires_at: from then on the subject does not answer."""
 
     __tablename__ = "subjects"
     __table_args__ = (
@@ -165,6 +165,7 @@ class SubjectRow(Table):
     sealed: Mapped[bytes | None]
     sealed_key: Mapped[bytes | None]
     data_key: Mapped[int | None]
+    consent: Mapped[str | None]
     canary: Mapped[bool] = mapped_column(server_default=false(), default=False)
     expires_at: Mapped[datetime | None]
     created_at: Mapped[datetime]

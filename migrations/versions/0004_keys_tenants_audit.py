@@ -12,9 +12,14 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
+
+def name() -> sa.types.TypeEngine[str]:
+    return sa.String(256).with_variant(sa.String(256, collation="C"), "postgresql")
+
+
 ADDED = {
     "galleries": ("sealed", "data_key", "issue"),
-    "subjects": ("sealed", "sealed_key", "data_key", "canary", "expires_at"),
+    "subjects": ("sealed", "sealed_key", "data_key", "consent", "canary", "expires_at"),
     "face_references": ("sealed",),
     "idempotent_answers": ("data_key",),
 }
@@ -23,6 +28,7 @@ KINDS = {
     "sealed_key": sa.LargeBinary(),
     "data_key": sa.BigInteger(),
     "issue": sa.BigInteger(),
+    "consent": name(),
     "canary": sa.Boolean(),
     "expires_at": sa.DateTime(timezone=True),
 }
@@ -57,10 +63,6 @@ def require_unsealed() -> None:
         query = f"SELECT count(*) FROM {table} WHERE {column} IS NOT NULL"  # noqa: S608  constants
         if op.get_bind().execute(sa.text(query)).scalar():
             raise RuntimeError("this database is encrypted: the older schema can't hold its keys; export the galleries")
-
-
-def name() -> sa.types.TypeEngine[str]:
-    return sa.String(256).with_variant(sa.String(256, collation="C"), "postgresql")
 
 
 def key() -> sa.types.TypeEngine[int]:

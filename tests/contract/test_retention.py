@@ -1,0 +1,61 @@
+"""Subjects that may be kept for a time: they stop answering at that moment, deleted or not."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from facesvc.core.retention import Retention
+from facesvc.core.types import Reference
+from facesvc.errors import SubjectNotFound
+from facesvc.storage.references import SqlReferenceStore
+from tests.contract.values import counts
+from tests.databases import new_reference
+
+PAST, FUTURE = (datetime.now(UTC).replace(microsecond=0) + timedelta(days=days) for days in (-1, 1))
+
+
+def enrolled(store: SqlReferenceStore, subject: str, expires_at: datetime | None) -> Reference:
+    (reference,) = store.add_references("staff", subject, [new_reference(len(subject))])
+    store.update_subject("staff", subject, retention=Retention("form 7", expires_at))
+    return reference
+
+
+def test_consent_and_expiry_are_kept(store: SqlReferenceStore) -> None:
+    made = store.create_subject("staff", "ada", "Ada", {}, Retention("form 7", FUTURE))
+    assert (made.consent, made.expires_at) == ("form 7", FUTURE)
+    assert store.subject("staff", "ada") == made
+    later = FUTURE + timedelta(days=30)
+    changed = store.update_subject("staff", "ada", retention=Retention(expires_at=later))
+    assert (changed.consent, changed.expires_at, changed.display_name) == ("form 7", later, "Ada")
+
+
+def test_who_has_expired_answers_nothing(store: SqlReferenceStore) -> None:
+    gone, there = enrolled(store, "ada", PAST), enrolled(store, "charles", FUTURE)
+    gallery = store.gallery("staff")
+    assert [found.id for found in store.references_by_key(gallery, [gone.key, there.key])] == [there.id]
+    assert [subject.id for subject in store.subjects("staff", 9).items] == ["charles"]
+    for ask in (
+        lambda: store.subject("staff", "ada"),
+        lambda: store.references("staff", "ada", 9),
+        lambda: store.photograph("staff", "ada", gone.id),
+        lambda: store.update_subject("staff", "ada", retention=Retention(expires_at=FUTURE)),
+    ):
+        with pytest.raises(SubjectNotFound):
+            ask()
+
+
+def test_who_has_expired_is_deleted_with_everything(store: SqlReferenceStore) -> None:
+    gone, _ = enrolled(store, "ada", PAST), enrolled(store, "charles", FUTURE)
+    assert store.expired(9) == [("staff", "ada")]
+    assert [(deleted.key, deleted.id) for deleted in store.delete_subject("staff", "ada")] == [(gone.key, gone.id)]
+    assert (store.expired(9), counts(store)[1:]) == ([], (1, 1))
+    assert store.changes(store.gallery("staff"), 1).removed.tolist() == [gone.key]
+
+
+def test_an_id_is_free_again_once_its_subject_expired(store: SqlReferenceStore) -> None:
+    enrolled(store, "ada", PAST)
+    (again,) = store.add_references("staff", "ada", [new_reference(40)])
+    assert [reference.id for reference in store.references("staff", "ada", 9).items] == [again.id]
+    enrolled(store, "bob", PAST)
+    assert store.create_subject("staff", "bob", "Another", {}).references == 0
+    assert counts(store)[1:] == (2, 1)
