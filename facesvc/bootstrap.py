@@ -1,6 +1,6 @@
 """The composition root: the only file that names concrete edges. Nothing is opened before it is asked for."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from functools import partial
 
@@ -8,6 +8,7 @@ import cv2
 
 from facesvc.config import Settings, environment
 from facesvc.core.ports import Extractor
+from facesvc.database import Database, open_database
 from facesvc.errors import ClusterUnavailable, TemplateVersionMismatch
 from facesvc.index.follower import following, settling
 from facesvc.index.projection import Projection
@@ -31,6 +32,7 @@ from facesvc.storage.engine import open_engine
 from facesvc.storage.exchange import SqlExchange
 from facesvc.storage.migrate import upgrade
 from facesvc.storage.references import SqlReferenceStore
+from facesvc.tenancy import Opened, Tenants
 
 OpenExtractor = Callable[[Settings, Pack], AbstractContextManager[Extractor]]
 CALLERS = 2
@@ -130,14 +132,14 @@ def other_packs(
 
 @contextmanager
 def open_packs(
-    settings: Settings, pack: Pack, open_extractor: OpenExtractor, store: SqlReferenceStore
+    settings: Settings, pack: Pack, open_extractor: OpenExtractor, held_versions: Callable[[], Collection[str]]
 ) -> Iterator[LoadedPacks]:
     """``pack``, loaded, and those that galleries of other packs will need, behind one gate."""
     gate = Gate(settings.workers, settings.queue, settings.queue_seconds)
     others = other_packs(settings, open_extractor, gate)
     with (
         open_extractor(settings, pack) as extractor,
-        closing(LoadedPacks(GatedExtractor(extractor, gate), *others, store.held_versions)) as loaded,
+        closing(LoadedPacks(GatedExtractor(extractor, gate), *others, held_versions)) as loaded,
     ):
         yield loaded
 
@@ -154,27 +156,42 @@ def open_model_changes(settings: Settings) -> Iterator[ModelChanges]:
 def bootstrap(
     settings: Settings, open_extractor: OpenExtractor = open_extractor, serving: bool = False
 ) -> Iterator[FaceService]:
-    """The running service: pack loaded, database migrated, default gallery there; closed when the context ends.
+    """The running service of the tenant that the settings name; see ``open_tenants``. Raises TenantNotFound."""
+    with open_tenants(settings, open_extractor, serving) as tenants:
+        yield tenants.of(tenants.register.find(settings.tenant).id)
 
-    serving: for a process that stays, whose indexes follow the database; others open those that they search.
+
+@contextmanager
+def open_tenants(
+    settings: Settings, open_extractor: OpenExtractor = open_extractor, serving: bool = False
+) -> Iterator[Tenants]:
+    """The running services of all tenants: pack loaded, database migrated, the default gallery of the tenant that the
+    settings name there; closed when the context ends.
+
+    serving: for a process that stays, whose indexes follow the database; others open those that they search. Raises
+    TenantNotFound.
     """
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     pack = load_pack(settings)
-    upgrade(settings.url)
-    engine = open_engine(settings.url)
-    store = SqlReferenceStore(engine)
-    try:
-        with (
-            open_packs(settings, pack, open_extractor, store) as packs,
-            open_keeper(settings, store, in_memory(settings, store)) as keeper,
-        ):
-            projection = Projection(store, keeper)
-            service = FaceService(packs, store, projection)
-            service.ensure_gallery(settings.default_gallery)
-            with following(projection, settings.follow_seconds) if serving else settling(projection):
-                yield service
-    finally:
-        engine.dispose()
+    with (
+        open_database(settings) as database,
+        open_packs(settings, pack, open_extractor, database.held_versions) as packs,
+    ):
+        opener = partial(open_tenant, settings, database, packs)
+        with closing(Tenants(database.register, database.api_keys, packs, opener)) as tenants:
+            own = tenants.register.find(settings.tenant)
+            tenants.of(own.id).ensure_gallery(settings.default_gallery)
+            with following(tenants, settings.follow_seconds) if serving else settling(tenants):
+                yield tenants
+
+
+@contextmanager
+def open_tenant(settings: Settings, database: Database, packs: LoadedPacks, tenant: str) -> Iterator[Opened]:
+    """The service of one tenant. Nothing is written: it may be deleted at this moment."""
+    store = database.store(tenant)
+    with open_keeper(settings, store, in_memory(settings, store)) as keeper:
+        projection = Projection(store, keeper)
+        yield Opened(FaceService(packs, store, projection), projection)
 
 
 @contextmanager

@@ -5,10 +5,12 @@ from contextlib import contextmanager
 from functools import partial
 from hashlib import sha256
 from importlib.util import find_spec
+from pathlib import Path
 
 from sqlalchemy import Engine
 
 from facesvc.config import IndexKind, Settings
+from facesvc.core.access import DEFAULT_TENANT
 from facesvc.core.types import Gallery
 from facesvc.errors import IndexUnavailable
 from facesvc.index.exact import ExactIndex
@@ -81,7 +83,7 @@ def open_sweep(settings: Settings) -> Iterator[tuple[Residue, Sweep]]:
 
 def in_memory(settings: Settings, store: SqlReferenceStore) -> Callable[[Kind], Keeper]:
     """What makes the keeper of indexes in this process's memory, of a kind."""
-    packs, folder = Packs(settings.packs), settings.data / "snapshots"
+    packs, folder = Packs(settings.packs), snapshots_of(settings, store.tenant)
 
     def open_index(kind: StoredKind, gallery: Gallery) -> Storable:
         pack = packs.of_version(gallery.template_version)
@@ -93,6 +95,11 @@ def in_memory(settings: Settings, store: SqlReferenceStore) -> Callable[[Kind], 
         return SnapshotKeeper(partial(open_index, kind), store, folder)
 
     return keeper
+
+
+def snapshots_of(settings: Settings, tenant: str) -> Path:
+    """Each tenant's own: what lies there and is of none of its galleries is deleted."""
+    return settings.data / "snapshots" if tenant == DEFAULT_TENANT else settings.data / "tenants" / tenant / "snapshots"
 
 
 def _engine_keeper(

@@ -6,8 +6,9 @@ Whatever concerns a gallery is answered by the model pack of that gallery, with 
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from time import perf_counter
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import numpy as np
 
@@ -49,6 +50,15 @@ class FaceService(Enrolments, Holdings):
         Enrolments.__init__(self, extractors, store)
         Holdings.__init__(self, extractors, store, indexes)
         self.model_changes = ModelChanges(extractors, store)
+
+    def seen_by(self, galleries: frozenset[str] | None) -> Self:
+        """The same service for who may use these galleries only, None for all: others are not there."""
+        if galleries is None:
+            return self
+        mine = copy(self)
+        mine.store = self.model_changes.store.seen_by(galleries)
+        mine.model_changes = ModelChanges(self.extractors, mine.store)
+        return mine
 
     # --- decisions ---------------------------------------------------------------------------------
 

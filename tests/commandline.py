@@ -59,9 +59,11 @@ class CommandLine:
         return done.stderr.decode().strip().splitlines()[-1]
 
     @contextmanager
-    def serving(self, *options: object) -> Iterator[str]:
-        """A server of its own process on a free port; yields its URL. options: of facesvc itself."""
-        process = subprocess.Popen(self.command(*options, "serve", "--port", 0), stderr=subprocess.PIPE, text=True)
+    def serving(self, *options: object, dev: bool = True) -> Iterator[str]:
+        """A server of its own process on a free port; yields its URL. options: of facesvc itself; dev: in development
+        mode."""
+        serve = ("serve", "--port", 0, *(["--dev"] if dev else []))
+        process = subprocess.Popen(self.command(*options, *serve), stderr=subprocess.PIPE, text=True)
         assert process.stderr is not None
         drain = Thread(target=process.stderr.read, daemon=True)  # once it is up: a full pipe would stop the server
         try:

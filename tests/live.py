@@ -13,7 +13,7 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 
-from facesvc.bootstrap import bootstrap
+from facesvc.bootstrap import open_tenants
 from facesvc.cli.serve import KEEP_ALIVE
 from facesvc.config import Settings
 from facesvc.models.packs import DEFAULT_PACK
@@ -49,7 +49,7 @@ class _Server(uvicorn.Server):
 def serve(settings: Settings) -> Iterator[Live]:
     """The whole service over ``settings``, as `facesvc serve` runs it."""
     with (
-        listen(create_app(settings, partial(bootstrap, settings, serving=True))) as url,
+        listen(create_app(settings, partial(open_tenants, settings, serving=True))) as url,
         httpx.Client(base_url=url, timeout=60) as client,
     ):
         yield Live(url, settings, client)
@@ -75,7 +75,8 @@ def listen(app: FastAPI) -> Iterator[str]:
 
 
 def served_settings(data: Path, packs: Path, **changes: Any) -> Settings:
-    """Settings over the folder ``data``, with the default pack of the folder ``packs``."""
+    """Settings over the folder ``data``, with the default pack of the folder ``packs``; in development mode unless
+    ``changes`` say otherwise."""
     data.mkdir(exist_ok=True)
     (data / "packs").symlink_to(packs, target_is_directory=True)
-    return Settings(data=data, pack=DEFAULT_PACK, **changes)
+    return Settings(**{"data": data, "pack": DEFAULT_PACK, "dev": True} | changes)

@@ -30,16 +30,28 @@ def serve(
     port: Annotated[
         int | None, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one (FACESVC_PORT).")
     ] = None,
+    dev: Annotated[
+        bool, typer.Option("--dev", help="Development mode: no API keys, on a loopback address (FACESVC_DEV).")
+    ] = False,
 ) -> None:
-    """Run the service: the API under /v1, the page at /. The first run builds the model pack.
+    """Run the service: the API under /v1, the page at /. The first run builds the model pack, and prints the
+    administrator's API key.
 
     Example: facesvc serve --port 8000
     """
-    given = {"host": host, "port": port}
+    given = {"host": host, "port": port, "dev": dev or None}
     settings = context.obj.model_copy(update={key: value for key, value in given.items() if value is not None})
+    require_loopback(settings)
     listener = listen(settings.host, settings.port)  # first: a taken port is known before the models are loaded
     report_first_run(settings)
     run(settings, listener)
+
+
+def require_loopback(settings: "Settings") -> None:
+    """Raises RequestError for development mode on any other address."""
+    from facesvc.web import development
+
+    development.require_loopback(settings)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -68,18 +80,18 @@ def run(settings: "Settings", listener: socket.socket) -> None:
     is one plain line."""
     import uvicorn
 
-    from facesvc.bootstrap import bootstrap
+    from facesvc.bootstrap import open_tenants
     from facesvc.web.app import create_app
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             if self.started:
-                announce(address(listener))
+                announce(address(listener), settings.dev)
 
-    with bootstrap(settings, serving=True) as service:
+    with open_tenants(settings, serving=True) as tenants:
         config = uvicorn.Config(
-            create_app(settings, lambda: nullcontext(service)),
+            create_app(settings, lambda: nullcontext(tenants)),
             log_level="warning",  # the application logs its requests itself
             access_log=False,
             server_header=False,
@@ -98,9 +110,12 @@ def address(listener: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def announce(url: str) -> None:
+def announce(url: str, dev: bool) -> None:
+    key = "" if dev else '-H "Authorization: Bearer $FACESVC_API_KEY" '
+    if dev:
+        say("development mode: no API key is needed, by nobody on this machine")
     say(f"facesvc is ready at {url}")
-    say(f"try: {program()} samples && curl -s -F probe=@samples/people/obama/obama.jpg \\")
+    say(f"try: {program()} samples && curl -s {key}-F probe=@samples/people/obama/obama.jpg \\")
     say(f"       -F reference=@samples/people/obama/obama2.jpg {url}/v1/verify")
 
 

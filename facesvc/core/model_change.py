@@ -37,6 +37,10 @@ class ModelChangeStore(ReferenceStore, Protocol):
     """A store whose galleries can hold two template versions. Raises ModelChangeConflict for what is not possible in
     the state that a gallery is in."""
 
+    def seen_by(self, galleries: frozenset[str]) -> "ModelChangeStore":
+        """The same store for who may use these galleries only: all others are not there."""
+        ...
+
     def start_model_change(self, gallery: str, template_version: str) -> Gallery:
         """The gallery holds this version too, FILLING, from now on; it may already."""
         ...

@@ -1,18 +1,26 @@
 """A thread that keeps the indexes of one process, and their snapshots, in step with the database."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
+from typing import Protocol
 
 from facesvc.errors import FaceServiceError
-from facesvc.index.projection import Projection
 
 logger = logging.getLogger(__name__)
 
 
+class Follows(Protocol):
+    """Indexes of galleries, such as ``projection.Projection``."""
+
+    def follow(self, ended: Callable[[], bool]) -> None: ...
+
+    def settle(self) -> None: ...
+
+
 @contextmanager
-def following(projection: Projection, seconds: float) -> Iterator[None]:
+def following(indexes: Follows, seconds: float) -> Iterator[None]:
     """Follows the database until the context ends, looking so many seconds after it last looked.
 
     No answer waits for this: a search catches up by itself. What follows from it is that an index is there before it
@@ -20,7 +28,7 @@ def following(projection: Projection, seconds: float) -> Iterator[None]:
     that a new process has a snapshot to start from.
     """
     ended = Event()
-    thread = Thread(target=_follow, args=(projection, seconds, ended), name="follower", daemon=True)
+    thread = Thread(target=_follow, args=(indexes, seconds, ended), name="follower", daemon=True)
     thread.start()
     try:
         yield
@@ -30,23 +38,23 @@ def following(projection: Projection, seconds: float) -> Iterator[None]:
 
 
 @contextmanager
-def settling(projection: Projection) -> Iterator[None]:
+def settling(indexes: Follows) -> Iterator[None]:
     """For a process that does one thing and ends: what was deleted until then leaves the disk, too. Where that fails,
     whoever follows the database next does it."""
     try:
         yield
     finally:
         try:
-            projection.settle()
+            indexes.settle()
         except (FaceServiceError, OSError) as error:
             logger.warning("snapshots of indexes may still hold what was deleted: %s", error)
 
 
-def _follow(projection: Projection, seconds: float, ended: Event) -> None:
+def _follow(indexes: Follows, seconds: float, ended: Event) -> None:
     failing = False
     while not ended.is_set():
         try:
-            projection.follow(ended.is_set)
+            indexes.follow(ended.is_set)
             failing = False
         except (FaceServiceError, OSError) as error:  # such as a database that restarts, or a full disk
             if not failing:  # once for each time that it begins

@@ -1,26 +1,88 @@
-"""How routes reach what the application keeps in its state."""
+"""Who asks, whether they may, and how routes reach what the application keeps in its state."""
 
+import hmac
 from typing import Annotated
 
 from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
 
 from facesvc.config import Settings
+from facesvc.core.access import DEFAULT_TENANT, Caller
+from facesvc.refusals import Forbidden, Unauthenticated
 from facesvc.service import FaceService
+from facesvc.tenancy import Tenants
 from facesvc.web.metrics import Metrics
+from facesvc.web.permissions import permission_of
+
+DEVELOPER = Caller(DEFAULT_TENANT, "development")
+"""Who asks in development mode."""
+
+
+async def authorise(request: Request) -> None:
+    """Runs before anything else of any operation: finds out who asks (``request.state.caller``) and whether they may.
+    Nothing of the request's body was read until then.
+
+    Raises Unauthenticated; Forbidden, also where the operation does not say who may; StoreUnavailable."""
+    permission = permission_of(request.scope["endpoint"])
+    if permission is None:
+        raise Forbidden("nobody may do this")
+    if permission.public:
+        return
+    token = bearer_token(request)
+    if permission.operator and _is_metrics_token(request, token):
+        return
+    request.state.caller = await _caller(request, token)
+    permission.require(request.state.caller)
+
+
+def bearer_token(request: Request) -> str | None:
+    """The API key that came with the request, as it is (RFC 6750, section 2.1); None where none did."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+async def _caller(request: Request, token: str | None) -> Caller:
+    settings: Settings = request.app.state.settings
+    if settings.dev:
+        return DEVELOPER
+    if token is None:
+        raise Unauthenticated("send an API key: Authorization: Bearer facesvc_...")
+    tenants: Tenants = request.app.state.tenants
+    return (await run_in_threadpool(tenants.api_keys.authenticate, token)).caller
+
+
+def _is_metrics_token(request: Request, token: str | None) -> bool:
+    wanted: Settings = request.app.state.settings
+    if wanted.metrics_token is None or token is None:
+        return False
+    return hmac.compare_digest(token.encode(), wanted.metrics_token.get_secret_value().encode())
 
 
 def _settings(request: Request) -> Settings:
     return request.app.state.settings
 
 
-def _service(request: Request) -> FaceService:
-    return request.app.state.service
+def _tenants(request: Request) -> Tenants:
+    return request.app.state.tenants
 
 
 def _metrics(request: Request) -> Metrics:
     return request.app.state.metrics
 
 
+def _asking(request: Request) -> Caller:
+    return request.state.caller
+
+
 SettingsDep = Annotated[Settings, Depends(_settings)]
-ServiceDep = Annotated[FaceService, Depends(_service)]
+TenantsDep = Annotated[Tenants, Depends(_tenants)]
 MetricsDep = Annotated[Metrics, Depends(_metrics)]
+CallerDep = Annotated[Caller, Depends(_asking)]
+
+
+def _service(caller: CallerDep, tenants: TenantsDep) -> FaceService:
+    return tenants.of(caller.tenant).seen_by(caller.galleries)
+
+
+ServiceDep = Annotated[FaceService, Depends(_service)]
+"""The service of the caller's tenant, with the galleries that the caller may use."""

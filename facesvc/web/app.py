@@ -4,18 +4,22 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
 
 from anyio.to_thread import current_default_thread_limiter
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute
 
 from facesvc import __version__
 from facesvc.config import Settings
-from facesvc.service import FaceService
+from facesvc.tenancy import Tenants
+from facesvc.web.access import authorise
+from facesvc.web.development import LoopbackOnly, require_loopback
 from facesvc.web.errors import install_error_handlers
+from facesvc.web.first_key import announce_first_key
 from facesvc.web.limits import BodyLimits
 from facesvc.web.metrics import Metrics
 from facesvc.web.observe import Observed, json_logger
 from facesvc.web.openapi import install_openapi
 from facesvc.web.routes import (
+    api_keys,
     detect,
     errors,
     galleries,
@@ -31,7 +35,7 @@ from facesvc.web.routes.page import mount_page
 
 SPARE_THREADS = 16
 """Threads beyond those that may wait at the pipeline, so that listings and health checks still get one."""
-ROUTES = (verify, identify, detect, galleries, model_change, subjects, references, model, health, errors)
+ROUTES = (verify, identify, detect, galleries, model_change, subjects, references, api_keys, model, health, errors)
 INTAKES = (
     verify.intake,
     identify.intake,
@@ -42,18 +46,24 @@ INTAKES = (
     subjects.creation,
     subjects.change,
     references.intake,
+    api_keys.creation,
+    api_keys.rotation,
 )
 
 
-def create_app(settings: Settings, open_service: Callable[[], AbstractContextManager[FaceService]]) -> FastAPI:
-    """The application over the service that ``open_service`` opens when the server starts."""
+def create_app(settings: Settings, open_tenants: Callable[[], AbstractContextManager[Tenants]]) -> FastAPI:
+    """The application over the services that ``open_tenants`` opens when the server starts. Raises RequestError for
+    development mode on another address than loopback."""
+    require_loopback(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         current_default_thread_limiter().total_tokens = settings.workers + settings.queue + SPARE_THREADS
-        with open_service() as service:
-            app.state.service = service
-            app.state.metrics.model.labels(service.extractors.default.template_version).set(1)
+        with open_tenants() as tenants:
+            app.state.tenants = tenants
+            if not settings.dev:
+                announce_first_key(tenants)
+            app.state.metrics.model.labels(tenants.extractors.default.template_version).set(1)
             yield
 
     app = FastAPI(
@@ -61,6 +71,7 @@ def create_app(settings: Settings, open_service: Callable[[], AbstractContextMan
         version=__version__,
         summary="Face verification with its error rate said.",
         lifespan=lifespan,
+        dependencies=[Depends(authorise)],
         docs_url=None,  # its page loads scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,
@@ -73,6 +84,8 @@ def create_app(settings: Settings, open_service: Callable[[], AbstractContextMan
     install_error_handlers(app)
     install_openapi(app, (model for intake in INTAKES for model in intake.models))
     app.add_middleware(BodyLimits, max_bytes=settings.max_request_bytes)
+    if settings.dev:
+        app.add_middleware(LoopbackOnly)
     app.add_middleware(Observed, logger=json_logger(), metrics=app.state.metrics)  # added last, so outermost
     return app
 

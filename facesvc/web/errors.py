@@ -12,6 +12,7 @@ from facesvc import errors, refusals, views
 from facesvc.errors import FaceServiceError, RequestError
 
 PROBLEM = "application/problem+json"
+INVALID = ', error="invalid_token"'
 
 
 class InvalidFields(RequestError):
@@ -133,11 +134,21 @@ def _sentence(message: str) -> str:
     return message.removeprefix("Value error, ")
 
 
-async def _service_error(_: Request, error: Exception) -> JSONResponse:
+async def _service_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, FaceServiceError)
     if isinstance(error, InvalidFields):
         return problem(error, errors=error.fields)
-    return problem(error)
+    return problem(error, _challenge(request, error))
+
+
+def _challenge(request: Request, error: FaceServiceError) -> dict[str, str]:
+    """How a refused caller is told what to bring (RFC 6750, section 3)."""
+    sent = "authorization" in request.headers
+    if isinstance(error, refusals.Unauthenticated):
+        return {"WWW-Authenticate": f'Bearer realm="facesvc"{INVALID if sent else ""}'}
+    if isinstance(error, refusals.Forbidden) and sent:
+        return {"WWW-Authenticate": 'Bearer realm="facesvc", error="insufficient_scope"'}
+    return {}
 
 
 async def _validation_error(request: Request, error: Exception) -> JSONResponse:

@@ -26,10 +26,11 @@ CARRIED = ("location", "content-type")
 """Headers that belong to an answer; others are made anew for each."""
 
 
-def ticket(key: str, parts: Sequence[object], files: Sequence[bytes]) -> Ticket:
-    """Of a request for ``parts`` (JSON values) about ``files``, whichever notation it came in."""
+def ticket(caller: str, key: str, parts: Sequence[object], files: Sequence[bytes]) -> Ticket:
+    """Of a request for ``parts`` (JSON values) about ``files``, whichever notation it came in. Each caller (an API
+    key's id) has names of its own: nobody is given an answer that was another's."""
     asked = [*parts, *(hashlib.sha256(file).hexdigest() for file in files)]
-    return Ticket(_digest(_bare(key)), _digest(json.dumps(asked)))
+    return Ticket(_digest(f"{caller}\0{_bare(key)}"), _digest(json.dumps(asked)))
 
 
 def pack(answer: Response) -> bytes:

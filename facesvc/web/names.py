@@ -32,6 +32,7 @@ Name = Annotated[
     str, StringConstraints(pattern=NAME_PATTERN, min_length=1, max_length=128), AfterValidator(_addressable)
 ]
 DisplayName = Annotated[str, StringConstraints(pattern=TEXT_PATTERN, min_length=1, max_length=256)]
+Consent = Annotated[str, StringConstraints(pattern=TEXT_PATTERN, min_length=1, max_length=200)]
 Metadata = Annotated[
     dict[str, Any],
     AfterValidator(_storable),

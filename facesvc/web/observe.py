@@ -90,6 +90,7 @@ class _Exchange:
         asked = Headers(scope=scope).get("x-request-id", "")
         self.id = asked if REQUEST_ID.fullmatch(asked) else uuid4().hex
         self.scope, self.downstream = scope, send
+        scope.setdefault("state", {})["request_id"] = self.id
         self.start, self.status, self.started = perf_counter(), 500, False
 
     async def send(self, message: Message) -> None:

@@ -6,12 +6,13 @@ Both are documented in OpenAPI and both answer to the same attributes, so that r
 import base64
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from facesvc.core.decide import DecisionRule
+from facesvc.core.retention import Retention
 from facesvc.core.types import FaceChoice
-from facesvc.web.names import DisplayName, Metadata, Name
+from facesvc.web.names import Consent, DisplayName, Metadata, Name
 
 
 def _decoded(text: Any) -> bytes:
@@ -210,13 +211,28 @@ class GalleryChange(Body):
     metadata: Metadata | SkipJsonSchema[None] = None
 
 
-class NewSubject(Body):
+class Retained(Body):
+    consent: Consent | SkipJsonSchema[None] = Field(
+        None, description="Your reference to what allows the subject to be kept.", examples=["form 2026-117"]
+    )
+    expires_at: AwareDatetime | SkipJsonSchema[None] = Field(
+        None,
+        description="From then on the subject does not answer; it is erased soon after.",
+        examples=["2027-11-21T00:00:00Z"],
+    )
+
+    @property
+    def retention(self) -> Retention:
+        return Retention(self.consent, self.expires_at)
+
+
+class NewSubject(Retained):
     id: Name = Field(description="Your own identifier of the person, unique in the gallery.", examples=["ada"])
     display_name: DisplayName | None = Field(None, examples=["Ada Lovelace"])
     metadata: Metadata = {}
 
 
-class SubjectChange(Body):
+class SubjectChange(Retained):
     """Fields left out stay as they are."""
 
     display_name: DisplayName | SkipJsonSchema[None] = None

@@ -186,6 +186,8 @@ class Subject(Answer):
     display_name: str | None
     references: int = Field(ge=0)
     metadata: dict[str, Any]
+    consent: str | None = Field(description="Your reference to what allows the subject to be kept.")
+    expires_at: str | None = Field(description="From then on the subject does not answer.")
     created_at: str
     updated_at: str
 
@@ -230,7 +232,12 @@ class Model(Answer):
 
 
 class Health(Answer):
-    status: Literal["ok", "ready"]
+    status: Literal["ok"]
+    development: bool = Field(description="Development mode: nobody needs an API key.")
+
+
+class Readiness(Answer):
+    status: Literal["ready"]
 
 
 class ErrorExplained(Answer):

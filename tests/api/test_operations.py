@@ -33,7 +33,7 @@ def metrics(client: httpx.Client) -> dict[tuple[str, ...], float]:
 
 
 def test_health(client: httpx.Client) -> None:
-    assert client.get("/healthz").json() == {"status": "ok"}
+    assert client.get("/healthz").json() == {"status": "ok", "development": True}
     assert client.get("/readyz").json() == {"status": "ready"}
 
 

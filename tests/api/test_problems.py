@@ -240,23 +240,24 @@ class Broken:
         raise RuntimeError("password=hunter2")
 
 
-class BrokenService:
-    """Just enough of a service to start; ``store`` fails."""
+class BrokenTenants:
+    """Just enough of services to start; all of them fail."""
 
-    class Extractors:
+    class extractors:  # noqa: N801
         class default:  # noqa: N801
             template_version = "sha256:0"
 
-    extractors, store = Extractors(), Broken()
+    def of(self, tenant: str) -> Broken:
+        return Broken()
 
 
 @contextmanager
-def broken_service() -> Iterator[Any]:
-    yield BrokenService()
+def broken_tenants() -> Iterator[Any]:
+    yield BrokenTenants()
 
 
 def test_a_failure_tells_nothing_of_the_inside(capsys: pytest.CaptureFixture[str]) -> None:
-    with listen(create_app(Settings(), broken_service)) as url:
+    with listen(create_app(Settings(dev=True), broken_tenants)) as url:
         answer = httpx.get(f"{url}/v1/galleries", headers={"X-Request-ID": "trace-7"})
     assert answer.status_code == 500
     assert answer.headers["x-request-id"] == "trace-7"

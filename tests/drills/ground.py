@@ -69,7 +69,7 @@ def serving(folder: Path, real: Real, **settings: object) -> Iterator[Served]:
     log = folder / "server.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
-            command(folder), stdout=output, stderr=output, env=environment({"pack": real.pack} | settings)
+            command(folder), stdout=output, stderr=output, env=environment({"pack": real.pack, "dev": True} | settings)
         )
     try:
         yield Served(ready(log, process), psutil.Process(process.pid), log)

@@ -154,7 +154,7 @@ def serve(stage: Stage, database: str, said: Path) -> subprocess.Popen[bytes]:
     cli = CommandLine(data) if data.exists() else CommandLine.over(data, stage.real.packs)
     with said.open("wb") as log:
         return subprocess.Popen(
-            cli.command("--pack", PACK, "--database-url", database, "serve", "--port", 0), stderr=log
+            cli.command("--pack", PACK, "--database-url", database, "serve", "--dev", "--port", 0), stderr=log
         )
 
 

@@ -162,7 +162,7 @@ def asking(client: Client) -> Iterator[None]:
 @contextmanager
 def serving(cli: CommandLine, options: tuple[object, ...], log: Path) -> Iterator[str]:
     with log.open("wb") as said:
-        server = subprocess.Popen(cli.command(*options, "serve", "--port", 0), stderr=said)
+        server = subprocess.Popen(cli.command(*options, "serve", "--dev", "--port", 0), stderr=said)
     try:
         yield address(server, log)
     finally:

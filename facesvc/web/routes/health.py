@@ -2,23 +2,27 @@
 
 from fastapi import APIRouter, Response
 
+from facesvc.core.access import Role
 from facesvc.web import schemas
-from facesvc.web.access import MetricsDep, ServiceDep
+from facesvc.web.access import MetricsDep, SettingsDep, TenantsDep
 from facesvc.web.openapi import problems
+from facesvc.web.permissions import allows, public
 
 router = APIRouter(tags=["operations"])
 
 
 @router.get("/healthz", response_model=schemas.Health)
-async def healthz() -> dict[str, str]:
+@public
+async def healthz(settings: SettingsDep) -> dict[str, str | bool]:
     """The process answers."""
-    return {"status": "ok"}
+    return {"status": "ok", "development": settings.dev}
 
 
-@router.get("/readyz", response_model=schemas.Health, responses=problems(503))
-def readyz(service: ServiceDep) -> dict[str, str]:
+@router.get("/readyz", response_model=schemas.Readiness, responses=problems(503))
+@public
+def readyz(tenants: TenantsDep) -> dict[str, str]:
     """The model is loaded and the database answers."""
-    service.ready()
+    tenants.ready()
     return {"status": "ready"}
 
 
@@ -29,7 +33,9 @@ def readyz(service: ServiceDep) -> dict[str, str]:
         200: {"description": "Prometheus's text format", "content": {"text/plain": {"schema": {"type": "string"}}}}
     },
 )
-def read_metrics(metrics: MetricsDep, service: ServiceDep) -> Response:
-    """Requests, decisions, stages, enrolments and indexes, for Prometheus."""
-    metrics.record_indexes(service.indexes.loaded())
+@allows(Role.ADMINISTER, operator=True)
+def read_metrics(metrics: MetricsDep, tenants: TenantsDep) -> Response:
+    """Requests, decisions, stages, enrolments and indexes, for Prometheus: of all tenants together, and therefore for
+    an administrator of the default tenant, or with the service's metrics token in place of an API key."""
+    metrics.record_indexes(tenants.loaded())
     return Response(metrics.text(), media_type="text/plain; version=0.0.4")

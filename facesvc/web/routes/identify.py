@@ -5,10 +5,12 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 
 from facesvc import views
+from facesvc.core.access import Role
 from facesvc.web import schemas
 from facesvc.web.access import MetricsDep, ServiceDep, SettingsDep
 from facesvc.web.intake import Intake
 from facesvc.web.openapi import CHANGE
+from facesvc.web.permissions import allows
 from facesvc.web.requests import IdentifyForm, IdentifyJson
 
 router = APIRouter(prefix="/v1", tags=["decisions"])
@@ -17,6 +19,7 @@ Asked = Annotated[IdentifyForm | IdentifyJson, Depends(intake)]
 
 
 @router.post("/identify", response_model=schemas.Identification, responses=CHANGE, openapi_extra=intake.openapi)
+@allows(Role.IDENTIFY)
 def identify(asked: Asked, service: ServiceDep, settings: SettingsDep, metrics: MetricsDep) -> views.View:
     """Names the nearest subjects for each face of a photograph.
 

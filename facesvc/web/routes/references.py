@@ -6,11 +6,12 @@ from fastapi import APIRouter, Depends, Response
 from fastapi.responses import JSONResponse
 
 from facesvc import views
+from facesvc.core.access import Role
 from facesvc.core.answers import Enrolment
 from facesvc.enrolment import Once
 from facesvc.errors import RequestTooLarge
 from facesvc.web import schemas
-from facesvc.web.access import MetricsDep, ServiceDep, SettingsDep
+from facesvc.web.access import CallerDep, MetricsDep, ServiceDep, SettingsDep
 from facesvc.web.addresses import reference_address, references_address
 from facesvc.web.errors import problem
 from facesvc.web.idempotency import IdempotencyKey, pack, ticket, unpack
@@ -18,6 +19,7 @@ from facesvc.web.intake import Intake
 from facesvc.web.names import GalleryPath, ReferencePath, SubjectPath
 from facesvc.web.openapi import CHANGE, NOTHING_ENROLLED_REF, PROBLEM_REF, READ, problem_response
 from facesvc.web.paging import Cursor, Limit
+from facesvc.web.permissions import allows
 from facesvc.web.requests import EnrolForm, EnrolJson
 
 router = APIRouter(prefix="/v1/galleries/{gallery}/subjects/{subject}/references", tags=["references"])
@@ -35,6 +37,7 @@ PHOTOGRAPH: Any = READ | {
 
 
 @router.get("", response_model=schemas.Page[schemas.Reference], responses=READ)
+@allows(Role.ENROL)
 def list_references(
     gallery: GalleryPath, subject: SubjectPath, service: ServiceDep, limit: Limit = 50, cursor: Cursor = None
 ) -> views.View:
@@ -43,11 +46,13 @@ def list_references(
 
 
 @router.post("", status_code=201, response_model=schemas.Enrolment, responses=ENROL, openapi_extra=intake.openapi)
+@allows(Role.ENROL)
 def enrol(
     gallery: GalleryPath,
     subject: SubjectPath,
     asked: Asked,
     service: ServiceDep,
+    caller: CallerDep,
     settings: SettingsDep,
     metrics: MetricsDep,
     key: IdempotencyKey = None,
@@ -65,7 +70,7 @@ def enrol(
         answer = service.enrol(*wanted)
         metrics.record_enrolment(answer)
         return _answered(answer)
-    named = ticket(key, (gallery, subject, asked.face, asked.strict), asked.photographs)
+    named = ticket(caller.key, key, (gallery, subject, asked.face, asked.strict), asked.photographs)
     kept, made = service.enrol_once(Once(named, lambda answer: pack(_answered(answer))), *wanted)
     if made:
         metrics.record_enrolment(made)
@@ -73,6 +78,7 @@ def enrol(
 
 
 @router.get("/{reference}", response_model=schemas.Reference, responses=READ)
+@allows(Role.ENROL)
 def read_reference(
     gallery: GalleryPath, subject: SubjectPath, reference: ReferencePath, service: ServiceDep
 ) -> views.View:
@@ -80,12 +86,14 @@ def read_reference(
 
 
 @router.delete("/{reference}", status_code=204, responses=READ)
+@allows(Role.ENROL)
 def delete_reference(gallery: GalleryPath, subject: SubjectPath, reference: ReferencePath, service: ServiceDep) -> None:
     """Deletes the reference and its photograph, for good."""
     service.delete_reference(gallery, subject, reference)
 
 
 @router.get("/{reference}/photograph", response_class=Response, responses=PHOTOGRAPH)
+@allows(Role.ENROL)
 def read_photograph(
     gallery: GalleryPath, subject: SubjectPath, reference: ReferencePath, service: ServiceDep
 ) -> Response:

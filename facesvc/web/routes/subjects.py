@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 
 from facesvc import views
+from facesvc.core.access import Role
 from facesvc.web import schemas
 from facesvc.web.access import ServiceDep
 from facesvc.web.addresses import subject_address
@@ -12,6 +13,7 @@ from facesvc.web.intake import SMALL_JSON, Intake
 from facesvc.web.names import GalleryPath, SubjectPath
 from facesvc.web.openapi import CHANGE, READ
 from facesvc.web.paging import Cursor, Limit
+from facesvc.web.permissions import allows
 from facesvc.web.requests import NewSubject, SubjectChange
 
 router = APIRouter(prefix="/v1/galleries/{gallery}/subjects", tags=["subjects"])
@@ -20,27 +22,31 @@ change = Intake[SubjectChange](json=SubjectChange, max_json=SMALL_JSON)
 
 
 @router.get("", response_model=schemas.Page[schemas.Subject], responses=READ)
+@allows(Role.ENROL)
 def list_subjects(gallery: GalleryPath, service: ServiceDep, limit: Limit = 50, cursor: Cursor = None) -> views.View:
     """The subjects of a gallery, by id."""
     return views.page(service.store.subjects(gallery, limit, cursor), views.subject)
 
 
 @router.post("", status_code=201, response_model=schemas.Subject, responses=CHANGE, openapi_extra=creation.openapi)
+@allows(Role.ENROL)
 def create_subject(
     gallery: GalleryPath, asked: Annotated[NewSubject, Depends(creation)], service: ServiceDep, response: Response
 ) -> views.View:
     """Creates a subject without references. Enrolling photographs creates it too, without a display name."""
-    made = service.create_subject(gallery, asked.id, asked.display_name, asked.metadata)
+    made = service.create_subject(gallery, asked.id, asked.display_name, asked.metadata, asked.retention)
     response.headers["Location"] = subject_address(gallery, made.id)
     return views.subject(made)
 
 
 @router.get("/{subject}", response_model=schemas.Subject, responses=READ)
+@allows(Role.ENROL)
 def read_subject(gallery: GalleryPath, subject: SubjectPath, service: ServiceDep) -> views.View:
     return views.subject(service.store.subject(gallery, subject))
 
 
 @router.patch("/{subject}", response_model=schemas.Subject, responses=CHANGE, openapi_extra=change.openapi)
+@allows(Role.ENROL)
 def change_subject(
     gallery: GalleryPath,
     subject: SubjectPath,
@@ -49,11 +55,18 @@ def change_subject(
 ) -> views.View:
     """Changes the fields that are given."""
     return views.subject(
-        service.update_subject(gallery, subject, display_name=asked.display_name, metadata=asked.metadata)
+        service.update_subject(
+            gallery,
+            subject,
+            display_name=asked.display_name,
+            metadata=asked.metadata,
+            retention=asked.retention,
+        )
     )
 
 
 @router.delete("/{subject}", status_code=204, responses=READ)
+@allows(Role.ENROL)
 def delete_subject(gallery: GalleryPath, subject: SubjectPath, service: ServiceDep) -> None:
     """Deletes the subject with its references and photographs, for good."""
     service.delete_subject(gallery, subject)

@@ -5,12 +5,14 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 
 from facesvc import views
+from facesvc.core.access import Role
 from facesvc.core.answers import Verification
 from facesvc.service import FaceService
 from facesvc.web import schemas
 from facesvc.web.access import MetricsDep, ServiceDep, SettingsDep
 from facesvc.web.intake import Intake
 from facesvc.web.openapi import CHANGE
+from facesvc.web.permissions import allows
 from facesvc.web.requests import VerifyForm, VerifyJson
 
 router = APIRouter(prefix="/v1", tags=["decisions"])
@@ -19,6 +21,7 @@ Asked = Annotated[VerifyForm | VerifyJson, Depends(intake)]
 
 
 @router.post("/verify", response_model=schemas.Verification, responses=CHANGE, openapi_extra=intake.openapi)
+@allows(Role.VERIFY)
 def verify(asked: Asked, service: ServiceDep, settings: SettingsDep, metrics: MetricsDep) -> views.View:
     """Compares a probe with a reference photograph, or with all references of a subject.
 

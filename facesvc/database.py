@@ -1,0 +1,57 @@
+"""The opened database: its connections, its keys, and whose rows are whose. The part of the composition root that
+needs neither model nor index."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+
+from sqlalchemy import Engine
+
+from facesvc.apikeys import ApiKeys
+from facesvc.config import Settings
+from facesvc.core.keys import INSTALLATION
+from facesvc.crypto.keyring import Keyring
+from facesvc.keying import open_keyring
+from facesvc.register import Register
+from facesvc.storage.api_keys import SqlApiKeys
+from facesvc.storage.engine import open_engine
+from facesvc.storage.locks import Locks
+from facesvc.storage.migrate import upgrade
+from facesvc.storage.references import SqlReferenceStore
+from facesvc.storage.tenants import SqlTenants
+from facesvc.storage.transactions import EVERY_TENANT
+
+
+class Database:
+    """engine: migrated. Raises MasterKeyUnavailable where its keys are first needed."""
+
+    def __init__(self, engine: Engine, keyring: Keyring) -> None:
+        self.engine, self.keyring = engine, keyring
+
+    @cached_property
+    def register(self) -> Register:
+        return Register(SqlTenants(self.engine, EVERY_TENANT), self.keyring.tenant(INSTALLATION))
+
+    @cached_property
+    def api_keys(self) -> ApiKeys:
+        return ApiKeys(SqlApiKeys(Locks(self.engine, EVERY_TENANT)), self.keyring.tenant(INSTALLATION))
+
+    def store(self, tenant: str) -> SqlReferenceStore:
+        """By the tenant's id."""
+        return SqlReferenceStore(self.engine, tenant)
+
+    def held_versions(self) -> set[str]:
+        """Template versions of all tenants' galleries."""
+        return {version for tenant in self.register.ids() for version in self.store(tenant).held_versions()}
+
+
+@contextmanager
+def open_database(settings: Settings) -> Iterator[Database]:
+    """Migrated first. Raises StoreUnavailable, MasterKeyUnavailable."""
+    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    upgrade(settings.url)
+    engine = open_engine(settings.url)
+    try:
+        yield Database(engine, open_keyring(settings, engine))
+    finally:
+        engine.dispose()

@@ -1,0 +1,62 @@
+"""The use cases of tenants as such: made, called by name, listed, deleted.
+
+A tenant's name may be a client's, so that it is sealed; its id is random and stands in rows, logs and folders.
+"""
+
+import secrets
+from datetime import UTC, datetime
+from typing import Protocol
+
+from facesvc.core.access import DEFAULT_TENANT
+from facesvc.core.names import require_name
+from facesvc.core.tenants import StoredTenant, Tenant, TenantRows
+from facesvc.crypto.envelope import Envelope
+from facesvc.errors import RequestError
+from facesvc.refusals import TenantExists, TenantNotFound
+
+
+class Secrets(Protocol):
+    """Of the installation, such as ``crypto.keyring.TenantKeys``."""
+
+    def envelope(self, purpose: str) -> Envelope: ...
+
+
+class Register:
+    """Of all tenants. All raise StoreUnavailable."""
+
+    def __init__(self, rows: TenantRows, secrets: Secrets) -> None:
+        self._rows, self._names = rows, secrets.envelope("tenant names")
+
+    def tenants(self) -> list[Tenant]:
+        """In the order in which they were made, the default one among them."""
+        return [self._opened(stored) for stored in self._rows.all()]
+
+    def ids(self) -> list[str]:
+        return [stored.id for stored in self._rows.all()]
+
+    def find(self, called: str) -> Tenant:
+        """By id or name. Raises TenantNotFound."""
+        there = self.tenants()
+        for tenant in (*(t for t in there if t.id == called), *(t for t in there if t.name == called)):
+            return tenant
+        raise TenantNotFound(f"no tenant {called!r}")
+
+    def create(self, name: str) -> Tenant:
+        """Raises TenantExists, RequestError for a bad name."""
+        require_name(name)
+        with self._rows.alone("tenants"):
+            if any(name in (tenant.name, tenant.id) for tenant in self.tenants()):
+                raise TenantExists(f"tenant {name!r} exists already")
+            new = Tenant(f"t-{secrets.token_hex(8)}", name, datetime.now(UTC))
+            self._rows.add(StoredTenant(new.id, self._names.seal(name.encode(), new.id), new.created_at))
+        return new
+
+    def delete(self, tenant: Tenant) -> None:
+        """Deletes every row of it. Raises TenantNotFound, RequestError for the default tenant."""
+        if tenant.id == DEFAULT_TENANT:
+            raise RequestError("the default tenant can't be deleted: delete its galleries")
+        self._rows.delete(tenant.id)
+
+    def _opened(self, stored: StoredTenant) -> Tenant:
+        name = stored.id if stored.sealed is None else self._names.open(stored.sealed, stored.id).decode()
+        return Tenant(stored.id, name, stored.created_at)

@@ -1,0 +1,47 @@
+"""The rows of tenants, and the deletion of all that is theirs."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from facesvc.core.access import DEFAULT_TENANT
+from facesvc.core.keys import INSTALLATION
+from facesvc.core.tenants import StoredTenant
+from facesvc.refusals import TenantNotFound
+from facesvc.storage.engine import wipe_log
+from facesvc.storage.locks import Locks
+from facesvc.storage.tables import Table, TenantRow
+
+
+class SqlTenants(Locks):
+    """core.tenants.TenantRows, over the rows of every tenant."""
+
+    def all(self) -> Sequence[StoredTenant]:
+        query = select(TenantRow).where(TenantRow.tenant != INSTALLATION)
+        with self.reading() as session:
+            rows = session.scalars(query.order_by(TenantRow.created_at, TenantRow.tenant))
+            found = [StoredTenant(row.tenant, row.sealed, row.created_at) for row in rows]
+        if all(tenant.id != DEFAULT_TENANT for tenant in found):
+            found.insert(0, StoredTenant(DEFAULT_TENANT, None, datetime.fromtimestamp(0, UTC)))
+        return found
+
+    def add(self, new: StoredTenant) -> None:
+        with self.writing() as session:
+            values = asdict(new)
+            session.add(TenantRow(tenant=values.pop("id"), **values))
+
+    def delete(self, tenant: str) -> None:
+        with self.writing() as session:
+            if tenant == INSTALLATION or not _delete(session, TenantRow, tenant):
+                raise TenantNotFound(f"no tenant {tenant!r}")
+            for table in reversed(Table.metadata.sorted_tables):
+                session.execute(delete(table).where(table.c.tenant == tenant))
+        wipe_log(self.engine)
+
+
+def _delete(session: Session, table: type[Table], tenant: str) -> bool:
+    """Whether there was a row."""
+    return session.execute(delete(table).where(table.tenant == tenant).returning(table.tenant)).first() is not None

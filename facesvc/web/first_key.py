@@ -1,0 +1,15 @@
+"""The administrator's key that the first start of a service prints, since there is no default one."""
+
+import sys
+
+from facesvc.core.access import DEFAULT_TENANT
+from facesvc.tenancy import Tenants
+
+
+def announce_first_key(tenants: Tenants) -> None:
+    """Makes and prints it, on standard error, where there is no key at all; of several processes that start at once,
+    one does."""
+    issued = tenants.api_keys.issue_first(DEFAULT_TENANT)
+    if issued is not None:
+        sys.stderr.write(f"the administrator's API key, shown this once: {issued.text}\n")
+        sys.stderr.flush()

@@ -1,0 +1,54 @@
+"""What the person behind a subject may ask for: all that is kept of them, and that it be erased."""
+
+from collections.abc import Iterator
+from tempfile import SpooledTemporaryFile
+from typing import BinaryIO
+
+from fastapi import APIRouter
+from fastapi.responses import StreamingResponse
+
+from facesvc import views
+from facesvc.core.access import Role
+from facesvc.subject_access import write_archive
+from facesvc.web import proofs
+from facesvc.web.access import ServiceDep
+from facesvc.web.names import GalleryPath, SubjectPath
+from facesvc.web.openapi import READ, Responses
+from facesvc.web.permissions import allows
+
+router = APIRouter(prefix="/v1/galleries/{gallery}/subjects/{subject}", tags=["subjects"])
+IN_MEMORY = 8 * 2**20
+"""Bytes of an archive that is not written to a temporary file."""
+CHUNK = 2**16
+ARCHIVE: Responses = READ | {
+    200: {"description": "The archive", "content": {"application/zip": {"schema": {"type": "string"}}}}
+}
+
+
+@router.post("/erasure", response_model=proofs.ErasureReceipt, responses=READ)
+@allows(Role.ENROL)
+def erase_subject(gallery: GalleryPath, subject: SubjectPath, service: ServiceDep) -> views.View:
+    """Erases the subject from database, indexes and snapshots, looks whether anything is left, and answers a receipt
+    signed with Ed25519 over the statement's canonical JSON. Other processes forget it within seconds."""
+    return views.erasure_receipt(service.erase(gallery, subject))
+
+
+@router.get("/export", response_class=StreamingResponse, responses=ARCHIVE)
+@allows(Role.ADMINISTER)
+def export_subject(gallery: GalleryPath, subject: SubjectPath, service: ServiceDep) -> StreamingResponse:
+    """All that is kept of the subject, its templates too, as a zip archive for the person it is about."""
+    archive = SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  closed once it is sent
+    try:
+        write_archive(service, gallery, subject, archive)
+    except BaseException:
+        archive.close()
+        raise
+    archive.seek(0)
+    headers = {"Content-Disposition": 'attachment; filename="subject.zip"'}
+    return StreamingResponse(_sent(archive), media_type="application/zip", headers=headers)
+
+
+def _sent(archive: BinaryIO) -> Iterator[bytes]:
+    with archive:
+        while chunk := archive.read(CHUNK):
+            yield chunk
