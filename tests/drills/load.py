@@ -1,0 +1,138 @@
+"""Twice as much as the service can do, for five minutes: what it accepts it answers in time, the rest it refuses at
+once and says when to come again, nothing that it acknowledged is lost, and its memory stays flat."""
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from tests.drills.ground import Real, Served, prepared, serving
+from tests.drills.offered import Answered, offer, percentile, saturate
+from tests.hostile import jpeg, opened
+
+SECONDS = 300.0
+WORKERS = 2
+QUEUE_SECONDS = 1.0
+WARM_UP = 2.0
+WINDOW, WINDOWS = 3.0, 4
+"""Seconds in which capacity is measured, and how often: the best counts, as others may use the same cores."""
+FOLD = 2.0
+"""How many times its capacity the service is offered."""
+ENROLLING = 4
+"""Each of so many requests enrols; the others identify."""
+REFUSED_WITHIN = 1.0
+"""Seconds in which 99 of 100 refusals come, beside everything else that is asked on two shared cores."""
+GROWTH = 96 * 2**20
+"""Bytes that memory may grow by from the first third on."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """capacity: requests a second; alone: p99 of their seconds without others waiting; lost: subjects acknowledged
+    that are not there; sizes: bytes of memory, at the end of each third."""
+
+    capacity: float
+    alone: float
+    answers: list[Answered]
+    lost: int
+    sizes: list[int]
+
+    @property
+    def promised(self) -> float:
+        """Seconds: the longest wait for a turn, and the work itself, which others on the same cores make slower."""
+        return QUEUE_SECONDS + FOLD * self.alone
+
+    def seconds(self, *statuses: int) -> list[float]:
+        return [answer.seconds for answer in self.answers if answer.status in statuses]
+
+    def line(self) -> str:
+        accepted, refused = self.seconds(200, 201), self.seconds(503)
+        return (
+            f"capacity {self.capacity:.1f} requests/s, offered {FOLD:g} times that: {len(accepted)} accepted, p50 "
+            f"{percentile(accepted, 0.5):.2f} p99 {percentile(accepted, 0.99):.2f} s (promised {self.promised:.2f}); "
+            f"{len(refused)} refused with 503 and Retry-After, p50 {percentile(refused, 0.5):.3f} p99 "
+            f"{percentile(refused, 0.99):.3f} s; {self.lost} of the acknowledged lost; memory "
+            f"{', '.join(f'{size / 2**20:.0f}' for size in self.sizes)} MiB after each third"
+        )
+
+
+class Asking:
+    """Enrolments of ever new subjects, and identifications between them."""
+
+    def __init__(self, photograph: bytes) -> None:
+        self.photograph = photograph
+        self.series = ""
+
+    async def __call__(self, client: httpx.AsyncClient, number: int) -> httpx.Response:
+        if number % ENROLLING:
+            return await client.post("/v1/identify", files={"image": self.photograph}, data={"top_k": "1"})
+        path = f"/v1/galleries/default/subjects/{self.subject(number)}/references"
+        return await client.post(path, files={"images": self.photograph}, data={"strict": "false", "face": "largest"})
+
+    def subject(self, number: int) -> str:
+        return f"{self.series}-{number}"
+
+
+def measure(folder: Path, real: Real, seconds: float) -> Found:
+    asking = Asking(jpeg(opened(real.photographs["obama2"]).resize((313, 600))))
+    with serving(folder, real, workers=WORKERS, queue_seconds=QUEUE_SECONDS) as served:
+        capacity, alone = asyncio.run(unhurried(served, asking))
+        answers: list[Answered] = []
+        acknowledged: set[str] = set()
+        sizes = []
+        for third in range(3):
+            asking.series = f"load{third}"
+            offered = offer(served.url, served.headers, asking, FOLD * capacity, seconds / 3)
+            found = asyncio.run(offered)
+            acknowledged |= {asking.subject(answer.number) for answer in found if answer.status == 201}
+            answers += found
+            sizes.append(served.resident())
+        lost = acknowledged - subjects(served)
+    return Found(capacity, alone, answers, len(lost), sizes)
+
+
+async def unhurried(served: Served, asking: Asking) -> tuple[float, float]:
+    """Requests a second that WORKERS callers get answered, and the p99 of their seconds."""
+    asking.series = "warm"
+    await saturate(served.url, served.headers, asking, WORKERS, WARM_UP)
+    windows = []
+    for window in range(WINDOWS):
+        asking.series = f"alone{window}"
+        windows.append(await saturate(served.url, served.headers, asking, WORKERS, WINDOW))
+    best = max(windows, key=len)
+    assert {answer.status for answer in best} <= {200, 201}, Counter(answer.status for answer in best)
+    return len(best) / WINDOW, percentile([answer.seconds for window in windows for answer in window], 0.99)
+
+
+def subjects(served: Served) -> set[str]:
+    """Those of the default gallery that have a reference."""
+    found: set[str] = set()
+    with served.client() as client:
+        cursor: str | None = ""
+        while cursor is not None:
+            query = {"limit": 500} | ({"cursor": cursor} if cursor else {})
+            page = client.get("/v1/galleries/default/subjects", params=query).raise_for_status().json()
+            found |= {subject["id"] for subject in page["items"] if subject["references"]}
+            cursor = page["next_cursor"]
+    return found
+
+
+def require(found: Found) -> None:
+    """Raises AssertionError where the service did not keep its word."""
+    statuses = Counter(answer.status for answer in found.answers)
+    assert statuses.keys() <= {200, 201, 503}, statuses
+    refused = [answer for answer in found.answers if answer.status == 503]
+    assert refused, "it was never asked too much"
+    assert all(answer.retry_after for answer in refused), "a refusal without Retry-After"
+    assert percentile(found.seconds(200, 201), 0.99) <= found.promised, found.line()
+    assert percentile(found.seconds(503), 0.99) <= REFUSED_WITHIN, found.line()
+    assert found.lost == 0, f"{found.lost} acknowledged enrolments are not there"
+    assert found.sizes[-1] - found.sizes[0] < GROWTH, f"memory grew: {found.sizes} bytes"
+
+
+def run(folder: Path) -> str:
+    found = measure(folder / "data", prepared(), SECONDS)
+    require(found)
+    return found.line()
