@@ -16,14 +16,14 @@ MEMORY = 0.1
 """Share of the latest photograph in the mean time of one (an exponentially weighted moving average)."""
 
 
-MARGIN = 0.75
-"""Share of their patience that callers are let wait by expectation: photographs differ, and who is let in should rarely
-wait in vain."""
+MARGIN = 0.5
+"""Share of their patience that callers are let wait by expectation: photographs differ, and so does what else the cores
+do; who is let in should hardly ever wait in vain."""
 
 
 class Gate:
-    """Lets ``workers`` callers in, and keeps ``queue`` more waiting while they can expect their turn well
-    within ``patience`` seconds, by the mean time of the photographs before. It refuses the rest with Overloaded: at once, so
+    """Lets ``workers`` callers in, and keeps ``queue`` more waiting while they can expect their turn well within
+    ``patience`` seconds, by the mean time of the photographs before. It refuses the rest with Overloaded: at once, so
     that they can ask elsewhere, and so that what is accepted is answered in time however much is asked.
 
     Of a visit (``core.visit``) that has been let in, no further photograph is refused: the work on the first ones would
@@ -55,9 +55,9 @@ class Gate:
 
     def _admit(self, already: bool) -> None:
         with self.lock:
-            waiting = max(self.present - self.workers, 0)
-            expected = (self.present - self.workers + 1) * self.mean_seconds / self.workers
-            if not already and (waiting >= self.queue or expected > MARGIN * self.patience) and self.present >= self.workers:
+            before = self.present - self.workers + 1  # those whose end brings the turn
+            expected = before * self.mean_seconds / self.workers
+            if not already and before > 0 and (before > self.queue or expected > MARGIN * self.patience):
                 raise Overloaded(BUSY)
             self.present += 1
 
