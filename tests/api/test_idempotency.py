@@ -147,14 +147,14 @@ def test_keys_that_are_none(send: Send, key: str) -> None:
     ],
 )
 def test_quoted_or_bare(one: str, another: str, same: bool) -> None:
-    first, second = ticket(one, ("staff", True), [b"photograph"]), ticket(another, ("staff", True), [b"photograph"])
+    first, second = (ticket("4be07c1a99d2", key, ("staff", True), [b"photograph"]) for key in (one, another))
     assert (first.key == second.key) is same
     assert first.request == second.request
 
 
 def test_requests_differ_by_every_part() -> None:
     tickets = [
-        ticket("k", parts, files)
+        ticket("4be07c1a99d2", "k", parts, files)
         for parts, files in (
             (("staff", "ada", "only", True), [b"1", b"2"]),
             (("staff", "ada", "only", True), [b"2", b"1"]),
@@ -165,3 +165,9 @@ def test_requests_differ_by_every_part() -> None:
     ]
     assert len({found.request for found in tickets}) == 5
     assert len({found.key for found in tickets}) == 1
+
+
+def test_each_caller_has_names_of_its_own() -> None:
+    first, second = (ticket(caller, "k", ("staff",), [b"1"]) for caller in ("4be07c1a99d2", "09af3376bb10"))
+    assert first.key != second.key
+    assert first.request == second.request
