@@ -6,7 +6,10 @@ from functools import partial
 
 import cv2
 
+from facesvc.audited import AuditedService
 from facesvc.config import Settings, environment
+from facesvc.core.access import Caller
+from facesvc.core.erasure import Signer
 from facesvc.core.ports import Extractor
 from facesvc.database import Database, open_database
 from facesvc.errors import ClusterUnavailable, TemplateVersionMismatch
@@ -27,12 +30,13 @@ from facesvc.pipeline.embed import OnnxEmbedder
 from facesvc.pipeline.extract import PhotographExtractor
 from facesvc.pipeline.gate import Gate, GatedExtractor
 from facesvc.pipeline.loaded import LoadedPacks, OpenedPacks, OpenVersion
-from facesvc.service import FaceService
+from facesvc.storage.audit import SqlAuditLog
 from facesvc.storage.engine import open_engine
 from facesvc.storage.exchange import SqlExchange
 from facesvc.storage.migrate import upgrade
 from facesvc.storage.references import SqlReferenceStore
 from facesvc.tenancy import Opened, Tenants
+from facesvc.trail import Trail
 
 OpenExtractor = Callable[[Settings, Pack], AbstractContextManager[Extractor]]
 CALLERS = 2
@@ -155,7 +159,7 @@ def open_model_changes(settings: Settings) -> Iterator[ModelChanges]:
 @contextmanager
 def bootstrap(
     settings: Settings, open_extractor: OpenExtractor = open_extractor, serving: bool = False
-) -> Iterator[FaceService]:
+) -> Iterator[AuditedService]:
     """The running service of the tenant that the settings name; see ``open_tenants``. Raises TenantNotFound."""
     with open_tenants(settings, open_extractor, serving) as tenants:
         yield tenants.of(tenants.register.find(settings.tenant).id)
@@ -190,14 +194,23 @@ def open_tenant(settings: Settings, database: Database, packs: LoadedPacks, tena
     """The service of one tenant. Nothing is written: it may be deleted at this moment."""
     store = database.store(tenant)
     with open_keeper(settings, store, in_memory(settings, store)) as keeper:
-        projection = Projection(store, keeper)
-        yield Opened(FaceService(packs, store, projection), projection)
+        projection, log = Projection(store, keeper), database.audit(tenant)
+        trail = Trail(log, log.chain, Caller(tenant))
+        yield Opened(AuditedService(packs, store, projection, trail, database.signer(tenant)), projection)
+
+
+@contextmanager
+def open_audit(settings: Settings) -> Iterator[tuple[SqlAuditLog, Signer]]:
+    """The audit log of the tenant that the settings name, and what signs its receipts. Raises TenantNotFound."""
+    with open_database(settings) as database:
+        tenant = database.register.find(settings.tenant).id
+        yield database.audit(tenant), database.signer(tenant)
 
 
 @contextmanager
 def bootstrap_on_cluster(
     settings: Settings, address: str | None, workers: int | None
-) -> Iterator[tuple[FaceService, int]]:
+) -> Iterator[tuple[AuditedService, int]]:
     """The running service with its pipeline on a Ray cluster, and the number of photographs to give it at once.
 
     address, workers: as in ``session.connect``, which says what is raised, and ``Crew.open``.

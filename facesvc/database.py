@@ -9,11 +9,14 @@ from sqlalchemy import Engine
 
 from facesvc.apikeys import ApiKeys
 from facesvc.config import Settings
+from facesvc.core.audit import Chain
 from facesvc.core.keys import INSTALLATION
 from facesvc.crypto.keyring import Keyring
+from facesvc.crypto.signing import Ed25519Signer
 from facesvc.keying import open_keyring
 from facesvc.register import Register
 from facesvc.storage.api_keys import SqlApiKeys
+from facesvc.storage.audit import SqlAuditLog
 from facesvc.storage.engine import open_engine
 from facesvc.storage.locks import Locks
 from facesvc.storage.migrate import upgrade
@@ -39,6 +42,13 @@ class Database:
     def store(self, tenant: str) -> SqlReferenceStore:
         """By the tenant's id."""
         return SqlReferenceStore(self.engine, tenant)
+
+    def audit(self, tenant: str) -> SqlAuditLog:
+        return SqlAuditLog(self.engine, tenant, Chain(self.keyring.tenant(tenant).derive("audit")))
+
+    def signer(self, tenant: str) -> Ed25519Signer:
+        """Of the tenant's receipts."""
+        return Ed25519Signer(self.keyring.tenant(tenant).derive("receipts"))
 
     def held_versions(self) -> set[str]:
         """Template versions of all tenants' galleries."""

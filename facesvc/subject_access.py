@@ -12,7 +12,7 @@ import base64
 import json
 import mimetypes
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import IO
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
 from facesvc import views
@@ -31,7 +31,7 @@ audit.jsonl     When the subject was asked for, enrolled, changed or told of, an
 """
 
 
-def write_archive(service: AuditedService, gallery: str, subject: str, file: BinaryIO) -> None:
+def write_archive(service: AuditedService, gallery: str, subject: str, file: IO[bytes]) -> None:
     """Writes the archive (zip) into ``file``. Raises GalleryNotFound, SubjectNotFound, StoreUnavailable."""
     token = service.trail.subject(gallery, subject)
     with service.trail.asked("export_subject", gallery, subject) as outcome:

@@ -7,23 +7,26 @@ from dataclasses import dataclass, field
 from threading import Lock
 
 from facesvc.apikeys import ApiKeys
+from facesvc.audited import AuditedService
+from facesvc.core.access import Caller
 from facesvc.core.ports import Extractors
 from facesvc.core.types import LoadedIndex
 from facesvc.errors import FaceServiceError
 from facesvc.index.projection import Projection
 from facesvc.refusals import TenantNotFound
 from facesvc.register import Register
-from facesvc.service import FaceService
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
     """A tenant's service, and the indexes behind it."""
 
-    service: FaceService
+    service: AuditedService
     projection: Projection
 
 
+RETENTION = "retention"
+"""In place of an API key in the audit log, where a subject is erased because it has expired."""
 OpenTenant = Callable[[str], AbstractContextManager[Opened]]
 
 
@@ -45,7 +48,7 @@ class Tenants:
         self._places: dict[str, _Place] = {}
         self._lock = Lock()
 
-    def of(self, tenant: str) -> FaceService:
+    def of(self, tenant: str) -> AuditedService:
         """The service of a tenant, by its id. Raises TenantNotFound, StoreUnavailable."""
         return self._opened(tenant).service
 
@@ -59,15 +62,18 @@ class Tenants:
         self.register.ids()
 
     def follow(self, ended: Callable[[], bool]) -> None:
-        """Has the indexes of every tenant that there is follow the database, and closes the services of those that are
-        there no longer; one tenant's failure stops no other's. Raises the first failure."""
+        """Erases subjects that have expired, has the indexes of every tenant that there is follow the database, and
+        closes the services of those that are there no longer; one tenant's failure stops no other's. Raises the first
+        failure."""
         failures: list[FaceServiceError | OSError] = []
         there = self.register.ids()
         for tenant in (*there, *self._gone(there)):
             if ended():
                 return
             try:
-                self._opened(tenant, known=True).projection.follow(ended)
+                opened = self._opened(tenant, known=True)
+                opened.service.by(Caller(tenant, RETENTION)).purge_expired()
+                opened.projection.follow(ended)
             except (FaceServiceError, OSError) as error:
                 failures.append(error)
         for tenant in self._gone(there):  # their last look has deleted what was kept of them

@@ -3,6 +3,7 @@
 Coordinates are pixels of the photograph as sent, rounded to 0.01; distances are squared L2, unrounded.
 """
 
+import base64
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
@@ -13,7 +14,9 @@ from numpy.typing import NDArray
 
 from facesvc.core.agreement import Agreement, Table
 from facesvc.core.answers import Enrolment, EnrolmentOutcome, Identification, IdentifiedFace, Verification
+from facesvc.core.audit import Line
 from facesvc.core.decide import Calibration, Threshold
+from facesvc.core.erasure import ErasureReceipt
 from facesvc.core.model_change import LeftBehind
 from facesvc.core.ports import Extractor
 from facesvc.core.shadow import Shadow
@@ -193,9 +196,21 @@ def subject(kept: Subject) -> View:
         "display_name": kept.display_name,
         "references": kept.references,
         "metadata": dict(kept.metadata),
+        "consent": kept.consent,
+        "expires_at": moment(kept.expires_at) if kept.expires_at else None,
         "created_at": moment(kept.created_at),
         "updated_at": moment(kept.updated_at),
     }
+
+
+def erasure_receipt(made: ErasureReceipt) -> View:
+    signature = {"public_key": made.signature.public_key, "value": made.signature.value}
+    encoded = {name: base64.b64encode(value).decode() for name, value in signature.items()}
+    return {"statement": made.statement, "signature": {"algorithm": "Ed25519", **encoded}}
+
+
+def audit_line(line: Line) -> View:
+    return {"line": line.sequence, **line.told, "digest": line.digest.hex()}
 
 
 def reference(kept: Reference) -> View:

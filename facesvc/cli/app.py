@@ -7,7 +7,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from facesvc import __version__
-from facesvc.cli import doctor, enrol, galleries, identify, models, samples, serve, subjects, sweep, verify
+from facesvc.cli import (
+    audit,
+    doctor,
+    enrol,
+    galleries,
+    identify,
+    models,
+    receipts,
+    samples,
+    serve,
+    subjects,
+    sweep,
+    verify,
+)
 from facesvc.cli.evaluate import evaluate
 from facesvc.errors import RequestError
 
@@ -89,5 +102,7 @@ app.command("serve", rich_help_panel="Service")(serve.serve)
 app.add_typer(models.app, name="models", rich_help_panel="Service")
 app.command("evaluate", rich_help_panel="Service")(evaluate)
 app.command("samples", rich_help_panel="Service")(samples.samples)
+app.add_typer(audit.app, name="audit", rich_help_panel="Service")
+app.add_typer(receipts.app, name="receipts", rich_help_panel="Service")
 app.command("sweep", rich_help_panel="Service")(sweep.sweep)
 app.command("doctor", rich_help_panel="Service")(doctor.doctor)

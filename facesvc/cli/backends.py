@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from datetime import datetime
+    from typing import BinaryIO
+
     from facesvc.config import Settings
     from facesvc.core.decide import DecisionRule
 
@@ -56,7 +59,19 @@ class Backend(Protocol):
 
     def rename_subject(self, gallery: str, subject: str, display_name: str) -> View: ...
 
+    def retain_subject(self, gallery: str, subject: str, consent: str | None, expires_at: "datetime | None") -> View:
+        """Sets what is not None."""
+        ...
+
     def delete_subject(self, gallery: str, subject: str) -> None: ...
+
+    def erase_subject(self, gallery: str, subject: str) -> View:
+        """The signed receipt."""
+        ...
+
+    def export_subject(self, gallery: str, subject: str, file: "BinaryIO") -> None:
+        """Writes the archive of all that is kept of it, see ``facesvc.subject_access``."""
+        ...
 
     def references(self, gallery: str, subject: str) -> Iterator[View]: ...
 

@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from datetime import datetime
+from typing import Any, BinaryIO
 
 from facesvc import views
+from facesvc.audited import AuditedService
 from facesvc.bootstrap import bootstrap, bootstrap_on_cluster
 from facesvc.cli.backends import Cluster, View
 from facesvc.config import Settings
 from facesvc.core.decide import DecisionRule
+from facesvc.core.retention import Retention
 from facesvc.core.types import FaceChoice, Page
-from facesvc.service import FaceService
+from facesvc.subject_access import write_archive
 
 PAGE = 500
 """Rows of a listing read from the database at once."""
@@ -32,7 +35,7 @@ def open_on_cluster(settings: Settings, cluster: Cluster) -> Iterator["LocalBack
 class LocalBackend:
     """Implements ``backends.Backend`` over the use cases."""
 
-    def __init__(self, service: FaceService, workers: int) -> None:
+    def __init__(self, service: AuditedService, workers: int) -> None:
         self.service, self.workers = service, workers
 
     def model(self) -> View:
@@ -68,6 +71,16 @@ class LocalBackend:
 
     def rename_subject(self, gallery: str, subject: str, display_name: str) -> View:
         return views.subject(self.service.update_subject(gallery, subject, display_name=display_name))
+
+    def retain_subject(self, gallery: str, subject: str, consent: str | None, expires_at: datetime | None) -> View:
+        retention = Retention(consent, expires_at)
+        return views.subject(self.service.update_subject(gallery, subject, retention=retention))
+
+    def erase_subject(self, gallery: str, subject: str) -> View:
+        return views.erasure_receipt(self.service.erase(gallery, subject))
+
+    def export_subject(self, gallery: str, subject: str, file: BinaryIO) -> None:
+        write_archive(self.service, gallery, subject, file)
 
     def delete_subject(self, gallery: str, subject: str) -> None:
         self.service.delete_subject(gallery, subject)

@@ -5,7 +5,7 @@ import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import quote
 
 import httpx
@@ -14,6 +14,8 @@ from facesvc.cli.backends import View
 from facesvc.errors import RemoteError, RequestError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from facesvc.core.decide import DecisionRule
 
 ATTEMPTS = 6
@@ -84,6 +86,22 @@ class RemoteBackend:
 
     def rename_subject(self, gallery: str, subject: str, display_name: str) -> View:
         return self._ask("PATCH", subject_path(gallery, subject), json={"display_name": display_name})
+
+    def retain_subject(self, gallery: str, subject: str, consent: str | None, expires_at: "datetime | None") -> View:
+        given = {"consent": consent, "expires_at": expires_at and expires_at.isoformat()}
+        changes = {name: value for name, value in given.items() if value is not None}
+        return self._ask("PATCH", subject_path(gallery, subject), json=changes)
+
+    def erase_subject(self, gallery: str, subject: str) -> View:
+        return self._ask("POST", f"{subject_path(gallery, subject)}/erasure", again=False)
+
+    def export_subject(self, gallery: str, subject: str, file: BinaryIO) -> None:
+        with self.client.stream("GET", f"{subject_path(gallery, subject)}/export") as response:
+            if response.is_error:
+                response.read()
+                answered(response)
+            for chunk in response.iter_bytes():
+                file.write(chunk)
 
     def delete_subject(self, gallery: str, subject: str) -> None:
         self._ask("DELETE", subject_path(gallery, subject), again=False)

@@ -1,7 +1,13 @@
 """`facesvc subjects`: the people of a gallery."""
 
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from itertools import islice
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, BinaryIO
 
 import typer
 
@@ -10,7 +16,7 @@ from facesvc.cli.backends import View, open_backend
 from facesvc.cli.console import answer, answer_json, answer_table, say
 from facesvc.cli.galleries import confirm
 
-app = typer.Typer(no_args_is_help=True, help="List, show, rename and delete the subjects of a gallery.")
+app = typer.Typer(no_args_is_help=True, help="List, show, change, export and erase the subjects of a gallery.")
 Id = Annotated[str, typer.Argument(metavar="ID", help="Your identifier of the person.")]
 
 
@@ -77,6 +83,79 @@ def rename(
 
 
 @app.command()
+def retain(
+    context: typer.Context,
+    subject: Id,
+    gallery: options.Gallery,
+    consent: Annotated[
+        str | None, typer.Option("--consent", metavar="TEXT", help="Your reference to what allows it to be kept.")
+    ] = None,
+    expires: Annotated[
+        datetime | None,
+        typer.Option("--expires", metavar="DATE", help="From then on (UTC) it does not answer, and is erased."),
+    ] = None,
+    as_json: options.AsJson = False,
+    server: options.Server = None,
+) -> None:
+    """Note what allows a subject to be kept, and until when.
+
+    Example: facesvc subjects retain ada --gallery staff --consent "form 117" --expires 2027-12-31
+    """
+    at = expires.replace(tzinfo=UTC) if expires else None
+    with open_backend(context.obj, server) as backend:
+        found = backend.retain_subject(gallery, subject, consent, at)
+    if as_json:
+        return answer_json(found)
+    describe(found)
+
+
+@app.command()
+def export(
+    context: typer.Context,
+    subject: Id,
+    gallery: options.Gallery,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Archive to write (zip).")],
+    server: options.Server = None,
+) -> None:
+    """Write all that is kept of a subject into an archive, for the person it is about.
+
+    Example: facesvc subjects export ada --gallery staff --output ada.zip
+    """
+    with open_backend(context.obj, server) as backend, private_file(output) as file:
+        backend.export_subject(gallery, subject, file)
+    say(f"all that is kept of subject {subject} is in {output}")
+
+
+@app.command()
+def erase(
+    context: typer.Context,
+    subject: Id,
+    gallery: options.Gallery,
+    receipt: Annotated[
+        Path | None, typer.Option("--receipt", metavar="FILE", help="Where to write the receipt. [default: stdout]")
+    ] = None,
+    yes: options.Yes = False,
+    server: options.Server = None,
+) -> None:
+    """Erase a subject from database, indexes and snapshots, and get a signed receipt of it.
+
+    Exit code: 0 nothing is left, 1 something is, as the receipt says (run `facesvc sweep`), 2 error.
+
+    Example: facesvc subjects erase ada --gallery staff --receipt ada-erased.json --yes
+    """
+    confirm(f"Erase subject {subject} of gallery {gallery} with all that is kept of it?", yes)
+    with open_backend(context.obj, server) as backend:
+        made = backend.erase_subject(gallery, subject)
+    if receipt is None:
+        answer_json(made)
+    else:
+        with private_file(receipt) as file:
+            file.write(json.dumps(made, ensure_ascii=False, indent=2).encode() + b"\n")
+        say(f"subject {subject} erased; the receipt is in {receipt}")
+    raise typer.Exit(1 if any(made["statement"]["remaining"].values()) else 0)
+
+
+@app.command()
 def delete(
     context: typer.Context,
     subject: Id,
@@ -95,8 +174,20 @@ def delete(
     say(f"subject {subject} deleted from gallery {gallery}")
 
 
+@contextmanager
+def private_file(path: Path) -> Iterator[BinaryIO]:
+    """A file that its owner alone may read; whole at the end, or not there."""
+    unfinished = path.with_name(path.name + ".new")
+    try:
+        with open(os.open(unfinished, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb") as file:
+            yield file
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
 def describe(subject: View) -> None:
-    for name in ("id", "display_name", "gallery", "created_at", "updated_at"):
+    for name in ("id", "display_name", "gallery", "consent", "expires_at", "created_at", "updated_at"):
         answer(f"{name.replace('_', ' ')}: {subject[name] or ''}")
 
 

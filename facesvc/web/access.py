@@ -6,13 +6,14 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
 
+from facesvc.audited import AuditedService
 from facesvc.config import Settings
 from facesvc.core.access import DEFAULT_TENANT, Caller
 from facesvc.refusals import Forbidden, Unauthenticated
-from facesvc.service import FaceService
 from facesvc.tenancy import Tenants
 from facesvc.web.metrics import Metrics
 from facesvc.web.permissions import permission_of
+from facesvc.web.rates import count_caller
 
 DEVELOPER = Caller(DEFAULT_TENANT, "development")
 """Who asks in development mode."""
@@ -32,6 +33,8 @@ async def authorise(request: Request) -> None:
     if permission.operator and _is_metrics_token(request, token):
         return
     request.state.caller = await _caller(request, token)
+    if not request.app.state.settings.dev:
+        count_caller(request, request.state.caller)
     permission.require(request.state.caller)
 
 
@@ -80,9 +83,9 @@ MetricsDep = Annotated[Metrics, Depends(_metrics)]
 CallerDep = Annotated[Caller, Depends(_asking)]
 
 
-def _service(caller: CallerDep, tenants: TenantsDep) -> FaceService:
-    return tenants.of(caller.tenant).seen_by(caller.galleries)
+def _service(request: Request, caller: CallerDep, tenants: TenantsDep) -> AuditedService:
+    return tenants.of(caller.tenant).by(caller, request.state.request_id).seen_by(caller.galleries)
 
 
-ServiceDep = Annotated[FaceService, Depends(_service)]
-"""The service of the caller's tenant, with the galleries that the caller may use."""
+ServiceDep = Annotated[AuditedService, Depends(_service)]
+"""The service of the caller's tenant, with the galleries that the caller may use; what is asked is noted as theirs."""

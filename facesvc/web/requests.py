@@ -4,9 +4,19 @@ Both are documented in OpenAPI and both answer to the same attributes, so that r
 """
 
 import base64
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 from pydantic.json_schema import SkipJsonSchema
 
 from facesvc.core.decide import DecisionRule
@@ -220,6 +230,14 @@ class Retained(Body):
         description="From then on the subject does not answer; it is erased soon after.",
         examples=["2027-11-21T00:00:00Z"],
     )
+
+    @field_validator("expires_at")
+    @classmethod
+    def _in_utc(cls, moment: datetime | None) -> datetime | None:
+        try:
+            return moment and moment.astimezone(UTC)
+        except OverflowError:
+            raise ValueError("there is no such moment in UTC") from None
 
     @property
     def retention(self) -> Retention:

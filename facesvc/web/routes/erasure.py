@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from tempfile import SpooledTemporaryFile
-from typing import BinaryIO
+from typing import IO
 
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
@@ -48,7 +48,7 @@ def export_subject(gallery: GalleryPath, subject: SubjectPath, service: ServiceD
     return StreamingResponse(_sent(archive), media_type="application/zip", headers=headers)
 
 
-def _sent(archive: BinaryIO) -> Iterator[bytes]:
+def _sent(archive: IO[bytes]) -> Iterator[bytes]:
     with archive:
         while chunk := archive.read(CHUNK):
             yield chunk
