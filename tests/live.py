@@ -14,7 +14,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from facesvc.bootstrap import open_tenants
-from facesvc.cli.serve import KEEP_ALIVE
+from facesvc.cli.serve import configured
+from facesvc.cli.serve import listen as bind
 from facesvc.config import Settings
 from facesvc.models.packs import DEFAULT_PACK
 from facesvc.web.app import create_app
@@ -58,10 +59,8 @@ def serve(settings: Settings) -> Iterator[Live]:
 @contextmanager
 def listen(app: FastAPI) -> Iterator[str]:
     """The address of ``app``, served until the context ends."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = _Server(
-        uvicorn.Config(app, log_level="warning", access_log=False, ws="none", timeout_keep_alive=KEEP_ALIVE)
-    )
+    listener = bind("127.0.0.1", 0)
+    server = _Server(configured(app, app.state.settings))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="live server")
     thread.start()
     try:
