@@ -79,6 +79,17 @@ class Settings(BaseSettings):
     """Photographs in one enrolment request."""
     max_faces: int = Field(default=100, ge=1)
     """Faces in one photograph."""
+    requests_per_minute: int = Field(default=3000, ge=1)
+    """Of one API key that has no limit of its own, at each process; none in development mode."""
+    requests_per_minute_per_address: int = Field(default=300, ge=1)
+    """Of one address that brings no API key, or none that is valid, at each process: failed attempts, and the page's
+    files; none in development mode. Addresses of IPv6 count by their network of 64 bits."""
+    trusted_proxies: list[str] = Field(default_factory=list)
+    """Addresses and networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed; in the environment
+    as JSON. Default: nobody's, and all that comes through a proxy comes from its address."""
+    identities_per_day: int | None = Field(default=None, ge=1)
+    """Different subjects that one API key may be told of by identification within a day (UTC); a key's own limit goes
+    before. Default: no limit."""
     default_gallery: str = "default"
     follow_seconds: float = Field(default=2.0, gt=0)
     """Between two looks of a server at what other processes wrote. Answers never wait for it: it is how long what

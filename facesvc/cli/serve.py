@@ -14,6 +14,9 @@ from facesvc.cli.console import say
 from facesvc.errors import RequestError
 
 if TYPE_CHECKING:
+    import uvicorn
+    from fastapi import FastAPI
+
     from facesvc.config import Settings
 
 BACKLOG = 2048
@@ -94,17 +97,30 @@ def run(settings: "Settings", listener: socket.socket) -> None:
                 announce(address(listener), settings.dev)
 
     with open_tenants(settings, serving=True) as tenants:
-        config = uvicorn.Config(
-            create_app(settings, lambda: nullcontext(tenants)),
-            log_level="warning",  # the application logs its requests itself
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=LAST_REQUESTS,
-            timeout_keep_alive=KEEP_ALIVE,
-        )
+        app = create_app(settings, lambda: nullcontext(tenants))
         with suppress(KeyboardInterrupt):  # uvicorn repeats the signal once everything is closed
-            Server(config).run([listener])
+            Server(configured(app, settings)).run([listener])
     say("stopped")
+
+
+def configured(app: "FastAPI", settings: "Settings") -> "uvicorn.Config":
+    """How uvicorn serves ``app``."""
+    import uvicorn
+
+    from facesvc.web.connections import PatientProtocol
+
+    return uvicorn.Config(
+        app,
+        http=PatientProtocol,
+        ws="none",
+        log_level="warning",  # the application logs its requests itself
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=LAST_REQUESTS,
+        timeout_keep_alive=KEEP_ALIVE,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies,
+    )
 
 
 def address(listener: socket.socket) -> str:

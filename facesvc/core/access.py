@@ -23,12 +23,15 @@ class Role(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Caller:
     """An authenticated request's origin. key: public id of its API key, or what it is in place of one ("local",
-    "development"); galleries: names of those it may use, None for all of its tenant."""
+    "development"); galleries: names of those it may use, None for all of its tenant; requests_per_minute,
+    identities_per_day: its own limits, None for the service's."""
 
     tenant: str = DEFAULT_TENANT
     key: str = "local"
     roles: frozenset[Role] = frozenset({Role.ADMINISTER})
     galleries: frozenset[str] | None = None
+    requests_per_minute: int | None = None
+    identities_per_day: int | None = None
 
     def may(self, roles: Iterable[Role]) -> bool:
         """Whether it has one of these roles."""

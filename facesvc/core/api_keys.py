@@ -54,7 +54,15 @@ class ApiKey:
     @property
     def caller(self) -> Caller:
         """Whoever comes with it."""
-        return Caller(self.tenant, self.id, self.rights.roles, self.rights.galleries)
+        rights = self.rights
+        return Caller(
+            self.tenant,
+            self.id,
+            rights.roles,
+            rights.galleries,
+            requests_per_minute=rights.requests_per_minute,
+            identities_per_day=rights.identities_per_day,
+        )
 
 
 @dataclass(frozen=True, slots=True)
