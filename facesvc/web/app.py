@@ -18,9 +18,12 @@ from facesvc.web.limits import BodyLimits
 from facesvc.web.metrics import Metrics
 from facesvc.web.observe import Observed, json_logger
 from facesvc.web.openapi import install_openapi
+from facesvc.web.rates import AddressRates, Rates
 from facesvc.web.routes import (
     api_keys,
+    audit,
     detect,
+    erasure,
     errors,
     galleries,
     health,
@@ -35,7 +38,21 @@ from facesvc.web.routes.page import mount_page
 
 SPARE_THREADS = 16
 """Threads beyond those that may wait at the pipeline, so that listings and health checks still get one."""
-ROUTES = (verify, identify, detect, galleries, model_change, subjects, references, api_keys, model, health, errors)
+ROUTES = (
+    verify,
+    identify,
+    detect,
+    galleries,
+    model_change,
+    subjects,
+    references,
+    erasure,
+    api_keys,
+    audit,
+    model,
+    health,
+    errors,
+)
 INTAKES = (
     verify.intake,
     identify.intake,
@@ -77,7 +94,7 @@ def create_app(settings: Settings, open_tenants: Callable[[], AbstractContextMan
         redirect_slashes=False,
         generate_unique_id_function=_operation_id,
     )
-    app.state.settings, app.state.metrics = settings, Metrics()
+    app.state.settings, app.state.metrics, app.state.rates = settings, Metrics(), Rates()
     for routes in ROUTES:
         app.include_router(routes.router)
     mount_page(app)
@@ -86,6 +103,8 @@ def create_app(settings: Settings, open_tenants: Callable[[], AbstractContextMan
     app.add_middleware(BodyLimits, max_bytes=settings.max_request_bytes)
     if settings.dev:
         app.add_middleware(LoopbackOnly)
+    else:
+        app.add_middleware(AddressRates, per_minute=settings.requests_per_minute_per_address)
     app.add_middleware(Observed, logger=json_logger(), metrics=app.state.metrics)  # added last, so outermost
     return app
 
