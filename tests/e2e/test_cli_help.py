@@ -33,13 +33,15 @@ RUNNABLE = {name: command for name, command in COMMANDS.items() if not hasattr(c
 
 def test_the_commands() -> None:
     assert sorted(name.removeprefix("facesvc ") for name in RUNNABLE) == [
-        "doctor", "enrol", "enrol-folder", "evaluate",
+        "api-keys create", "api-keys list", "api-keys revoke", "api-keys rotate",
+        "audit head", "audit list", "audit verify", "doctor", "enrol", "enrol-folder", "evaluate",
         "galleries create", "galleries delete", "galleries export", "galleries import", "galleries list",
         "galleries model abandon", "galleries model agreement", "galleries model cut-over", "galleries model finish",
         "galleries model left-behind", "galleries model roll-back", "galleries model run", "galleries model start",
         "galleries model status", "galleries show", "identify",
-        "models build", "models check", "models list", "models use", "samples", "serve",
-        "subjects delete", "subjects list", "subjects rename", "subjects show", "sweep", "verify",
+        "models build", "models check", "models list", "models use", "receipts key", "receipts verify", "samples", "serve",
+        "subjects delete", "subjects erase", "subjects export", "subjects list", "subjects rename", "subjects retain",
+        "subjects show", "sweep", "tenants create", "tenants delete", "tenants list", "verify",
     ]  # fmt: skip
 
 
