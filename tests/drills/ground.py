@@ -68,11 +68,12 @@ def serving(folder: Path, real: Real, **settings: object) -> Iterator[Served]:
         (folder / "packs").symlink_to(real.packs)
     log = folder / "server.log"
     with log.open("ab") as output:
+        said = output.tell()  # by servers before this one
         process = subprocess.Popen(
             command(folder), stdout=output, stderr=output, env=environment({"pack": real.pack, "dev": True} | settings)
         )
     try:
-        yield Served(ready(log, process), psutil.Process(process.pid), log)
+        yield Served(ready(log, process, said), psutil.Process(process.pid), log)
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(timeout=60)
@@ -88,11 +89,11 @@ def environment(settings: Mapping[str, object]) -> dict[str, str]:
     return inherited | {f"FACESVC_{name.upper()}": str(value) for name, value in settings.items()}
 
 
-def ready(log: Path, process: subprocess.Popen[bytes]) -> str:
-    """The URL that a starting server announces."""
+def ready(log: Path, process: subprocess.Popen[bytes], start: int = 0) -> str:
+    """The URL that a starting server announces, in its log from ``start`` on."""
     deadline = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
-        if found := re.search(r"ready at (\S+)", log.read_text()):
+        if found := re.search(r"ready at (\S+)", log.read_text()[start:]):
             return found[1]
         try:
             process.wait(timeout=0.1)
