@@ -7,6 +7,7 @@ from typing import Any
 from facesvc.core.access import Caller
 from facesvc.core.answers import Enrolment, Identification, Verification
 from facesvc.core.audit import Head
+from facesvc.core.canary import Watch
 from facesvc.core.decide import DecisionRule, Threshold
 from facesvc.core.erasure import Erased, ErasureReceipt, Signer, receipt
 from facesvc.core.model_change import ModelChangeStore
@@ -28,9 +29,10 @@ class AuditedService(FaceService):
         indexes: GalleryIndexes,
         trail: Trail,
         signer: Signer,
+        watch: Watch,
     ) -> None:
         super().__init__(extractors, store, indexes)
-        self.trail, self.signer = trail, signer
+        self.trail, self.signer, self.watch = trail, signer, watch
 
     def by(self, caller: Caller, request: str | None = None) -> "AuditedService":
         """The same service, answering ``caller``."""
@@ -62,7 +64,8 @@ class AuditedService(FaceService):
     ) -> Verification:
         with self.trail.asked("verify", gallery, subject) as outcome:
             answer = super().verify_subject(probe, gallery, subject, choice, rule)
-            outcome.told = _decided(answer)
+            canary = self.watch.verified(answer, self.trail.caller, self.trail.request)
+            outcome.told = _decided(answer) | _alarm(canary)
         return answer
 
     def identify(
@@ -75,6 +78,7 @@ class AuditedService(FaceService):
     ) -> Identification:
         with self.trail.asked("identify", gallery) as outcome:
             answer = super().identify(photograph, gallery, top_k, choice, rule)
+            canary = self.watch.identified(answer, self.trail.caller, self.trail.request)
             faces = [
                 {
                     "decision": face.decision,
@@ -83,7 +87,7 @@ class AuditedService(FaceService):
                 }
                 for face in answer.faces
             ]
-            outcome.told = {"faces": faces, **_by(answer.threshold)}
+            outcome.told = {"faces": faces, **_by(answer.threshold), **_alarm(canary)}
         return answer
 
     # --- enrolment ---------------------------------------------------------------------------------
@@ -158,6 +162,11 @@ class AuditedService(FaceService):
         with self.trail.changing("update_subject", gallery, subject):
             return super().update_subject(gallery, subject, **changes)
 
+    def mark_canary(self, gallery: str, subject: str, canary: bool) -> None:
+        with self.trail.changing("mark_canary", gallery, subject) as outcome:
+            outcome.told = {"canary": canary}
+            super().mark_canary(gallery, subject, canary)
+
     def delete_subject(self, gallery: str, subject: str) -> None:
         with self.trail.changing("delete_subject", gallery, subject):
             super().delete_subject(gallery, subject)
@@ -195,6 +204,10 @@ def _by(threshold: Threshold) -> dict[str, Any]:
         "template_version": threshold.template_version,
         "calibration": threshold.calibration,
     }
+
+
+def _alarm(canary: bool) -> dict[str, Any]:
+    return {"alarm": "canary"} if canary else {}
 
 
 def _decided(answer: Verification) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import cv2
 from facesvc.audited import AuditedService
 from facesvc.config import Settings, environment
 from facesvc.core.access import Caller
+from facesvc.core.canary import Alarms, Watch
 from facesvc.core.erasure import Signer
 from facesvc.core.ports import Extractor
 from facesvc.database import Database, open_database
@@ -181,8 +182,9 @@ def open_tenants(
         open_database(settings) as database,
         open_packs(settings, pack, open_extractor, database.held_versions) as packs,
     ):
-        opener = partial(open_tenant, settings, database, packs)
-        with closing(Tenants(database.register, database.api_keys, packs, opener)) as tenants:
+        alarms = Alarms()
+        opener = partial(open_tenant, settings, database, packs, alarms)
+        with closing(Tenants(database.register, database.api_keys, packs, alarms, opener)) as tenants:
             own = tenants.register.find(settings.tenant)
             tenants.of(own.id).ensure_gallery(settings.default_gallery)
             with following(tenants, settings.follow_seconds) if serving else settling(tenants):
@@ -190,13 +192,16 @@ def open_tenants(
 
 
 @contextmanager
-def open_tenant(settings: Settings, database: Database, packs: LoadedPacks, tenant: str) -> Iterator[Opened]:
+def open_tenant(
+    settings: Settings, database: Database, packs: LoadedPacks, alarms: Alarms, tenant: str
+) -> Iterator[Opened]:
     """The service of one tenant. Nothing is written: it may be deleted at this moment."""
     store = database.store(tenant)
     with open_keeper(settings, store, in_memory(settings, store)) as keeper:
         projection, log = Projection(store, keeper), database.audit(tenant)
         trail = Trail(log, log.chain, Caller(tenant))
-        yield Opened(AuditedService(packs, store, projection, trail, database.signer(tenant)), projection)
+        watch = Watch(database.disclosures(tenant), alarms)
+        yield Opened(AuditedService(packs, store, projection, trail, database.signer(tenant), watch), projection)
 
 
 @contextmanager

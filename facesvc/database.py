@@ -21,6 +21,7 @@ from facesvc.storage.engine import open_engine
 from facesvc.storage.locks import Locks
 from facesvc.storage.migrate import upgrade
 from facesvc.storage.references import SqlReferenceStore
+from facesvc.storage.revealed import SqlDisclosures
 from facesvc.storage.tenants import SqlTenants
 from facesvc.storage.transactions import EVERY_TENANT
 
@@ -45,6 +46,10 @@ class Database:
 
     def audit(self, tenant: str) -> SqlAuditLog:
         return SqlAuditLog(self.engine, tenant, Chain(self.keyring.tenant(tenant).derive("audit")))
+
+    def disclosures(self, tenant: str) -> SqlDisclosures:
+        """What its answers tell of whom."""
+        return SqlDisclosures(self.engine, tenant)
 
     def signer(self, tenant: str) -> Ed25519Signer:
         """Of the tenant's receipts."""

@@ -77,6 +77,10 @@ class Holdings:
         changes = {"display_name": display_name, "metadata": metadata, "retention": retention}
         return self.store.update_subject(gallery, subject, **changes)
 
+    def mark_canary(self, gallery: str, subject: str, canary: bool) -> None:
+        """Raises GalleryNotFound, SubjectNotFound."""
+        self.store.mark_canary(gallery, subject, canary)
+
     def delete_subject(self, gallery: str, subject: str) -> None:
         """Raises GalleryNotFound, SubjectNotFound."""
         self.store.delete_subject(gallery, subject)

@@ -9,6 +9,7 @@ from threading import Lock
 from facesvc.apikeys import ApiKeys
 from facesvc.audited import AuditedService
 from facesvc.core.access import Caller
+from facesvc.core.canary import Alarms
 from facesvc.core.ports import Extractors
 from facesvc.core.types import LoadedIndex
 from facesvc.errors import FaceServiceError
@@ -40,10 +41,12 @@ class _Place:
 
 
 class Tenants:
-    """Thread-safe. register, api_keys: of all tenants; extractors: shared by them."""
+    """Thread-safe. register, api_keys: of all tenants; extractors, alarms: shared by them."""
 
-    def __init__(self, register: Register, api_keys: ApiKeys, extractors: Extractors, open_tenant: OpenTenant) -> None:
-        self.register, self.api_keys, self.extractors = register, api_keys, extractors
+    def __init__(
+        self, register: Register, api_keys: ApiKeys, extractors: Extractors, alarms: Alarms, open_tenant: OpenTenant
+    ) -> None:
+        self.register, self.api_keys, self.extractors, self.alarms = register, api_keys, extractors, alarms
         self._open_tenant = open_tenant
         self._places: dict[str, _Place] = {}
         self._lock = Lock()

@@ -226,6 +226,10 @@ class ReferenceStore(Protocol):
         retention: Retention = NO_LIMIT,
     ) -> Subject: ...
 
+    def mark_canary(self, gallery: str, subject: str, canary: bool) -> None:
+        """Whether its match raises an alarm; see ``core.canary``."""
+        ...
+
     def delete_subject(self, gallery: str, subject: str) -> list[Deleted]:
         """Also one that has expired, which for all else is not there. The references that went with it."""
         ...

@@ -78,6 +78,10 @@ class Subjects(Transactions):
             session.flush()
             return as_subject(row, gallery)
 
+    def mark_canary(self, gallery: str, subject: str, canary: bool) -> None:
+        with self.writing() as session:
+            find_subject(session, lock_gallery(session, self, gallery), subject).canary = canary
+
     def delete_subject(self, gallery: str, subject: str) -> list[Deleted]:
         with self.writing() as session:
             home = lock_gallery(session, self, gallery)

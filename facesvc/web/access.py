@@ -1,6 +1,7 @@
 """Who asks, whether they may, and how routes reach what the application keeps in its state."""
 
 import hmac
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -51,7 +52,8 @@ async def _caller(request: Request, token: str | None) -> Caller:
     if token is None:
         raise Unauthenticated("send an API key: Authorization: Bearer facesvc_...")
     tenants: Tenants = request.app.state.tenants
-    return (await run_in_threadpool(tenants.api_keys.authenticate, token)).caller
+    caller = (await run_in_threadpool(tenants.api_keys.authenticate, token)).caller
+    return replace(caller, identities_per_day=caller.identities_per_day or settings.identities_per_day)
 
 
 def _is_metrics_token(request: Request, token: str | None) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
+from functools import partial
 
 from anyio.to_thread import current_default_thread_limiter
 from fastapi import Depends, FastAPI
@@ -16,7 +17,7 @@ from facesvc.web.errors import install_error_handlers
 from facesvc.web.first_key import announce_first_key
 from facesvc.web.limits import BodyLimits
 from facesvc.web.metrics import Metrics
-from facesvc.web.observe import Observed, json_logger
+from facesvc.web.observe import Observed, json_logger, log_alarm
 from facesvc.web.openapi import install_openapi
 from facesvc.web.rates import AddressRates, Rates
 from facesvc.web.routes import (
@@ -72,12 +73,15 @@ def create_app(settings: Settings, open_tenants: Callable[[], AbstractContextMan
     """The application over the services that ``open_tenants`` opens when the server starts. Raises RequestError for
     development mode on another address than loopback."""
     require_loopback(settings)
+    logger = json_logger()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         current_default_thread_limiter().total_tokens = settings.workers + settings.queue + SPARE_THREADS
         with open_tenants() as tenants:
             app.state.tenants = tenants
+            tenants.alarms.listen(app.state.metrics.record_alarm)
+            tenants.alarms.listen(partial(log_alarm, logger))
             if not settings.dev:
                 announce_first_key(tenants)
             app.state.metrics.model.labels(tenants.extractors.default.template_version).set(1)
@@ -105,7 +109,7 @@ def create_app(settings: Settings, open_tenants: Callable[[], AbstractContextMan
         app.add_middleware(LoopbackOnly)
     else:
         app.add_middleware(AddressRates, per_minute=settings.requests_per_minute_per_address)
-    app.add_middleware(Observed, logger=json_logger(), metrics=app.state.metrics)  # added last, so outermost
+    app.add_middleware(Observed, logger=logger, metrics=app.state.metrics)  # added last, so outermost
     return app
 
 

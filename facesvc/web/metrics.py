@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from facesvc.core.answers import Enrolment
+from facesvc.core.canary import Alarm
 from facesvc.core.types import LoadedIndex
 
 REQUEST_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8)
@@ -37,6 +38,9 @@ class Metrics:
         self.enrolments = Counter(
             "facesvc_enrolments", "Photographs enrolled or refused, by error code", ("outcome",), registry=self.registry
         )
+        self.alarms = Counter(
+            "facesvc_alarms", "Alarms: canaries that matched", ("alarm", "operation"), registry=self.registry
+        )
         self.index_references = Gauge(
             "facesvc_index_references", "References in the indexes in memory", ("kind",), registry=self.registry
         )
@@ -46,6 +50,9 @@ class Metrics:
         self.model = Gauge(
             "facesvc_model", "The template version in use (always 1)", ("template_version",), registry=self.registry
         )
+
+    def record_alarm(self, alarm: Alarm) -> None:
+        self.alarms.labels("canary", alarm.action).inc()
 
     def record_indexes(self, loaded: Iterable[LoadedIndex]) -> None:
         """What lies in memory at this moment, by the kind of index."""

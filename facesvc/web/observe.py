@@ -11,6 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from facesvc.core.canary import Alarm
 from facesvc.errors import FaceServiceError
 from facesvc.web.errors import problem
 from facesvc.web.metrics import Metrics
@@ -44,6 +45,19 @@ def json_logger() -> Any:
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
         ],
+    )
+
+
+def log_alarm(logger: Any, alarm: Alarm) -> None:
+    """A canary matched: the line by which whoever watches the logs learns of it. References are no names."""
+    logger.warning(
+        "a canary matched",
+        alarm="canary",
+        operation=alarm.action,
+        tenant=alarm.tenant,
+        key=alarm.key,
+        request_id=alarm.request,
+        references=alarm.references,
     )
 
 

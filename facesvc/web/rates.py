@@ -1,29 +1,36 @@
 """How often may somebody ask: of each API key, and of each address that brings none that is valid.
 
 Counted in memory, by each process for itself: of n processes, n times as much may pass. An address is counted before
-anything is done for it, no key is looked up and nothing hashed, and gets that back when its key is valid: guessing
-keys comes to a stop, while those who have one share the address with as many others as they like.
+anything is done for it, no key is looked up in the database, and gets that back when its key is valid: guessing keys
+comes to a stop. Keys that were valid a moment ago pass by that count, so that nobody who shares their address, behind a
+proxy or a router, can shut them out.
 """
 
 import math
+import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from hashlib import blake2b
 from ipaddress import IPv6Address, ip_address, ip_network
 from threading import Lock
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from facesvc.core.access import Caller
-from facesvc.refusals import RateLimited
-from facesvc.web.errors import problem
+from facesvc.refusals import RateLimited, Unauthenticated
+from facesvc.web.errors import problem, status_of
 
 WINDOW_SECONDS = 60.0
+MOST_KNOWN = 10_000
+"""Keys that are remembered as valid."""
 MOST = 100_000
 """Keys and addresses of which counts are held (some 20 MB); the one that asked longest ago is forgotten first."""
 IPV6_PREFIX = 64
 """Bits: what one customer of a network gets at least (RFC 6177); within it he has any address he likes."""
+UNAUTHENTICATED = status_of(Unauthenticated)
 UNCOUNTED = ("/healthz", "/readyz")
 """Whoever watches over the service must not be stopped by those who attack it from behind the same proxy."""
 
@@ -83,21 +90,57 @@ def _wait(before: int, current: int, since: float, allowed: int) -> float:
 class AddressRates:
     """ASGI middleware: bounds the requests that come from one address without a valid API key."""
 
-    def __init__(self, app: ASGIApp, per_minute: int, rates: Rates | None = None) -> None:
-        self.app, self.per_minute, self.rates = app, per_minute, rates or Rates()
+    def __init__(self, app: ASGIApp, per_minute: int) -> None:
+        self.app, self.per_minute, self.rates, self.known = app, per_minute, Rates(), Known()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in UNCOUNTED:
             await self.app(scope, receive, send)
             return
-        who = origin(scope)
+        who, key = origin(scope), self.known.fingerprint(Headers(scope=scope).get("authorization", ""))
+        counted = key not in self.known
         try:
-            self.rates.hit(who, self.per_minute)
+            if counted:
+                self.rates.hit(who, self.per_minute)
         except RateLimited as refusal:
             await problem(refusal)(scope, receive, send)
             return
-        scope.setdefault("state", {})["known"] = lambda: self.rates.give_back(who)
-        await self.app(scope, receive, send)
+
+        def valid() -> None:
+            self.known.add(key)
+            if counted:
+                self.rates.give_back(who)
+
+        async def seen(message: Message) -> None:
+            if message.get("status") == UNAUTHENTICATED:
+                self.known.discard(key)
+            await send(message)
+
+        scope.setdefault("state", {})["valid"] = valid
+        await self.app(scope, receive, seen)
+
+
+class Known:
+    """The API keys that were valid when they last came, by fingerprints that are good for this process alone."""
+
+    def __init__(self, most: int = MOST_KNOWN) -> None:
+        self._secret, self._most = secrets.token_bytes(32), most
+        self._keys: OrderedDict[bytes, None] = OrderedDict()
+
+    def fingerprint(self, text: str) -> bytes:
+        return blake2b(text.encode(), key=self._secret, digest_size=16).digest()
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._keys
+
+    def add(self, key: bytes) -> None:
+        self._keys[key] = None
+        self._keys.move_to_end(key)
+        if len(self._keys) > self._most:
+            self._keys.popitem(last=False)
+
+    def discard(self, key: bytes) -> None:
+        self._keys.pop(key, None)
 
 
 def origin(scope: Scope) -> str:
@@ -115,7 +158,7 @@ def origin(scope: Scope) -> str:
 
 def count_caller(request: Request, caller: Caller) -> None:
     """Counts a request whose key turned out to be valid. Raises RateLimited."""
-    if known := getattr(request.state, "known", None):
-        known()
+    if valid := getattr(request.state, "valid", None):
+        valid()
     allowed = caller.requests_per_minute or request.app.state.settings.requests_per_minute
     request.app.state.rates.hit(caller.key, allowed)

@@ -1,15 +1,20 @@
 """A server with limits that can be reached, and callers who try."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from facesvc.core.access import DEFAULT_TENANT, Role
 from facesvc.core.api_keys import IssuedKey, Rights
+from facesvc.core.canary import Alarm
 from facesvc.database import open_database
-from tests.api.conftest import problem
+from facesvc.web.observe import json_logger, log_alarm
+from tests.api.conftest import problem, references
 from tests.keyed import Keyed, serve_keyed
 
 ATTEMPTS = 12
@@ -39,6 +44,92 @@ def test_a_key_has_its_own_limit(guarded: Keyed) -> None:
     assert 1 <= int(answers[-1].headers["retry-after"]) <= 120
 
 
+@pytest.fixture(scope="module")
+def staff(guarded: Keyed, photographs: dict[str, bytes]) -> str:
+    """A gallery of three people, of whom one is a canary."""
+    with guarded.client(issued(guarded, Role.ADMINISTER)) as client:
+        assert client.post("/v1/galleries", json={"name": "staff"}).status_code == 201
+        for subject, name in (("ada", "obama"), ("bob", "biden"), ("nobody", "astronaut")):
+            files = [("images", ("a.jpg", photographs[name]))]
+            assert client.post(references("staff", subject), files=files).status_code == 201
+        assert client.put("/v1/galleries/staff/subjects/nobody/canary").status_code == 204
+    return "staff"
+
+
+def identified(client: httpx.Client, photograph: bytes, top_k: int) -> httpx.Response:
+    return client.post("/v1/identify", files={"image": photograph}, data={"gallery": "staff", "top_k": str(top_k)})
+
+
+def test_an_identity_budget(guarded: Keyed, staff: str, photographs: dict[str, bytes]) -> None:
+    with guarded.client(issued(guarded, Role.IDENTIFY, identities=2)) as client:
+        assert [len(identified(client, photographs["obama2"], 1).json()["faces"][0]["candidates"]) for _ in "ab"] == [
+            1,
+            1,
+        ]
+        spent = identified(client, photographs["biden"], 3)  # Bob, and two who are not like him
+        assert (spent.status_code, problem(spent)["code"]) == (429, "identity_budget_spent")
+        assert 1 <= int(spent.headers["retry-after"]) <= 86_400
+        assert "bob" not in spent.text
+        assert identified(client, photographs["biden"], 1).status_code == 200
+        assert identified(client, photographs["astronaut"], 1).status_code == 429
+        assert identified(client, photographs["obama"], 1).status_code == 200  # of her it knows already
+    with guarded.client(issued(guarded, Role.IDENTIFY)) as client:
+        assert len(identified(client, photographs["biden"], 3).json()["faces"][0]["candidates"]) == 3
+
+
+def test_a_canary(guarded: Keyed, staff: str, photographs: dict[str, bytes]) -> None:
+    against = {"subject": "nobody", "gallery": "staff"}
+    with guarded.client(issued(guarded, Role.IDENTIFY, Role.VERIFY)) as client:
+        other = identified(client, photographs["obama"], 3)
+        assert alarms(guarded) == {}  # it is among the candidates, but does not match
+        found = identified(client, photographs["astronaut"], 3)
+        verified = client.post("/v1/verify", files={"probe": photographs["astronaut"]}, data=against)
+    assert verified.json()["match"] is True
+    assert alarms(guarded) == {("canary", "identify"): 1.0, ("canary", "verify"): 1.0}
+    assert shape(found.json()) == shape(other.json())  # the answer is as any other
+    assert dict(found.headers).keys() == dict(other.headers).keys()
+
+
+def alarms(guarded: Keyed) -> dict[tuple[str, str], float]:
+    """How many there were, by kind and operation."""
+    with guarded.client(issued(guarded, Role.ADMINISTER)) as client:
+        families = text_string_to_metric_families(client.get("/metrics").text)
+    samples = [sample for family in families for sample in family.samples if sample.name == "facesvc_alarms_total"]
+    return {(sample.labels["alarm"], sample.labels["operation"]): sample.value for sample in samples}
+
+
+def test_an_alarm_is_one_line_of_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    log_alarm(json_logger(), Alarm("default", "0123", "request-7", "identify", ("ref_1",)))
+    line = json.loads(capsys.readouterr().err)
+    assert line.pop("timestamp")
+    assert line == {
+        "event": "a canary matched",
+        "level": "warning",
+        "alarm": "canary",
+        "operation": "identify",
+        "tenant": "default",
+        "key": "0123",
+        "request_id": "request-7",
+        "references": ["ref_1"],
+    }
+
+
+def shape(document: Any) -> Any:
+    """The names of a document's fields, all the way down."""
+    if isinstance(document, dict):
+        return {name: shape(value) for name, value in document.items()}
+    return [shape(value) for value in document] if isinstance(document, list) else type(document).__name__
+
+
+def test_only_administrators_know_of_canaries(guarded: Keyed, staff: str) -> None:
+    with guarded.client(issued(guarded, Role.ENROL)) as client:
+        assert client.put("/v1/galleries/staff/subjects/ada/canary").status_code == 403
+        assert "canary" not in client.get("/v1/galleries/staff/subjects/nobody").text
+    with guarded.client(issued(guarded, Role.ADMINISTER)) as client:
+        assert client.delete("/v1/galleries/staff/subjects/ada/canary").status_code == 204
+        assert client.put("/v1/galleries/staff/subjects/eve/canary").status_code == 404
+
+
 def test_keys_cannot_be_guessed_and_who_has_one_is_not_hindered(guarded: Keyed) -> None:
     key = issued(guarded, Role.ENROL)
     with guarded.client(key) as client:
@@ -50,6 +141,8 @@ def test_keys_cannot_be_guessed_and_who_has_one_is_not_hindered(guarded: Keyed) 
         refused = guesser.get("/v1/galleries")
         assert problem(refused)["code"] == "rate_limited"
         assert refused.headers["content-security-policy"].startswith("default-src 'none'")
+    with guarded.client(key) as client:  # who was here before is not shut out by a neighbour
+        assert client.get("/v1/galleries").status_code == 200
     assert httpx.get(f"{guarded.url}/healthz").status_code == 200  # whoever watches over it is not stopped
 
 

@@ -13,6 +13,7 @@ from fastapi.routing import iter_route_contexts
 
 from facesvc.config import Settings
 from facesvc.core.access import Role
+from facesvc.core.canary import Alarms
 from facesvc.database import open_database
 from facesvc.web.app import create_app
 from facesvc.web.permissions import permission_of
@@ -73,6 +74,8 @@ def test_a_route_that_says_nothing_is_closed(keyed: Keyed) -> None:
 
 class broken_tenants(ExitStack):  # noqa: N801
     """Opens nothing; enough for an application to start."""
+
+    alarms = Alarms()
 
     class extractors:  # noqa: N801
         class default:  # noqa: N801

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from facesvc.config import Settings
+from facesvc.core.canary import Alarms
 from facesvc.web.advice import ADVICE
 from facesvc.web.app import create_app
 from facesvc.web.errors import kinds, status_of
@@ -242,6 +243,8 @@ class Broken:
 
 class BrokenTenants:
     """Just enough of services to start; all of them fail."""
+
+    alarms = Alarms()
 
     class extractors:  # noqa: N801
         class default:  # noqa: N801

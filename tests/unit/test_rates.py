@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from facesvc.refusals import RateLimited
-from facesvc.web.rates import Rates, origin
+from facesvc.web.rates import Known, Rates, origin
 
 
 @dataclass
@@ -81,6 +81,17 @@ def test_memory_is_bounded() -> None:
     assert len(rates._counts) == 100
     assert refused(rates, 1, "999") is not None
     assert refused(rates, 1, "0") is None
+
+
+def test_known_keys_are_few_and_no_texts() -> None:
+    known = Known(most=2)
+    keys = [known.fingerprint(f"Bearer {number}") for number in range(3)]
+    for key in keys:
+        known.add(key)
+    assert [key in known for key in keys] == [False, True, True]
+    known.discard(keys[2])
+    assert keys[2] not in known
+    assert known.fingerprint("Bearer 1") == keys[1] != Known().fingerprint("Bearer 1")
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,20 @@ def change_subject(
     )
 
 
+@router.put("/{subject}/canary", status_code=204, responses=READ)
+@allows(Role.ADMINISTER)
+def mark_canary(gallery: GalleryPath, subject: SubjectPath, service: ServiceDep) -> None:
+    """Raises an alarm from now on where the subject matches. Nothing that other keys can read tells of it."""
+    service.mark_canary(gallery, subject, True)
+
+
+@router.delete("/{subject}/canary", status_code=204, responses=READ)
+@allows(Role.ADMINISTER)
+def unmark_canary(gallery: GalleryPath, subject: SubjectPath, service: ServiceDep) -> None:
+    """It is a subject as any other again."""
+    service.mark_canary(gallery, subject, False)
+
+
 @router.delete("/{subject}", status_code=204, responses=READ)
 @allows(Role.ENROL)
 def delete_subject(gallery: GalleryPath, subject: SubjectPath, service: ServiceDep) -> None:

@@ -1,0 +1,62 @@
+"""Of which subjects an API key was told on a day, and which subjects are canaries."""
+
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+
+from sqlalchemy import delete, func, insert, select
+from sqlalchemy.orm import Session
+
+from facesvc.core.canary import SECONDS_OF_A_DAY
+from facesvc.refusals import IdentityBudgetSpent
+from facesvc.storage.tables import ReferenceRow, RevealedRow, SubjectRow
+from facesvc.storage.transactions import Transactions
+
+DAYS_KEPT = 1
+"""Besides the present one: of whom a key was told is nobody's business for longer."""
+
+
+class SqlDisclosures(Transactions):
+    """core.canary.Disclosures of one tenant."""
+
+    def reveal(self, references: Collection[str], key: str, day: int, most: int) -> None:
+        """Counted in the same transaction, one after the other for each key, so that no two processes both take the
+        last place."""
+        told = select(ReferenceRow.subject_key).where(
+            ReferenceRow.tenant == self.tenant, ReferenceRow.id.in_(references)
+        )
+        known = select(RevealedRow.subject_key).where(RevealedRow.api_key == key, RevealedRow.day == day)
+        with self.writing() as session:
+            _one_at_a_time(session, key)
+            before = set(session.scalars(known))
+            new = set(session.scalars(told)) - before
+            if len(before) + len(new) > most:
+                raise IdentityBudgetSpent(f"this key may be told of {most} subjects a day", _until_tomorrow(day))
+            if new:
+                session.execute(
+                    delete(RevealedRow).where(RevealedRow.api_key == key, RevealedRow.day < day - DAYS_KEPT)
+                )
+                rows = [{"tenant": self.tenant, "api_key": key, "day": day, "subject_key": subject} for subject in new]
+                session.execute(insert(RevealedRow), rows)
+
+    def canaries(self, references: Collection[str]) -> Collection[str]:
+        query = (
+            select(ReferenceRow.id)
+            .join(SubjectRow, SubjectRow.key == ReferenceRow.subject_key)
+            .where(ReferenceRow.tenant == self.tenant, ReferenceRow.id.in_(references), SubjectRow.canary)
+        )
+        with self.reading() as session:
+            return list(session.scalars(query))
+
+
+def _one_at_a_time(session: Session, key: str) -> None:
+    """A lock until the transaction's end. On SQLite whoever writes is alone already."""
+    if session.get_bind().dialect.name == "postgresql":
+        number = int.from_bytes(sha256(f"revealed\0{key}".encode()).digest()[:8], signed=True)
+        session.execute(select(func.pg_advisory_xact_lock(number)))
+
+
+def _until_tomorrow(day: int) -> int:
+    """Seconds until the day after ``day`` begins (UTC)."""
+    tomorrow = datetime.fromtimestamp(0, UTC) + timedelta(seconds=(day + 1) * SECONDS_OF_A_DAY)
+    return max(int((tomorrow - datetime.now(UTC)).total_seconds()), 1)
