@@ -72,6 +72,9 @@ class LocalBackend:
     def rename_subject(self, gallery: str, subject: str, display_name: str) -> View:
         return views.subject(self.service.update_subject(gallery, subject, display_name=display_name))
 
+    def mark_canary(self, gallery: str, subject: str, canary: bool) -> None:
+        self.service.mark_canary(gallery, subject, canary)
+
     def retain_subject(self, gallery: str, subject: str, consent: str | None, expires_at: datetime | None) -> View:
         retention = Retention(consent, expires_at)
         return views.subject(self.service.update_subject(gallery, subject, retention=retention))

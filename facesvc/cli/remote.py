@@ -87,6 +87,9 @@ class RemoteBackend:
     def rename_subject(self, gallery: str, subject: str, display_name: str) -> View:
         return self._ask("PATCH", subject_path(gallery, subject), json={"display_name": display_name})
 
+    def mark_canary(self, gallery: str, subject: str, canary: bool) -> None:
+        self._ask("PUT" if canary else "DELETE", f"{subject_path(gallery, subject)}/canary")
+
     def retain_subject(self, gallery: str, subject: str, consent: str | None, expires_at: "datetime | None") -> View:
         given = {"consent": consent, "expires_at": expires_at and expires_at.isoformat()}
         changes = {name: value for name, value in given.items() if value is not None}

@@ -156,6 +156,23 @@ def erase(
 
 
 @app.command()
+def canary(
+    context: typer.Context,
+    subject: Id,
+    gallery: options.Gallery,
+    off: Annotated[bool, typer.Option("--off", help="A subject as any other again.")] = False,
+    server: options.Server = None,
+) -> None:
+    """Raise an alarm where this subject matches: somebody who is nobody, enrolled for thieves to find.
+
+    Example: facesvc subjects canary p-20931 --gallery staff
+    """
+    with open_backend(context.obj, server) as backend:
+        backend.mark_canary(gallery, subject, not off)
+    say(f"subject {subject} of gallery {gallery} is {'no canary any more' if off else 'a canary'}")
+
+
+@app.command()
 def delete(
     context: typer.Context,
     subject: Id,
