@@ -73,9 +73,13 @@ def _postgresql(url: URL) -> Engine:
 
 
 def _create_private(path: Path) -> None:
+    """A file that is there is left alone: to close any descriptor of it would take the locks of this process's other
+    connections from them, and a process that ends would then take their log away (sqlite.org/howtocorrupt.html, 2.2).
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # its -wal and -shm files take the same mode
+        with suppress(FileExistsError):  # its -wal and -shm files take the same mode
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except OSError as error:
         raise StoreUnavailable(f"database file can't be opened: {error.strerror}") from error
 

@@ -1,0 +1,43 @@
+"""What opening a database must not do to those who have it open."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from sqlalchemy import text
+
+from facesvc.storage.engine import open_engine
+from tests.databases import migrated_sqlite
+
+WRITER = """
+import sys
+from sqlalchemy import text
+from facesvc.storage.engine import WRITING, open_engine
+INSERT = "INSERT INTO tenants (tenant, audit_sequence, created_at) VALUES (:tenant, 0, '2026-01-01')"
+engine = open_engine(sys.argv[1])
+with engine.execution_options(**{WRITING: True}).begin() as connection:
+    connection.execute(text(INSERT), {"tenant": sys.argv[2]})
+engine.dispose()
+"""
+COUNT = text("SELECT count(*) FROM tenants")
+
+
+def test_a_second_engine_leaves_the_first_ones_locks_alone(tmp_path: Path) -> None:
+    """Else a process that ends believes itself the last one, and takes the log away that this one reads."""
+    url = migrated_sqlite(tmp_path)
+    first = open_engine(url)
+    with first.connect() as connection:
+        assert connection.scalar(COUNT) == 0
+    second = open_engine(url)
+    for tenant in ("a", "b"):
+        subprocess.run([sys.executable, "-c", WRITER, url, tenant], check=True)
+    with first.connect() as connection:
+        assert connection.scalar(COUNT) == 2
+    first.dispose()
+    second.dispose()
+
+
+def test_a_new_database_is_its_owners_alone(tmp_path: Path) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path / 'facesvc.db'}")
+    engine.dispose()
+    assert (tmp_path / "facesvc.db").stat().st_mode & 0o777 == 0o600
