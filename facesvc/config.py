@@ -61,6 +61,10 @@ class Settings(BaseSettings):
     """Whose galleries commands on this machine are about; requests to a server are their API key's tenant's."""
     dev: bool = False
     """Development mode: nobody needs an API key, everybody may do everything. On loopback addresses alone."""
+    api_key: SecretStr | None = None
+    """What commands bring to a server that they are to ask (--server)."""
+    api_key_file: Path | None = None
+    """File that holds it."""
     metrics_token: SecretStr | None = None
     """What comes in place of an API key with requests for /metrics, which tells of all tenants together."""
     host: str = "127.0.0.1"

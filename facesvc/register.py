@@ -51,10 +51,14 @@ class Register:
             self._rows.add(StoredTenant(new.id, self._names.seal(name.encode(), new.id), new.created_at))
         return new
 
-    def delete(self, tenant: Tenant) -> None:
-        """Deletes every row of it. Raises TenantNotFound, RequestError for the default tenant."""
+    def require_deletable(self, tenant: Tenant) -> None:
+        """Raises RequestError for the default tenant."""
         if tenant.id == DEFAULT_TENANT:
             raise RequestError("the default tenant can't be deleted: delete its galleries")
+
+    def delete(self, tenant: Tenant) -> None:
+        """Deletes every row of it. Raises TenantNotFound, RequestError for the default tenant."""
+        self.require_deletable(tenant)
         self._rows.delete(tenant.id)
 
     def _opened(self, stored: StoredTenant) -> Tenant:

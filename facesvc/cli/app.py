@@ -8,6 +8,7 @@ import typer
 
 from facesvc import __version__
 from facesvc.cli import (
+    api_keys,
     audit,
     doctor,
     enrol,
@@ -19,6 +20,7 @@ from facesvc.cli import (
     serve,
     subjects,
     sweep,
+    tenants,
     verify,
 )
 from facesvc.cli.evaluate import evaluate
@@ -59,6 +61,10 @@ def root(
         Literal["yunet", "mtcnn", "yunet-onet", "haar"] | None,
         typer.Option("--detector", help="Detector in place of the pack's; makes another template version."),
     ] = None,
+    api_key_file: Annotated[
+        Path | None,
+        typer.Option("--api-key-file", metavar="FILE", help="API key for --server (FACESVC_API_KEY, or its file)."),
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what is done, on stderr.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version.")
@@ -73,7 +79,13 @@ def root(
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
     )
-    given = {"data": data, "database_url": database_url, "pack": pack, "detector": detector}
+    given = {
+        "data": data,
+        "database_url": database_url,
+        "pack": pack,
+        "detector": detector,
+        "api_key_file": api_key_file,
+    }
     context.obj = settings({name: value for name, value in given.items() if value is not None})
 
 
@@ -99,6 +111,8 @@ app.command("enrol-folder", rich_help_panel="Enrol")(enrol.enrol_folder)
 app.add_typer(galleries.app, name="galleries", rich_help_panel="Enrol")
 app.add_typer(subjects.app, name="subjects", rich_help_panel="Enrol")
 app.command("serve", rich_help_panel="Service")(serve.serve)
+app.add_typer(api_keys.app, name="api-keys", rich_help_panel="Service")
+app.add_typer(tenants.app, name="tenants", rich_help_panel="Service")
 app.add_typer(models.app, name="models", rich_help_panel="Service")
 app.command("evaluate", rich_help_panel="Service")(evaluate)
 app.command("samples", rich_help_panel="Service")(samples.samples)

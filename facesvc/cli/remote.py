@@ -30,15 +30,17 @@ logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def open_remote(url: str, workers: int = 1) -> Iterator["RemoteBackend"]:
-    """workers: requests to send at once. Raises RequestError for what is not the http(s) address of a server."""
+def open_remote(url: str, workers: int = 1, api_key: str | None = None) -> Iterator["RemoteBackend"]:
+    """workers: requests to send at once; api_key: to bring with each. Raises RequestError for what is not the http(s)
+    address of a server."""
     try:
         base = httpx.URL(url)
     except httpx.InvalidURL as error:
         raise RequestError(f"--server {url}: {error}") from error
     if base.scheme not in {"http", "https"} or not base.host:
         raise RequestError(f"--server {url}: give an address such as http://127.0.0.1:8000")
-    with httpx.Client(base_url=base, timeout=TIMEOUT) as client:
+    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+    with httpx.Client(base_url=base, timeout=TIMEOUT, headers=headers) as client:
         yield RemoteBackend(client, workers)
 
 

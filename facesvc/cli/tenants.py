@@ -1,0 +1,83 @@
+"""`facesvc tenants`: who shares this service without knowing of each other."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from facesvc.cli import options
+from facesvc.cli.api_keys import tell
+from facesvc.cli.console import answer_json, answer_table, say
+from facesvc.cli.galleries import confirm
+
+if TYPE_CHECKING:
+    from facesvc.core.tenants import Tenant
+    from facesvc.database import Database
+
+app = typer.Typer(no_args_is_help=True, help="Create, list and delete tenants.")
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name or id of the tenant.")]
+
+
+@app.command()
+def create(context: typer.Context, name: Name, as_json: options.AsJson = False) -> None:
+    """Make a tenant, and print the API key of its administrator: this once, it is stored nowhere.
+
+    Example: facesvc tenants create acme
+    """
+    from facesvc.core.access import Role
+    from facesvc.core.api_keys import Rights
+    from facesvc.database import open_database
+
+    with open_database(context.obj) as database:
+        made = database.register.create(name)
+        rights = Rights(frozenset({Role.ADMINISTER}), label="first administrator")
+        issued = database.api_keys.issue(made.id, rights)
+    say(f"tenant {name} has the id {made.id}")
+    tell(issued, as_json)
+
+
+@app.command("list")
+def list_tenants(context: typer.Context, as_json: options.AsJson = False) -> None:
+    """List tenants, with the ids that stand for them in the database, in logs and in folders.
+
+    Example: facesvc tenants list
+    """
+    from facesvc import key_views
+    from facesvc.database import open_database
+
+    with open_database(context.obj) as database:
+        found = [key_views.tenant(tenant) for tenant in database.register.tenants()]
+    if as_json:
+        return answer_json(found)
+    answer_table(
+        ("Id", "Tenant", "Created"), ((tenant["id"], tenant["name"], tenant["created_at"]) for tenant in found)
+    )
+
+
+@app.command()
+def delete(context: typer.Context, name: Name, yes: options.Yes = False) -> None:
+    """Delete a tenant with its galleries, subjects, photographs, API keys and audit log, for good.
+
+    Example: facesvc tenants delete acme --yes
+    """
+    from facesvc.database import open_database
+
+    with open_database(context.obj) as database:
+        tenant = database.register.find(name)
+        confirm(f"Delete tenant {tenant.name} and everything that is its?", yes)
+        drop(context, database, tenant)
+    say(f"tenant {tenant.name} deleted")
+
+
+def drop(context: typer.Context, database: "Database", tenant: "Tenant") -> None:
+    """Its indexes, its rows, and the indexes again: a server may have made them anew in between."""
+    from shutil import rmtree
+
+    from facesvc.indexing import in_memory, open_keeper, snapshots_of
+
+    store = database.store(tenant.id)
+    with open_keeper(context.obj, store, in_memory(context.obj, store)) as keeper:
+        database.register.require_deletable(tenant)
+        keeper.sweep(lambda: ())
+        database.register.delete(tenant)
+        keeper.sweep(lambda: ())
+    rmtree(snapshots_of(context.obj, tenant.id).parent, ignore_errors=True)
