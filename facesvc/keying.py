@@ -14,7 +14,7 @@ from facesvc.crypto.master import MasterKey, from_command, from_file, from_text,
 from facesvc.refusals import MasterKeyUnavailable
 from facesvc.storage.keys import SqlKeyRows
 from facesvc.storage.tables import TenantRow
-from facesvc.storage.transactions import Transactions
+from facesvc.storage.transactions import EVERY_TENANT, Transactions
 
 FILE = "master.key"
 """Of the master key, in the data folder, where no other is configured."""
@@ -67,7 +67,7 @@ def configured(settings: Settings) -> tuple[str, Callable[[], MasterKey]] | None
 
 def is_sealed(engine: Engine) -> bool:
     """Whether anything in the database was sealed with a master key. Raises StoreUnavailable."""
-    with Transactions(engine).reading() as session:
+    with Transactions(engine, EVERY_TENANT).reading() as session:
         return bool(session.scalar(select(exists().where(TenantRow.secrets.is_not(None)))))
 
 

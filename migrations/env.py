@@ -3,8 +3,9 @@
 from alembic import context
 from sqlalchemy import Connection
 
-from facesvc.storage.engine import WRITING, open_engine
+from facesvc.storage.engine import TENANT, WRITING, open_engine
 from facesvc.storage.tables import Table
+from facesvc.storage.transactions import EVERY_TENANT
 
 
 def run(connection: Connection) -> None:
@@ -24,7 +25,7 @@ if handed is not None:
 else:
     with (
         open_engine(context.get_x_argument(as_dictionary=True)["url"])
-        .execution_options(**{WRITING: True})
+        .execution_options(**{WRITING: True, TENANT: EVERY_TENANT})
         .begin() as opened
     ):
         run(opened)

@@ -13,6 +13,8 @@ from facesvc.errors import StoreUnavailable
 
 WRITING = "facesvc_writing"
 """Execution option of connections that will write."""
+TENANT = "facesvc_tenant"
+"""Execution option of connections: whose rows there are for them, see migration 0005; "*" for everybody's."""
 BUSY_SECONDS = 20
 """How long a SQLite write waits for another process's, and a request for a pooled connection."""
 CONNECT_SECONDS = 5
@@ -64,12 +66,21 @@ def _sqlite(url: URL) -> Engine:
 
 
 def _postgresql(url: URL) -> Engine:
-    return create_engine(
+    engine = create_engine(
         url.set(drivername="postgresql+psycopg"),
         pool_pre_ping=True,  # a restarted server costs no request
         pool_timeout=BUSY_SECONDS,
         connect_args={"connect_timeout": CONNECT_SECONDS},
     )
+    event.listen(engine, "begin", _name_tenant)
+    return engine
+
+
+def _name_tenant(connection: Connection) -> None:
+    """Tells PostgreSQL whose rows there are until the transaction ends; nobody's where the connection names none."""
+    tenant = connection.get_execution_options().get(TENANT)
+    if tenant is not None:
+        connection.exec_driver_sql("SELECT set_config('facesvc.tenant', %s, true)", (tenant,))
 
 
 def _create_private(path: Path) -> None:

@@ -7,7 +7,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 import migrations
 from facesvc.errors import StoreUnavailable
-from facesvc.storage.engine import WRITING, open_engine
+from facesvc.storage.engine import TENANT, WRITING, open_engine
+from facesvc.storage.transactions import EVERY_TENANT
 
 ADVISORY_LOCK = 0x66616365  # "face": any number, the same in every process that migrates
 
@@ -17,7 +18,7 @@ def upgrade(url: str) -> None:
     one another, and a migration that fails leaves the schema as it was. Raises StoreUnavailable."""
     engine = open_engine(url)
     try:
-        with engine.execution_options(**{WRITING: True}).begin() as connection:
+        with engine.execution_options(**{WRITING: True, TENANT: EVERY_TENANT}).begin() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": ADVISORY_LOCK})
             command.upgrade(configured(connection), "head")

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from facesvc.errors import FaceServiceError, RequestError, StoreError, StoreUnavailable
 from facesvc.storage.cipher import PlainCodec, VectorCodec
-from facesvc.storage.engine import WRITING
+from facesvc.storage.engine import TENANT, WRITING
 
 EVERY_TENANT = "*"
 """In place of a tenant where rows of all are looked through, such as API keys; no tenant's id."""
@@ -30,7 +30,8 @@ class Transactions:
         self.tenant = tenant
         self.codec = codec or PlainCodec()
         self.seen = seen
-        self._writer = engine.execution_options(**{WRITING: True})
+        self._reader = engine.execution_options(**{TENANT: tenant})
+        self._writer = engine.execution_options(**{TENANT: tenant, WRITING: True})
 
     def sees(self, gallery: str) -> bool:
         return self.seen is None or gallery in self.seen
@@ -38,7 +39,7 @@ class Transactions:
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """A transaction that writes nothing."""
-        with translated(), Session(self.engine) as session:
+        with translated(), Session(self._reader) as session:
             yield session
 
     @contextmanager

@@ -55,7 +55,7 @@ def test_a_key_tells_who_comes_with_it(keys: ApiKeys) -> None:
     found = keys.authenticate(issued.text)
     assert found == issued.key
     assert found.rights == ENROL
-    assert found.caller == Caller("a", issued.key.id, ENROL.roles, frozenset({"staff", "visitors"}))
+    assert found.caller == Caller("a", issued.key.id, ENROL.roles, frozenset({"staff", "visitors"}), 600, 50)
 
 
 def test_nothing_of_a_key_is_stored_in_the_clear(keys: ApiKeys, locks: Locks) -> None:

@@ -1,0 +1,147 @@
+"""PostgreSQL itself keeps tenants apart: what a forgotten clause, or raw SQL, sees and writes."""
+
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+from alembic import command
+from sqlalchemy import Engine, make_url, text
+from sqlalchemy.exc import ProgrammingError
+
+from facesvc.apikeys import ApiKeys
+from facesvc.core.access import Role
+from facesvc.core.api_keys import Rights
+from facesvc.core.keys import INSTALLATION
+from facesvc.crypto.keyring import Keyring
+from facesvc.crypto.master import MasterKey
+from facesvc.errors import StoreUnavailable
+from facesvc.register import Register
+from facesvc.storage.api_keys import SqlApiKeys
+from facesvc.storage.engine import TENANT, WRITING, open_engine
+from facesvc.storage.keys import SqlKeyRows
+from facesvc.storage.locks import Locks
+from facesvc.storage.migrate import configured, upgrade
+from facesvc.storage.references import SqlReferenceStore
+from facesvc.storage.tables import Table
+from facesvc.storage.tenants import SqlTenants
+from facesvc.storage.transactions import EVERY_TENANT, Transactions
+from tests.databases import VERSION, new_reference, postgresql_database
+
+ROLE = "facesvc_restricted"
+TABLES = sorted(Table.metadata.tables)
+DENIED = "42501"
+"""PostgreSQL's code of a row that a policy forbids."""
+
+
+def execute(url: str, *statements: str) -> None:
+    engine = open_engine(url)
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+    engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def restricted_url(postgresql_admin: str) -> Iterator[str]:
+    """A migrated database that belongs to a role like the service's: its owner, and no superuser."""
+    with postgresql_database(postgresql_admin, template="template1") as database:
+        name = make_url(database).database
+        execute(database, f"DROP ROLE IF EXISTS {ROLE}", f"CREATE ROLE {ROLE} LOGIN NOSUPERUSER NOBYPASSRLS")
+        execute(database, f"ALTER DATABASE {name} OWNER TO {ROLE}", f"GRANT ALL ON SCHEMA public TO {ROLE}")
+        restricted = make_url(database).set(username=ROLE).render_as_string(hide_password=False)
+        upgrade(restricted)
+        yield restricted
+        execute(database, f"REASSIGN OWNED BY {ROLE} TO postgres", f"DROP OWNED BY {ROLE}")
+        execute(database, f"ALTER DATABASE {name} OWNER TO postgres", f"DROP ROLE {ROLE}")
+
+
+@pytest.fixture(scope="module")
+def engine(restricted_url: str) -> Iterator[Engine]:
+    """With a gallery, a subject, a reference and an answer of each of two tenants."""
+    engine = open_engine(restricted_url)
+    for tenant in ("a", "b"):
+        store = SqlReferenceStore(engine, tenant)
+        store.create_gallery("staff", VERSION, True, {})
+        store.add_references("staff", "ada", [new_reference(1, photograph=b"photograph")])
+    yield engine
+    engine.dispose()
+
+
+def counts(engine: Engine, **options: object) -> dict[str, int]:
+    with engine.connect().execution_options(**options) as connection:
+        return {table: connection.scalar(text(f"SELECT count(*) FROM {table}")) or 0 for table in TABLES}
+
+
+def test_every_table_is_secured(engine: Engine) -> None:
+    query = text("SELECT relname FROM pg_class WHERE relrowsecurity AND relforcerowsecurity ORDER BY relname")
+    with engine.connect() as connection:
+        assert list(connection.scalars(query)) == TABLES
+
+
+def test_a_query_without_its_clause_sees_one_tenant(engine: Engine) -> None:
+    with Transactions(engine, "a").reading() as session:
+        for table in ("galleries", "subjects", "face_references", "templates", "photographs", "revisions"):
+            assert list(session.scalars(text(f"SELECT tenant FROM {table}"))) == ["a"], table
+
+
+def test_a_transaction_that_names_nobody_sees_nothing(engine: Engine) -> None:
+    assert set(counts(engine).values()) == {0}
+    assert counts(engine, **{TENANT: "c"})["subjects"] == 0
+    assert counts(engine, **{TENANT: EVERY_TENANT})["subjects"] == 2
+
+
+def test_a_tenant_stays_named_for_its_transaction_alone(engine: Engine) -> None:
+    with engine.connect() as connection:
+        named = connection.execution_options(**{TENANT: "a"})
+        assert named.scalar(text("SELECT count(*) FROM subjects")) == 1
+        named.commit()
+        raw = connection.connection.cursor()
+        assert raw.execute("SELECT count(*) FROM subjects").fetchone() == (0,)
+
+
+def test_rows_of_others_can_not_be_written(engine: Engine) -> None:
+    writing = {TENANT: "a", WRITING: True}
+    with engine.connect().execution_options(**writing) as connection:
+        made = "INSERT INTO tenants (tenant, audit_sequence, created_at) VALUES ('{}', 0, now())"
+        with pytest.raises(ProgrammingError) as refused:
+            connection.execute(text(made.format("b")))
+        assert getattr(refused.value.orig, "sqlstate", None) == DENIED
+        connection.rollback()
+        with pytest.raises(ProgrammingError):
+            connection.execute(text("UPDATE galleries SET tenant = 'b'"))
+        connection.rollback()
+        assert connection.execute(text("UPDATE galleries SET name = 'x' WHERE tenant = 'b'")).rowcount == 0
+        assert connection.execute(text("DELETE FROM subjects WHERE tenant = 'b'")).rowcount == 0
+        connection.rollback()
+    with pytest.raises(StoreUnavailable), Transactions(engine, "a").writing() as session:
+        session.execute(text(made.format("b")))
+
+
+def test_the_service_works_so(engine: Engine) -> None:
+    """Keys are found before their tenant is known, tenants are listed, and cascades reach their rows."""
+    secrets = Keyring(MasterKey(bytes(32)), partial(SqlKeyRows, engine)).tenant(INSTALLATION)
+    register, keys = (
+        Register(SqlTenants(engine, EVERY_TENANT), secrets),
+        ApiKeys(SqlApiKeys(Locks(engine, EVERY_TENANT)), secrets),
+    )
+    made = register.create("acme")
+    issued = keys.issue(made.id, Rights(frozenset({Role.VERIFY})))
+    assert keys.authenticate(issued.text).tenant == made.id
+    store = SqlReferenceStore(engine, made.id)
+    store.create_gallery("staff", VERSION, True, {})
+    store.add_references("staff", "ada", [new_reference(2, photograph=b"photograph")])
+    assert counts(engine, **{TENANT: made.id})["photographs"] == 1
+    store.delete_gallery("staff")
+    assert counts(engine, **{TENANT: made.id})["photographs"] == 0
+    register.delete(made)
+    assert set(counts(engine, **{TENANT: made.id}).values()) == {0}
+    assert [tenant.name for tenant in register.tenants()] == ["default"]
+
+
+def test_it_can_be_taken_back(restricted_url: str) -> None:
+    engine = open_engine(restricted_url)
+    with engine.execution_options(**{WRITING: True, TENANT: EVERY_TENANT}).begin() as connection:
+        command.downgrade(configured(connection), "0004")
+    assert counts(engine)["subjects"] == 2
+    engine.dispose()
+    upgrade(restricted_url)
