@@ -73,7 +73,7 @@ class Settings(BaseSettings):
     """Photographs in work at once, one thread each."""
     queue: int = Field(default=64, ge=1)
     """Photographs that may wait; further ones are answered `overloaded`."""
-    queue_seconds: float = Field(default=2.0, gt=0)
+    queue_seconds: float = Field(default=5.0, gt=0)
     """Longest wait for its turn that a photograph may expect; where it would be more, the request is answered
     `overloaded` at once. One of n photographs that is accepted is answered within n times this and its own work."""
     max_image_bytes: int = Field(default=20 * 2**20, ge=1024)
@@ -83,6 +83,12 @@ class Settings(BaseSettings):
     """Photographs in one enrolment request."""
     max_faces: int = Field(default=100, ge=1)
     """Faces in one photograph."""
+    image_urls: bool = False
+    """Fetches photographs from public addresses that callers name ({"url": ...} in JSON)."""
+    image_urls_http: bool = False
+    """From http:// ones too; https:// alone otherwise."""
+    image_url_seconds: float = Field(default=10.0, gt=0)
+    """For all photographs of one request to be fetched."""
     requests_per_minute: int = Field(default=3000, ge=1)
     """Of one API key that has no limit of its own, at each process; none in development mode."""
     requests_per_minute_per_address: int = Field(default=300, ge=1)

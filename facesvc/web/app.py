@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 
 from facesvc import __version__
 from facesvc.config import Settings
+from facesvc.pipeline.fetch import FetchLimits, PhotographFetcher
 from facesvc.tenancy import Tenants
 from facesvc.web.access import authorise
 from facesvc.web.development import LoopbackOnly, require_loopback
@@ -99,6 +100,7 @@ def create_app(settings: Settings, open_tenants: Callable[[], AbstractContextMan
         generate_unique_id_function=_operation_id,
     )
     app.state.settings, app.state.metrics, app.state.rates = settings, Metrics(), Rates()
+    app.state.fetcher = fetcher(settings)
     for routes in ROUTES:
         app.include_router(routes.router)
     mount_page(app)
@@ -111,6 +113,12 @@ def create_app(settings: Settings, open_tenants: Callable[[], AbstractContextMan
         app.add_middleware(AddressRates, per_minute=settings.requests_per_minute_per_address)
     app.add_middleware(Observed, logger=logger, metrics=app.state.metrics)  # added last, so outermost
     return app
+
+
+def fetcher(settings: Settings) -> PhotographFetcher | None:
+    """What fetches photographs by their address, where that is on."""
+    limits = FetchLimits(settings.max_image_bytes, settings.image_url_seconds, settings.image_urls_http)
+    return PhotographFetcher(limits) if settings.image_urls else None
 
 
 def _operation_id(route: APIRoute) -> str:

@@ -5,7 +5,7 @@ remains in a temporary folder.
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from fastapi import Request
@@ -15,7 +15,10 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from facesvc.errors import RequestError, RequestTooLarge, UnsupportedMediaType
+from facesvc.pipeline.fetch import PhotographFetcher
+from facesvc.refusals import ImageUrlRefused
 from facesvc.web.errors import invalid_fields
+from facesvc.web.requests import EncodedPhotograph, Linked
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -57,7 +60,10 @@ class Intake(Generic[M]):
             if self.max_json and len(body) > self.max_json:
                 raise RequestTooLarge(f"this request may have at most {self.max_json} bytes")
         # Parsing megabytes of base64 would stop every other request if it ran on the event loop.
-        return await run_in_threadpool(self.json.model_validate_json, body)
+        asked = await run_in_threadpool(self.json.model_validate_json, body)
+        if isinstance(asked, Linked) and (links := asked.links()):
+            await run_in_threadpool(_fetch, request, links)
+        return asked
 
     def _taken(self) -> str:
         return f"{FORM} or {JSON}" if self.form else JSON
@@ -76,6 +82,18 @@ class Intake(Generic[M]):
     @property
     def models(self) -> list[type[BaseModel]]:
         return [model for model in (self.form, self.json) if model]
+
+
+def _fetch(request: Request, links: Sequence[EncodedPhotograph]) -> None:
+    """Raises ImageUrlRefused, Overloaded, RequestTooLarge."""
+    fetcher: PhotographFetcher | None = request.app.state.fetcher
+    if fetcher is None:
+        raise ImageUrlRefused("this service fetches no photographs; send them with the request")
+    most = request.app.state.settings.max_images
+    if len(links) > most:
+        raise RequestTooLarge(f"{len(links)} photographs; one request may have {most}")
+    for link, content in zip(links, fetcher.fetch([link.url or "" for link in links]), strict=True):
+        link.fetched(content)
 
 
 class _InMemoryParser(MultiPartParser):

@@ -63,9 +63,34 @@ class Body(BaseModel):
 
 
 class EncodedPhotograph(Body):
-    """A photograph inside a JSON document."""
+    """A photograph inside a JSON document, or its address."""
 
-    base64: Base64 = Field(description="The file's bytes in base64: JPEG, PNG, WebP or HEIC.")
+    base64: Base64 = Field(b"", description="The file's bytes in base64: JPEG, PNG, WebP or HEIC.")
+    url: str | SkipJsonSchema[None] = Field(
+        None,
+        description="In place of it: the https address of a public image, where the service fetches such.",
+        examples=["https://example.org/a.jpg"],
+    )
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> "EncodedPhotograph":
+        if len(self.model_fields_set) != 1 or (self.url is None and "url" in self.model_fields_set):
+            raise ValueError("give either base64 or url")
+        return self
+
+    def fetched(self, content: bytes) -> None:
+        """It has its address's content from now on."""
+        self.base64, self.url = content, None
+
+
+class Linked(Body):
+    """What a JSON document may hold photographs in."""
+
+    def links(self) -> list[EncodedPhotograph]:
+        """Those of its photographs that are to be fetched."""
+        values = [getattr(self, name) for name in type(self).model_fields]
+        held = [item for value in values for item in (value if isinstance(value, list) else [value])]
+        return [item for item in held if isinstance(item, EncodedPhotograph) and item.url is not None]
 
 
 class KnownSubject(Body):
@@ -122,7 +147,7 @@ class VerifyForm(VerifyOptions):
         return self.reference
 
 
-class VerifyJson(VerifyOptions):
+class VerifyJson(VerifyOptions, Linked):
     """A probe, and either a reference photograph or a subject."""
 
     probe: EncodedPhotograph
@@ -155,7 +180,7 @@ class IdentifyForm(IdentifyOptions):
         return self.image
 
 
-class IdentifyJson(IdentifyOptions):
+class IdentifyJson(IdentifyOptions, Linked):
     image: EncodedPhotograph
 
     @property
@@ -171,7 +196,7 @@ class DetectForm(Body):
         return self.image
 
 
-class DetectJson(Body):
+class DetectJson(Linked):
     image: EncodedPhotograph
 
     @property
@@ -198,7 +223,7 @@ class EnrolForm(EnrolOptions):
         return self.images
 
 
-class EnrolJson(EnrolOptions):
+class EnrolJson(EnrolOptions, Linked):
     images: list[EncodedPhotograph] = Field(min_length=1)
 
     @property

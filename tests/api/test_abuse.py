@@ -1,7 +1,11 @@
 """A server with limits that can be reached, and callers who try."""
 
 import json
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +13,17 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from facesvc.bootstrap import open_tenants
 from facesvc.core.access import DEFAULT_TENANT, Role
 from facesvc.core.api_keys import IssuedKey, Rights
 from facesvc.core.canary import Alarm
 from facesvc.database import open_database
+from facesvc.pipeline.fetch import FetchLimits, PhotographFetcher, look_up
+from facesvc.web.app import create_app
 from facesvc.web.observe import json_logger, log_alarm
 from tests.api.conftest import problem, references
 from tests.keyed import Keyed, serve_keyed
+from tests.live import listen, served_settings
 
 ATTEMPTS = 12
 """Of one address without a valid key, a minute."""
@@ -42,6 +50,53 @@ def test_a_key_has_its_own_limit(guarded: Keyed) -> None:
     document = problem(answers[-1])
     assert (document["code"], document["detail"]) == ("rate_limited", "more than 5 requests a minute")
     assert 1 <= int(answers[-1].headers["retry-after"]) <= 120
+
+
+@pytest.mark.parametrize("path", ["detect", "identify"])
+def test_photographs_are_not_fetched_unless_that_is_on(guarded: Keyed, path: str) -> None:
+    with guarded.client(issued(guarded, Role.ADMINISTER)) as client:
+        answer = client.post(f"/v1/{path}", json={"image": {"url": "https://example.org/a.jpg"}})
+    assert (answer.status_code, problem(answer)["code"]) == (422, "image_url_refused")
+
+
+@pytest.mark.parametrize("image", [{}, {"base64": "YQ==", "url": "https://example.org/a.jpg"}, {"url": None}])
+def test_a_photograph_or_its_address(guarded: Keyed, image: dict[str, str]) -> None:
+    with guarded.client(issued(guarded, Role.ADMINISTER)) as client:
+        document = problem(client.post("/v1/detect", json={"image": image}))
+    assert (document["status"], document["errors"]) == (
+        422,
+        [{"field": "image", "detail": "give either base64 or url"}],
+    )
+
+
+def test_a_photograph_by_its_address(
+    tmp_path: Path, default_packs: Path, encoded: Callable[[str], dict[str, str]], samples: Path
+) -> None:
+    settings = served_settings(tmp_path / "data", default_packs, image_urls=True)
+    app = create_app(settings, partial(open_tenants, settings, serving=True))
+    limits = FetchLimits(max_bytes=2**20, http=True)
+    with listen(app) as url, httpx.Client(base_url=url, timeout=60) as client, shelf(samples / "people/obama") as port:
+        inside = client.post("/v1/detect", json={"image": {"url": "https://127.0.0.1/a.jpg"}})
+        app.state.fetcher = PhotographFetcher(limits, look_up, {"127.0.0.1"}.__contains__, [port])
+        linked = {"url": f"http://127.0.0.1:{port}/obama.jpg"}
+        both = client.post("/v1/verify", json={"probe": linked, "reference": encoded("obama2")})
+        files = client.post("/v1/verify", json={"probe": encoded("obama"), "reference": encoded("obama2")})
+        enrolled = client.post(references("default", "o"), json={"images": [linked, encoded("obama2")]})
+    assert (inside.status_code, problem(inside)["detail"]) == (422, "the address is not one of the public internet")
+    assert both.json()["distance"] == files.json()["distance"]
+    assert [result["status"] for result in enrolled.json()["results"]] == ["enrolled"] * 2
+
+
+@contextmanager
+def shelf(folder: Path) -> Iterator[int]:
+    """The port of a server of a folder's files."""
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as listening:
+        thread = threading.Thread(target=listening.serve_forever, args=[0.01])
+        thread.start()
+        yield listening.server_port
+        listening.shutdown()
+        thread.join()
 
 
 @pytest.fixture(scope="module")
