@@ -80,9 +80,13 @@ def template_version(data: Path, real: Real) -> str:
     return json.loads(facesvc(data, real, "galleries", "show", "people", "--json").stdout)["template_version"]
 
 
-def facesvc(data: Path, real: Real, *arguments: object, code: int = 0) -> subprocess.CompletedProcess[bytes]:
+def facesvc(
+    data: Path, real: Real, *arguments: object, code: int = 0, **variables: str
+) -> subprocess.CompletedProcess[bytes]:
+    """A command over the data folder ``data``, which must end with ``code``. variables: of its environment."""
     program = [*command(data)[:-3], *map(str, arguments)]
-    done = subprocess.run(program, env=environment({"pack": real.pack}), capture_output=True, timeout=600)
+    surroundings = environment({"pack": real.pack}) | variables
+    done = subprocess.run(program, env=surroundings, capture_output=True, timeout=600)
     assert done.returncode == code, done.stderr.decode()
     return done
 
