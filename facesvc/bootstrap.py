@@ -179,7 +179,7 @@ def open_tenants(
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     pack = load_pack(settings)
     with (
-        open_database(settings) as database,
+        open_database(settings, serving) as database,
         open_packs(settings, pack, open_extractor, database.held_versions) as packs,
     ):
         alarms = Alarms()

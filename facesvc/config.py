@@ -69,6 +69,9 @@ class Settings(BaseSettings):
     """What comes in place of an API key with requests for /metrics, which tells of all tenants together."""
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
+    statement_seconds: float = Field(default=120.0, gt=0)
+    """How long PostgreSQL works at one statement of a server, and lets its transactions wait for the next one. Commands
+    on this machine take as long as they need."""
     workers: int = Field(default=2, ge=1, le=64)
     """Photographs in work at once, one thread each."""
     queue: int = Field(default=64, ge=1)

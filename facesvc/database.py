@@ -61,11 +61,11 @@ class Database:
 
 
 @contextmanager
-def open_database(settings: Settings) -> Iterator[Database]:
-    """Migrated first. Raises StoreUnavailable, MasterKeyUnavailable."""
+def open_database(settings: Settings, serving: bool = False) -> Iterator[Database]:
+    """Migrated first. serving: statements have an end. Raises StoreUnavailable, MasterKeyUnavailable."""
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     upgrade(settings.url)
-    engine = open_engine(settings.url)
+    engine = open_engine(settings.url, settings.statement_seconds if serving else None)
     try:
         yield Database(engine, open_keyring(settings, engine))
     finally:

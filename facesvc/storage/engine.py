@@ -3,6 +3,7 @@
 import os
 import sqlite3
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ BUSY_SECONDS = 20
 """How long a SQLite write waits for another process's, and a request for a pooled connection."""
 CONNECT_SECONDS = 5
 
+BOUNDED = ("statement_timeout", "idle_in_transaction_session_timeout")
+
 PRAGMAS = (
     f"busy_timeout = {BUSY_SECONDS * 1000}",
     "journal_mode = WAL",  # readers don't wait for the writer
@@ -30,8 +33,11 @@ PRAGMAS = (
 )
 
 
-def open_engine(url: str) -> Engine:
+def open_engine(url: str, statement_seconds: float | None = None) -> Engine:
     """An engine for ``sqlite:///file`` or ``postgresql+psycopg://...``. Raises StoreUnavailable for other URLs.
+
+    statement_seconds: how long PostgreSQL works at one statement, and lets a transaction wait for its next one; None
+    for as long as it takes.
 
     Connects at first use. A SQLite file is created readable by its owner alone.
     """
@@ -40,7 +46,7 @@ def open_engine(url: str) -> Engine:
         if target.get_backend_name() == "sqlite":
             return _sqlite(target)
         if target.get_backend_name() == "postgresql":
-            return _postgresql(target)
+            return _postgresql(target, statement_seconds)
     except (ArgumentError, NoSuchModuleError) as error:
         raise StoreUnavailable("database URL is not valid") from error
     raise StoreUnavailable(f"database {target.get_backend_name()!r} is not supported: use sqlite or postgresql")
@@ -65,15 +71,26 @@ def _sqlite(url: URL) -> Engine:
     return engine
 
 
-def _postgresql(url: URL) -> Engine:
+def _postgresql(url: URL, statement_seconds: float | None) -> Engine:
     engine = create_engine(
         url.set(drivername="postgresql+psycopg"),
         pool_pre_ping=True,  # a restarted server costs no request
         pool_timeout=BUSY_SECONDS,
         connect_args={"connect_timeout": CONNECT_SECONDS},
     )
+    if statement_seconds is not None:
+        event.listen(engine, "connect", partial(_bound, milliseconds=round(statement_seconds * 1000)))
     event.listen(engine, "begin", _name_tenant)
     return engine
+
+
+def _bound(connection: Any, _record: object, milliseconds: int) -> None:
+    """Ends what takes too long, and transactions that were left open, at the database: a process that hangs holds
+    neither its connections nor others' locks for ever."""
+    with connection.cursor() as cursor:
+        for setting in BOUNDED:
+            cursor.execute(f"SET {setting} = {milliseconds}")
+    connection.commit()
 
 
 def _name_tenant(connection: Connection) -> None:

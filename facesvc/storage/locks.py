@@ -62,7 +62,7 @@ class Locks(Transactions):
 def _lock(connection: Connection, number: int, patience: float | None) -> None:
     """Raises StoreUnavailable where another session holds it for longer than ``patience`` seconds."""
     milliseconds = 0 if patience is None else max(1, round(patience * 1000))  # 0: wait without end
-    for setting in (*KEEPALIVE, f"lock_timeout = {milliseconds}"):
+    for setting in (*KEEPALIVE, "statement_timeout = 0", f"lock_timeout = {milliseconds}"):
         connection.execute(text(f"SET {setting}"))
     try:
         connection.execute(select(func.pg_advisory_lock(number)))
