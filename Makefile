@@ -1,6 +1,7 @@
 # make serve   set up and run the service          make test    set up and run the tests
 # make samples fetch a few photographs to try      make check   format, lint, types, import arrows, tests
 # make bench   time it beside its peers          make faults   kill it at 200 random moments and look what is left
+# make drills  attack it: theft, fuzzing, overload, erasure, other tenants
 
 PYTHON ?= python3
 # cpu: PyTorch without CUDA's gigabytes. Any backend of `uv pip install --torch-backend` will do.
@@ -9,11 +10,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PEERS := .venv-peers
 
-.PHONY: serve samples test test-slow check lint bench faults constraints clean
+.PHONY: serve samples test test-slow check lint bench faults drills constraints clean
 .DELETE_ON_ERROR:
 
+# In development mode: without API keys, and for programs on this machine alone.
 serve: $(VENV)/.installed-serve
-	$(BIN)/facesvc serve
+	$(BIN)/facesvc serve --dev
 
 samples: $(VENV)/.installed-serve
 	$(BIN)/facesvc samples
@@ -60,6 +62,9 @@ bench: $(VENV)/.installed-test $(PEERS)/.installed
 
 faults: $(VENV)/.installed-test
 	$(BIN)/python -m tests.faults.rounds --rounds 200 --database both
+
+drills: $(VENV)/.installed-test
+	$(BIN)/python -m tests.drills
 
 # face_recognition's model package needs pkg_resources, which setuptools dropped with 81; dlib-bin needs no compiler
 $(PEERS)/.installed: $(VENV)/.uv

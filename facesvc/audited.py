@@ -1,7 +1,8 @@
 """The use cases with a line in the audit log for each: see ``facesvc.trail``."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
+from functools import partial
 from typing import Any
 
 from facesvc.core.access import Caller
@@ -11,10 +12,11 @@ from facesvc.core.canary import Watch
 from facesvc.core.decide import DecisionRule, Threshold
 from facesvc.core.erasure import Erased, ErasureReceipt, Signer, receipt
 from facesvc.core.model_change import ModelChangeStore
-from facesvc.core.ports import Extractors, GalleryIndexes
+from facesvc.core.ports import Extractors, GalleryIndexes, VersionedExtractors
 from facesvc.core.retention import NO_LIMIT, Retention
 from facesvc.core.types import FaceChoice, Gallery, Photograph, Subject
 from facesvc.enrolment import Once
+from facesvc.model_change import ModelChanges
 from facesvc.service import FaceService
 from facesvc.trail import Trail
 
@@ -39,6 +41,10 @@ class AuditedService(FaceService):
         mine = copy(self)
         mine.trail = self.trail.by(caller, request)
         return mine
+
+    @property
+    def model_changes(self) -> "AuditedModelChanges":
+        return AuditedModelChanges(self.extractors, self.changing, self.trail)
 
     # --- decisions ---------------------------------------------------------------------------------
 
@@ -194,6 +200,35 @@ class AuditedService(FaceService):
         with self.trail.asked("read_photograph", gallery, subject) as outcome:
             outcome.told = {"reference": reference}
             return super().photograph(gallery, subject, reference)
+
+
+class AuditedModelChanges(ModelChanges):
+    """The steps by which a gallery comes to be answered by another model."""
+
+    def __init__(self, extractors: VersionedExtractors, store: ModelChangeStore, trail: Trail) -> None:
+        super().__init__(extractors, store)
+        self.trail = trail
+
+    def start(self, gallery: str, pack: str) -> Gallery:
+        return self._noted("start_model_change", gallery, partial(super().start, gallery, pack))
+
+    def cut_over(self, gallery: str, leave_behind: bool = False) -> Gallery:
+        return self._noted("cut_over", gallery, partial(super().cut_over, gallery, leave_behind))
+
+    def roll_back(self, gallery: str, leave_behind: bool = False) -> Gallery:
+        return self._noted("roll_back", gallery, partial(super().roll_back, gallery, leave_behind))
+
+    def finish(self, gallery: str) -> Gallery:
+        return self._noted("finish_model_change", gallery, partial(super().finish, gallery))
+
+    def abandon(self, gallery: str) -> Gallery:
+        return self._noted("abandon_model_change", gallery, partial(super().abandon, gallery))
+
+    def _noted(self, action: str, gallery: str, change: Callable[[], Gallery]) -> Gallery:
+        with self.trail.changing(action, gallery) as outcome:
+            changed = change()
+            outcome.told = {"template_version": changed.template_version}
+        return changed
 
 
 def _by(threshold: Threshold) -> dict[str, Any]:

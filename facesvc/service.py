@@ -49,15 +49,18 @@ class FaceService(Enrolments, Holdings):
     def __init__(self, extractors: Extractors, store: ModelChangeStore, indexes: GalleryIndexes) -> None:
         Enrolments.__init__(self, extractors, store)
         Holdings.__init__(self, extractors, store, indexes)
-        self.model_changes = ModelChanges(extractors, store)
+        self.changing = store
+
+    @property
+    def model_changes(self) -> ModelChanges:
+        return ModelChanges(self.extractors, self.changing)
 
     def seen_by(self, galleries: frozenset[str] | None) -> Self:
         """The same service for who may use these galleries only, None for all: others are not there."""
         if galleries is None:
             return self
         mine = copy(self)
-        mine.store = self.model_changes.store.seen_by(galleries)
-        mine.model_changes = ModelChanges(self.extractors, mine.store)
+        mine.store = mine.changing = self.changing.seen_by(galleries)
         return mine
 
     # --- decisions ---------------------------------------------------------------------------------
