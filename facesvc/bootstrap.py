@@ -32,9 +32,7 @@ from facesvc.pipeline.extract import PhotographExtractor
 from facesvc.pipeline.gate import Gate, GatedExtractor
 from facesvc.pipeline.loaded import LoadedPacks, OpenedPacks, OpenVersion
 from facesvc.storage.audit import SqlAuditLog
-from facesvc.storage.engine import open_engine
 from facesvc.storage.exchange import SqlExchange
-from facesvc.storage.migrate import upgrade
 from facesvc.storage.references import SqlReferenceStore
 from facesvc.tenancy import Opened, Tenants
 from facesvc.trail import Trail
@@ -232,14 +230,11 @@ def bootstrap_on_cluster(
 
 @contextmanager
 def open_exchange(settings: Settings) -> Iterator[tuple[SqlReferenceStore, SqlExchange]]:
-    """The store and the way for whole galleries out of it and into it, without any model; database migrated."""
-    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    upgrade(settings.url)
-    engine = open_engine(settings.url)
-    try:
-        yield SqlReferenceStore(engine), SqlExchange(engine)
-    finally:
-        engine.dispose()
+    """The store of the tenant that the settings name, and the way for whole galleries out of it and into it, without
+    any model; database migrated. Raises TenantNotFound."""
+    with open_database(settings) as database:
+        tenant = database.register.find(settings.tenant).id
+        yield database.store(tenant), database.exchange(tenant)
 
 
 def pack_of(settings: Settings, template_version: str) -> Manifest | None:

@@ -18,6 +18,7 @@ from facesvc.register import Register
 from facesvc.storage.api_keys import SqlApiKeys
 from facesvc.storage.audit import SqlAuditLog
 from facesvc.storage.engine import open_engine
+from facesvc.storage.exchange import SqlExchange
 from facesvc.storage.locks import Locks
 from facesvc.storage.migrate import upgrade
 from facesvc.storage.references import SqlReferenceStore
@@ -43,6 +44,10 @@ class Database:
     def store(self, tenant: str) -> SqlReferenceStore:
         """By the tenant's id."""
         return SqlReferenceStore(self.engine, tenant)
+
+    def exchange(self, tenant: str) -> SqlExchange:
+        """The way for whole galleries out of its store and into it."""
+        return SqlExchange(self.engine, tenant)
 
     def audit(self, tenant: str) -> SqlAuditLog:
         return SqlAuditLog(self.engine, tenant, Chain(self.keyring.tenant(tenant).derive("audit")))

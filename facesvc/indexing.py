@@ -6,12 +6,14 @@ from functools import partial
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import rmtree
 
 from sqlalchemy import Engine
 
 from facesvc.config import IndexKind, Settings
 from facesvc.core.access import DEFAULT_TENANT
 from facesvc.core.types import Gallery
+from facesvc.database import open_database
 from facesvc.errors import IndexUnavailable
 from facesvc.index.exact import ExactIndex
 from facesvc.index.frame import Storable
@@ -25,7 +27,6 @@ from facesvc.index.snapshots import SnapshotKeeper
 from facesvc.index.sweep import Sweep
 from facesvc.models.packs import Packs
 from facesvc.storage.engine import address, open_engine
-from facesvc.storage.migrate import upgrade
 from facesvc.storage.references import SqlReferenceStore
 from facesvc.storage.residue import Residue
 
@@ -67,18 +68,25 @@ def describe_engines(settings: Settings, store: SqlReferenceStore) -> Iterator[t
         engine.dispose()
 
 
-@contextmanager
-def open_sweep(settings: Settings) -> Iterator[tuple[Residue, Sweep]]:
-    """What looks after residue in the database, and in all that is kept of its galleries. Raises StoreUnavailable,
-    IndexUnavailable."""
-    upgrade(settings.url)
-    engine = open_engine(settings.url)
-    try:
-        store = SqlReferenceStore(engine)
-        with open_keeper(settings, store, in_memory(settings, store)) as keeper:
-            yield Residue(engine), Sweep(store, keeper)
-    finally:
-        engine.dispose()
+def sweeps(settings: Settings) -> Iterator[tuple[str, Residue, Sweep]]:
+    """Of each tenant: its id, and what looks after residue in its rows, and in all that is kept of its galleries.
+    Raises StoreUnavailable, IndexUnavailable."""
+    with open_database(settings) as database:
+        for tenant in database.register.ids():
+            store = database.store(tenant)
+            with open_keeper(settings, store, in_memory(settings, store)) as keeper:
+                yield tenant, Residue(database.engine, tenant), Sweep(store, keeper)
+
+
+def sweep_tenants(settings: Settings) -> list[str]:
+    """Deletes what lies in the data folder of tenants that are not there; what it was."""
+    folders = sorted((settings.data / "tenants").glob("t-*"))  # listed first: a new tenant's is of one that is there
+    with open_database(settings) as database:
+        there = set(database.register.ids())
+    gone = [folder for folder in folders if folder.name not in there]
+    for folder in gone:
+        rmtree(folder)
+    return [f"snapshots of tenant {folder.name}, who is not there" for folder in gone]
 
 
 def in_memory(settings: Settings, store: SqlReferenceStore) -> Callable[[Kind], Keeper]:

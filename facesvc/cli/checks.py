@@ -60,6 +60,7 @@ def examine(settings: "Settings", samples: Path) -> Iterator[Finding]:
     pack, database = check_pack(settings), check_database(settings)
     yield from (pack, database)
     if database.status == "ok":
+        yield from check_row_security(settings)
         yield from check_engines(settings)
     if pack.status == database.status == "ok":
         yield check_verification(settings, samples)
@@ -137,24 +138,51 @@ def examine_database(settings: "Settings") -> Finding:
     from facesvc.index.projection import Projection
     from facesvc.storage.engine import open_engine
     from facesvc.storage.references import SqlReferenceStore
+    from facesvc.storage.tenants import SqlTenants
+    from facesvc.storage.transactions import EVERY_TENANT
 
     engine = open_engine(settings.url)
+    kind = "auto" if settings.index in ("milvus", "pgvector") else settings.index  # of these another check tells
+    loaded: list[LoadedIndex] = []
+    wrong: list[str] = []
     try:
-        store = SqlReferenceStore(engine)
-        store.ping()
+        SqlReferenceStore(engine).ping()
         if not is_migrated(engine):
             return Finding("database", "warn", "its schema is of another release", "the next start upgrades it")
-        kind = "auto" if settings.index in ("milvus", "pgvector") else settings.index  # of these another check tells
-        projection = Projection(store, MemoryKeeper(opener(kind, norm_of_pack(settings))))
-        projection.warm()
-        loaded = projection.loaded()
-        held = {index.gallery: index.references for index in loaded}
-        wrong = [name for name, references in held.items() if store.gallery(name).templates != references]
+        for tenant in SqlTenants(engine, EVERY_TENANT).all():
+            store = SqlReferenceStore(engine, tenant.id)
+            projection = Projection(store, MemoryKeeper(opener(kind, norm_of_pack(settings))))
+            projection.warm()
+            held = projection.loaded()
+            wrong += [index.gallery for index in held if store.gallery(index.gallery).templates != index.references]
+            loaded += held
     finally:
         engine.dispose()
     if wrong:
         return Finding("database", "fail", f"references don't add up: {', '.join(wrong)}", "restore it from a backup")
-    return Finding("database", "ok", f"{len(held)} galleries, {indexed(loaded)}")
+    return Finding("database", "ok", f"{len(loaded)} galleries, {indexed(loaded)}")
+
+
+def check_row_security(settings: "Settings") -> Iterator[Finding]:
+    """On PostgreSQL: the service's role is bound by row-level security."""
+    from sqlalchemy import text
+
+    from facesvc.storage.engine import open_engine
+
+    engine = open_engine(settings.url)
+    try:
+        if engine.dialect.name != "postgresql":
+            return
+        with engine.connect() as connection:
+            query = text("SELECT rolname, rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user")
+            role, unbound = connection.execute(query).one()
+    finally:
+        engine.dispose()
+    if unbound:
+        advice = "use a role with NOSUPERUSER NOBYPASSRLS that owns the database, see docs/security.md"
+        yield Finding("tenants", "warn", f"PostgreSQL does not keep tenants apart for the role {role}", advice)
+    else:
+        yield Finding("tenants", "ok", f"kept apart by row-level security for the role {role}")
 
 
 def check_engines(settings: "Settings") -> Iterator[Finding]:

@@ -65,7 +65,7 @@ def _sqlite(url: URL) -> Engine:
     if not url.database or url.database == ":memory:" or url.query:
         raise StoreUnavailable("SQLite needs a plain file: sqlite:///path/to/facesvc.db")
     _create_private(Path(url.database))
-    engine = create_engine(url, pool_timeout=BUSY_SECONDS)
+    engine = create_engine(url, pool_timeout=BUSY_SECONDS, hide_parameters=True)
     event.listen(engine, "connect", _set_pragmas)
     event.listen(engine, "begin", _begin)
     return engine
@@ -74,6 +74,7 @@ def _sqlite(url: URL) -> Engine:
 def _postgresql(url: URL, statement_seconds: float | None) -> Engine:
     engine = create_engine(
         url.set(drivername="postgresql+psycopg"),
+        hide_parameters=True,  # tracebacks tell of statements, not of the people in them
         pool_pre_ping=True,  # a restarted server costs no request
         pool_timeout=BUSY_SECONDS,
         connect_args={"connect_timeout": CONNECT_SECONDS},

@@ -14,7 +14,7 @@ from tests.commandline import CommandLine
 from tests.databases import VERSION, migrated_sqlite, new_reference, unit_vectors
 
 CLEAN = {
-    "gallery": "staff", "template_version": VERSION, "references": 3, "kind": "flat",
+    "tenant": "default", "gallery": "staff", "template_version": VERSION, "references": 3, "kind": "flat",
     "surplus": 0, "missing": 0, "on_disk": 0, "surplus_on_disk": 0,
 }  # fmt: skip
 
@@ -33,7 +33,7 @@ def cli(tmp_path: Path) -> CommandLine:
 def test_nothing_is_left(cli: CommandLine) -> None:
     assert cli.json("sweep") == {"database": {}, "kept": [], "galleries": [CLEAN], "clean": True}
     done = cli.run("sweep")
-    assert (done.returncode, done.stdout.decode()) == (0, f"staff\t{VERSION}\t3\tflat\t0\t0\t0\t0\n")
+    assert (done.returncode, done.stdout.decode()) == (0, f"default\tstaff\t{VERSION}\t3\tflat\t0\t0\t0\t0\n")
     assert b"nothing is left of what was deleted" in done.stderr
 
 
@@ -51,6 +51,19 @@ def test_what_was_left_is_told_and_gone(cli: CommandLine) -> None:
     assert found["database"] == {"rows of templates without their row of face_references": 1}
     assert (found["clean"], folder.exists()) == (False, False)
     assert cli.json("sweep")["clean"] is True
+
+
+def test_snapshots_of_a_tenant_who_is_not_there(cli: CommandLine) -> None:
+    tenant = cli.json("tenants", "create", "acme") and cli.json("tenants", "list")[-1]["id"]
+    gone, living = (cli.data / "tenants" / name / "snapshots" / "1-0" for name in ("t-0123456789abcdef", tenant))
+    gone.mkdir(parents=True)
+    living.mkdir(parents=True)
+    assert cli.json("sweep", code=1)["kept"] == [
+        "snapshots of tenant t-0123456789abcdef, who is not there",
+        "snapshot 1-0 of a gallery that is not there",
+    ]
+    assert not gone.exists()
+    assert not living.exists()
 
 
 def test_a_database_that_does_not_answer(cli: CommandLine) -> None:
