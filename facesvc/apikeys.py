@@ -22,6 +22,7 @@ from facesvc.refusals import ApiKeyNotFound, Unauthenticated
 
 TEXT = re.compile(r"facesvc_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 SECRET_BYTES = 32
+FIRST_LIFETIME = timedelta(days=1)
 REFUSED = "the API key is not valid: unknown, expired or revoked"
 
 
@@ -66,9 +67,10 @@ class ApiKeys:
         return issued
 
     def issue_first(self, tenant: str) -> IssuedKey | None:
-        """An administrator's key where there is no key at all, of any tenant; None where there is."""
+        """An administrator's key where there is no key at all, of any tenant; None where there is. Whatever keeps what
+        a service prints keeps it too: it is for making others, and soon expires."""
         rights = Rights(frozenset({Role.ADMINISTER}), label="first administrator")
-        stored, issued = self._made(tenant, rights, None)
+        stored, issued = self._made(tenant, rights, FIRST_LIFETIME)
         return issued if self._store.add_first(stored) else None
 
     def of_tenant(self, tenant: str) -> list[ApiKey]:

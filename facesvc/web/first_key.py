@@ -11,5 +11,5 @@ def announce_first_key(tenants: Tenants) -> None:
     one does."""
     issued = tenants.api_keys.issue_first(DEFAULT_TENANT)
     if issued is not None:
-        sys.stderr.write(f"the administrator's API key, shown this once: {issued.text}\n")
+        sys.stderr.write(f"the administrator's API key, shown this once and valid for a day: {issued.text}\n")
         sys.stderr.flush()

@@ -161,6 +161,7 @@ def test_rights_that_are_written_into_the_database_are_refused(keys: ApiKeys, lo
 def test_the_first_key_is_made_once(keys: ApiKeys) -> None:
     first = keys.issue_first("default")
     assert first is not None
+    assert first.key.expires_at == first.key.created_at + timedelta(days=1)
     assert keys.authenticate(first.text).rights.roles == {Role.ADMINISTER}
     assert keys.issue_first("default") is None
     assert len(keys.of_tenant("default")) == 1

@@ -13,7 +13,9 @@ import pytest
 
 from tests.commandline import CommandLine
 
-FIRST = re.compile(r"the administrator's API key, shown this once: (facesvc_[0-9a-f]{12}_[A-Za-z0-9_-]{43})\n")
+FIRST = re.compile(
+    r"the administrator's API key, shown this once and valid for a day: (facesvc_[0-9a-f]{12}_[A-Za-z0-9_-]{43})\n"
+)
 
 
 @pytest.fixture(scope="module")
