@@ -195,7 +195,7 @@ def open_tenant(
 ) -> Iterator[Opened]:
     """The service of one tenant. Nothing is written: it may be deleted at this moment."""
     store = database.store(tenant)
-    with open_keeper(settings, store, in_memory(settings, store)) as keeper:
+    with open_keeper(settings, store, in_memory(settings, store, database.snapshots(tenant))) as keeper:
         projection, log = Projection(store, keeper), database.audit(tenant)
         trail = Trail(log, log.chain, Caller(tenant))
         watch = Watch(database.disclosures(tenant), alarms)
@@ -231,7 +231,7 @@ def bootstrap_on_cluster(
 @contextmanager
 def open_exchange(settings: Settings) -> Iterator[tuple[SqlReferenceStore, SqlExchange]]:
     """The store of the tenant that the settings name, and the way for whole galleries out of it and into it, without
-    any model; database migrated. Raises TenantNotFound."""
+    any model; database migrated. Raises TenantNotFound, MasterKeyUnavailable."""
     with open_database(settings) as database:
         tenant = database.register.find(settings.tenant).id
         yield database.store(tenant), database.exchange(tenant)

@@ -11,6 +11,8 @@ from facesvc.apikeys import ApiKeys
 from facesvc.config import Settings
 from facesvc.core.audit import Chain
 from facesvc.core.keys import INSTALLATION
+from facesvc.crypto.codec import SealedCodec
+from facesvc.crypto.envelope import Envelope
 from facesvc.crypto.keyring import Keyring
 from facesvc.crypto.signing import Ed25519Signer
 from facesvc.keying import open_keyring
@@ -41,13 +43,21 @@ class Database:
     def api_keys(self) -> ApiKeys:
         return ApiKeys(SqlApiKeys(Locks(self.engine, EVERY_TENANT)), self.keyring.tenant(INSTALLATION))
 
+    def codec(self, tenant: str) -> SealedCodec:
+        """What seals a tenant's rows, by its id. Raises TenantNotFound."""
+        return SealedCodec(self.keyring, tenant)
+
     def store(self, tenant: str) -> SqlReferenceStore:
-        """By the tenant's id."""
-        return SqlReferenceStore(self.engine, tenant)
+        """By the tenant's id. Raises TenantNotFound."""
+        return SqlReferenceStore(self.engine, tenant, self.codec(tenant))
 
     def exchange(self, tenant: str) -> SqlExchange:
-        """The way for whole galleries out of its store and into it."""
-        return SqlExchange(self.engine, tenant)
+        """The way for whole galleries out of its store and into it. Raises TenantNotFound."""
+        return SqlExchange(self.engine, tenant, self.codec(tenant))
+
+    def snapshots(self, tenant: str) -> Envelope:
+        """How the snapshots of a tenant's indexes are kept."""
+        return self.keyring.tenant(tenant).envelope("snapshots")
 
     def audit(self, tenant: str) -> SqlAuditLog:
         return SqlAuditLog(self.engine, tenant, Chain(self.keyring.tenant(tenant).derive("audit")))
@@ -62,7 +72,8 @@ class Database:
 
     def held_versions(self) -> set[str]:
         """Template versions of all tenants' galleries."""
-        return {version for tenant in self.register.ids() for version in self.store(tenant).held_versions()}
+        stores = (SqlReferenceStore(self.engine, tenant) for tenant in self.register.ids())  # no key is needed for it
+        return {version for store in stores for version in store.held_versions()}
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from facesvc.index.kinds import Kind, StoredKind, storable
 from facesvc.index.milvus import MilvusServer
 from facesvc.index.milvuskeeper import MilvusKeeper
 from facesvc.index.pgkeeper import PgVectorKeeper
+from facesvc.index.seal import Seal
 from facesvc.index.snapshots import SnapshotKeeper
 from facesvc.index.sweep import Sweep
 from facesvc.models.packs import Packs
@@ -74,7 +75,7 @@ def sweeps(settings: Settings) -> Iterator[tuple[str, Residue, Sweep]]:
     with open_database(settings) as database:
         for tenant in database.register.ids():
             store = database.store(tenant)
-            with open_keeper(settings, store, in_memory(settings, store)) as keeper:
+            with open_keeper(settings, store, in_memory(settings, store, database.snapshots(tenant))) as keeper:
                 yield tenant, Residue(database.engine, tenant), Sweep(store, keeper)
 
 
@@ -89,8 +90,8 @@ def sweep_tenants(settings: Settings) -> list[str]:
     return [f"snapshots of tenant {folder.name}, who is not there" for folder in gone]
 
 
-def in_memory(settings: Settings, store: SqlReferenceStore) -> Callable[[Kind], Keeper]:
-    """What makes the keeper of indexes in this process's memory, of a kind."""
+def in_memory(settings: Settings, store: SqlReferenceStore, seal: Seal) -> Callable[[Kind], Keeper]:
+    """What makes the keeper of indexes in this process's memory, of a kind. seal: how their snapshots are kept."""
     packs, folder = Packs(settings.packs), snapshots_of(settings, store.tenant)
 
     def open_index(kind: StoredKind, gallery: Gallery) -> Storable:
@@ -100,7 +101,7 @@ def in_memory(settings: Settings, store: SqlReferenceStore) -> Callable[[Kind], 
     def keeper(kind: Kind) -> Keeper:
         if kind == "exact":
             return MemoryKeeper(ExactIndex)
-        return SnapshotKeeper(partial(open_index, kind), store, folder)
+        return SnapshotKeeper(partial(open_index, kind), store, folder, seal=seal)
 
     return keeper
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from sqlalchemy import Engine, exists, select
 
 from facesvc.config import Settings
-from facesvc.crypto.codec import SealedCodec
 from facesvc.crypto.keyring import Keyring
 from facesvc.crypto.master import MasterKey, from_command, from_file, from_text, make_file
 from facesvc.refusals import MasterKeyUnavailable
@@ -28,11 +27,6 @@ def open_keyring(settings: Settings, engine: Engine) -> Keyring:
     keyring = Keyring(open_master(settings, engine), partial(SqlKeyRows, engine))
     keyring.require_master()
     return keyring
-
-
-def open_codec(settings: Settings, engine: Engine, tenant: str | None = None) -> SealedCodec:
-    """What seals a tenant's rows; by default the one that commands are about. Raises MasterKeyUnavailable."""
-    return SealedCodec(open_keyring(settings, engine).tenant(tenant or settings.tenant))
 
 
 def open_master(settings: Settings, engine: Engine) -> MasterKey:

@@ -6,14 +6,20 @@ import uuid
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import Engine, create_engine, make_url, text
 
 from facesvc.core.types import DIMENSION, Face, NewReference, Quality, Sample, Template, Vectors
+from facesvc.crypto.codec import SealedCodec
+from facesvc.crypto.keyring import Keyring
+from facesvc.crypto.master import MasterKey
+from facesvc.storage.cipher import Codec, PlainCodec
+from facesvc.storage.keys import SqlKeyRows
 from facesvc.storage.migrate import upgrade
 
 VERSION = "sha256:test"
@@ -72,6 +78,15 @@ def _execute(admin: str, *statements: str) -> None:
 
 def _database(admin: str, name: str) -> str:
     return make_url(admin).set(database=name).render_as_string(hide_password=False)
+
+
+def plain_codec(_: Engine) -> Codec:
+    return PlainCodec()
+
+
+def sealed_codec(engine: Engine, tenant: str = "default", master: MasterKey | None = None) -> SealedCodec:
+    """Of a process of its own: it knows no keys but those in the database, and the master key of all tests."""
+    return SealedCodec(Keyring(master or MasterKey(bytes(32)), partial(SqlKeyRows, engine)), tenant)
 
 
 def unit_vectors(count: int, seed: int = 0, dimension: int = DIMENSION) -> Vectors:

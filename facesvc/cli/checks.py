@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from facesvc.config import Settings
-    from facesvc.core.types import LoadedIndex
+    from facesvc.core.loaded import LoadedIndex
+    from facesvc.storage.references import SqlReferenceStore
 
 PYTHON = (3, 11)
 FREE_GIGABYTES = 1.0
@@ -60,6 +61,7 @@ def examine(settings: "Settings", samples: Path) -> Iterator[Finding]:
     pack, database = check_pack(settings), check_database(settings)
     yield from (pack, database)
     if database.status == "ok":
+        yield check_master_key(settings)
         yield from check_row_security(settings)
         yield from check_engines(settings)
     if pack.status == database.status == "ok":
@@ -138,8 +140,6 @@ def examine_database(settings: "Settings") -> Finding:
     from facesvc.index.projection import Projection
     from facesvc.storage.engine import open_engine
     from facesvc.storage.references import SqlReferenceStore
-    from facesvc.storage.tenants import SqlTenants
-    from facesvc.storage.transactions import EVERY_TENANT
 
     engine = open_engine(settings.url)
     kind = "auto" if settings.index in ("milvus", "pgvector") else settings.index  # of these another check tells
@@ -149,8 +149,7 @@ def examine_database(settings: "Settings") -> Finding:
         SqlReferenceStore(engine).ping()
         if not is_migrated(engine):
             return Finding("database", "warn", "its schema is of another release", "the next start upgrades it")
-        for tenant in SqlTenants(engine, EVERY_TENANT).all():
-            store = SqlReferenceStore(engine, tenant.id)
+        for store in stores(settings, engine):
             projection = Projection(store, MemoryKeeper(opener(kind, norm_of_pack(settings))))
             projection.warm()
             held = projection.loaded()
@@ -185,6 +184,37 @@ def check_row_security(settings: "Settings") -> Iterator[Finding]:
         yield Finding("tenants", "ok", f"kept apart by row-level security for the role {role}")
 
 
+def stores(settings: "Settings", engine: "Engine") -> "Iterator[SqlReferenceStore]":
+    """Those of all tenants; no master key is made for it. Raises MasterKeyUnavailable."""
+    from facesvc.database import Database
+    from facesvc.keying import is_sealed, open_keyring
+    from facesvc.storage.references import SqlReferenceStore
+    from facesvc.storage.tenants import SqlTenants
+    from facesvc.storage.transactions import EVERY_TENANT
+
+    database = Database(engine, open_keyring(settings, engine)) if is_sealed(engine) else None
+    for tenant in SqlTenants(engine, EVERY_TENANT).all():
+        yield database.store(tenant.id) if database else SqlReferenceStore(engine, tenant.id)
+
+
+def check_master_key(settings: "Settings") -> Finding:
+    """There is one, and it opens the database."""
+    from facesvc.keying import FILE, configured, is_sealed, open_keyring
+    from facesvc.storage.engine import open_engine
+
+    where = source[0] if (source := configured(settings)) else str(settings.data / FILE)
+    engine = open_engine(settings.url)
+    try:
+        if not is_sealed(engine):
+            return Finding("master key", "warn", "the database is not encrypted", "the next start encrypts what is new")
+        master = open_keyring(settings, engine).master
+    except FaceServiceError as error:
+        return Finding("master key", "fail", f"{error.detail} [{error.code}]", "see docs/security.md, Keys at rest")
+    finally:
+        engine.dispose()
+    return Finding("master key", "ok", f"{master.id}, from {where}")
+
+
 def check_engines(settings: "Settings") -> Iterator[Finding]:
     """Every vector engine that galleries are to be kept in answers."""
     from facesvc.indexing import describe_engines
@@ -193,7 +223,7 @@ def check_engines(settings: "Settings") -> Iterator[Finding]:
 
     engine = open_engine(settings.url)
     try:
-        for kind, said in describe_engines(settings, SqlReferenceStore(engine)):
+        for kind, said in describe_engines(settings, SqlReferenceStore(engine)):  # which opens no row
             if isinstance(said, str):
                 yield Finding(kind, "ok", said)
             else:

@@ -18,7 +18,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the gallery."
 
 @app.command("list")
 def list_galleries(context: typer.Context, as_json: options.AsJson = False, server: options.Server = None) -> None:
-    """List galleries, by name.
+    """List galleries.
 
     Example: facesvc galleries list
     """

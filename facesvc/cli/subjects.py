@@ -28,7 +28,7 @@ def list_subjects(
     as_json: options.AsJson = False,
     server: options.Server = None,
 ) -> None:
-    """List the subjects of a gallery, by id.
+    """List the subjects of a gallery.
 
     Example: facesvc subjects list --gallery staff
     """

@@ -75,7 +75,8 @@ def drop(context: typer.Context, database: "Database", tenant: "Tenant") -> None
     from facesvc.indexing import in_memory, open_keeper, snapshots_of
 
     store = database.store(tenant.id)
-    with open_keeper(context.obj, store, in_memory(context.obj, store)) as keeper:
+    in_memory_of = in_memory(context.obj, store, database.snapshots(tenant.id))
+    with open_keeper(context.obj, store, in_memory_of) as keeper:
         database.register.require_deletable(tenant)
         keeper.sweep(lambda: ())
         database.register.delete(tenant)

@@ -25,7 +25,7 @@ class KeyRows(Protocol):
 
     def add(self, root: bytes, data_key: bytes) -> None:
         """Keeps these as the tenant's root secret and first data key, unless it has some: of two processes that are at
-        it, one's count for both."""
+        it, one's count for both. Nothing is kept of a tenant that is not there."""
         ...
 
     def holds_plain(self) -> bool:

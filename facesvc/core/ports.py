@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from facesvc.core.decide import Calibration
 from facesvc.core.erasure import Deleted
+from facesvc.core.loaded import LoadedIndex
 from facesvc.core.retention import NO_LIMIT, Retention
 from facesvc.core.types import (
     AlignedFace,
@@ -17,7 +18,6 @@ from facesvc.core.types import (
     Face,
     FaceChoice,
     Gallery,
-    LoadedIndex,
     NewReference,
     Page,
     Photograph,
@@ -188,7 +188,7 @@ class ReferenceStore(Protocol):
     def gallery(self, name: str) -> Gallery: ...
 
     def galleries(self, limit: int, cursor: str | None = None) -> Page[Gallery]:
-        """By name. Raises InvalidCursor."""
+        """By name; in an order that says nothing of it where names are sealed. Raises InvalidCursor."""
         ...
 
     def update_gallery(
@@ -213,7 +213,7 @@ class ReferenceStore(Protocol):
     def subject(self, gallery: str, subject: str) -> Subject: ...
 
     def subjects(self, gallery: str, limit: int, cursor: str | None = None) -> Page[Subject]:
-        """By id. Raises InvalidCursor."""
+        """By id; in an order that says nothing of it where ids are sealed. Raises InvalidCursor."""
         ...
 
     def update_subject(
@@ -279,10 +279,13 @@ class ReferenceStore(Protocol):
         """Raises PhotographNotFound where none was kept."""
         ...
 
+    def issued(self, gallery: Gallery, vectors: Vectors) -> Vectors:
+        """(n 128) templates or probes as the gallery's indexes hold them, see ``core.rotation``; as far apart."""
+        ...
+
     def changes(self, gallery: Gallery, after: int, limit: int | None = None) -> Changes:
-        """What happened to the gallery's templates of ``gallery.template_version`` after revision ``after`` (0:
-        everything there is), up to the write that makes it ``limit`` added ones or more; the answer's revision says how
-        far that is."""
+        """What happened to the gallery's templates of ``gallery.template_version`` after revision ``after`` (0: all
+        there is), up to the write that makes it ``limit`` added ones or more: that is the answer's revision."""
         ...
 
     def removals(self, gallery: Gallery, after: int) -> tuple[NDArray[np.int64], int]:

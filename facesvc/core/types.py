@@ -150,7 +150,8 @@ class Gallery:
 
     key: the store's own number, never reused; revision: number of the last change to its templates; templates: how
     many references have one of that version, all but those that a model change left behind; shadow: of another
-    version, while the gallery moves from one to the other.
+    version, while the gallery moves from one to the other; issue: which turn of its templates indexes hold, 0 where
+    they hold them as they are (``core.rotation``).
     """
 
     key: int
@@ -164,6 +165,7 @@ class Gallery:
     created_at: datetime
     templates: int
     shadow: Shadow | None = None
+    issue: int = 0
 
     @property
     def versions(self) -> tuple[str, ...]:
@@ -263,7 +265,8 @@ class Page(Generic[T]):
 class Changes:
     """What happened to a gallery's references after some revision, in order.
 
-    added: (n,) int64 keys of what is there still; vectors: (n d) float32; removed: (m,) int64 keys of what is not
+    added: (n,) int64 keys of what is there still; vectors: (n d) float32, as indexes hold them (see
+    ``ports.ReferenceStore.issued``); removed: (m,) int64 keys of what is not
     there any more, whether it was before that revision or was added since; revision: where this leads to.
     """
 
@@ -271,18 +274,6 @@ class Changes:
     vectors: Vectors
     removed: NDArray[np.int64]
     revision: int
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedIndex:
-    """An index in memory: its gallery's name, the references it holds, the revision it stands at; its kind, and the
-    bytes that its vectors and keys take."""
-
-    gallery: str
-    references: int
-    revision: int
-    kind: str
-    nbytes: int
 
 
 # --- answers -------------------------------------------------------------------------------------

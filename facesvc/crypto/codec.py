@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from facesvc.core.rotation import rotation, turned
 from facesvc.core.types import Vectors
 from facesvc.crypto.envelope import Envelope
-from facesvc.crypto.keyring import TenantKeys
+from facesvc.crypto.keyring import Keyring
 from facesvc.crypto.master import KEY_BYTES
 
 ROTATIONS = 64
@@ -24,19 +24,22 @@ class SealedCodec:
 
     sealing = True
 
-    def __init__(self, keys: TenantKeys) -> None:
-        self._keys = keys
-        self._lookup: bytes | None = None
+    def __init__(self, keyring: Keyring, tenant: str) -> None:
+        """Makes the tenant's keys where it has none: so not within a transaction. Raises MasterKeyUnavailable,
+        TenantNotFound."""
+        self._keyring, self._keys = keyring, keyring.tenant(tenant)
+        self._lookup = self._keys.derive("lookup")
         self._rotation = lru_cache(ROTATIONS)(self._made_rotation)
 
     @property
     def admits_plain(self) -> bool:
         return self._keys.admits_plain
 
+    def scoped(self, tenant: str) -> "SealedCodec":
+        return SealedCodec(self._keyring, tenant)
+
     def token(self, kind: str, value: bytes) -> str:
         """HMAC-SHA-256 (RFC 2104) with a key of the tenant's, as 44 characters that begin with "/"."""
-        if self._lookup is None:
-            self._lookup = self._keys.derive("lookup")
         digest = hmac.digest(self._lookup, kind.encode() + b"\0" + value, "sha256")
         return "/" + base64.urlsafe_b64encode(digest).decode().rstrip("=")
 

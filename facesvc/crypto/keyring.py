@@ -14,13 +14,13 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from facesvc.core.keys import FIRST, INSTALLATION, KeyRows, Wrapped
 from facesvc.crypto.envelope import Envelope
 from facesvc.crypto.master import KEY_BYTES, MasterKey
-from facesvc.refusals import MasterKeyUnavailable, SealBroken
+from facesvc.refusals import MasterKeyUnavailable, SealBroken, TenantNotFound
 
 
 class TenantKeys:
     """One tenant's keys, read when they are first needed. Thread-safe.
 
-    Raises MasterKeyUnavailable for keys that another master key wrapped."""
+    Raises MasterKeyUnavailable for keys that another master key wrapped, TenantNotFound."""
 
     def __init__(self, tenant: str, rows: KeyRows, master: MasterKey) -> None:
         self.tenant = tenant
@@ -75,8 +75,9 @@ class TenantKeys:
             whole = not self._rows.holds_plain()
             self._rows.add(*new_keys(self._master, self.tenant, whole))
             wrapped = self._rows.read()
+        if wrapped.root is None:
+            raise TenantNotFound(f"no tenant {self.tenant!r}")
         self._take(wrapped)  # data keys first: whoever has a root has them, too
-        assert wrapped.root is not None
         self._root, self._sealed_whole = open_root(self._master, self.tenant, wrapped.root)
 
     def _take(self, wrapped: Wrapped) -> None:

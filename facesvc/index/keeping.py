@@ -1,5 +1,6 @@
 """Where a gallery's index is kept, and how far it has come: in this process's memory, or with others'."""
 
+import hashlib
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from threading import Lock
@@ -14,8 +15,19 @@ from facesvc.errors import IndexUnavailable
 
 Alone = Callable[[str, float], AbstractContextManager[None]]
 """core.ports.ReferenceStore.alone, with patience."""
-Version = tuple[int, str]
-"""What has an index: a gallery's key, and one of its template versions."""
+Version = tuple[int, str, int]
+"""What has an index: a gallery's key, one of its template versions, and the issue of its templates."""
+
+
+def version_of(gallery: Gallery) -> Version:
+    return gallery.key, gallery.template_version, gallery.issue
+
+
+def name_of(version: Version) -> str:
+    """A short name for it, of letters, digits and an underscore, that tells no more than the gallery's number."""
+    key, template_version, issue = version
+    told = f"{template_version} issue {issue}" if issue else template_version
+    return f"{key}_{hashlib.sha256(told.encode()).hexdigest()[:16]}"
 
 
 class IndexLost(IndexUnavailable):

@@ -8,7 +8,6 @@ the next, which leaves the same. Names tell the gallery's number, never what it 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import sha256
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesvc.core.types import Gallery
-from facesvc.index.keeping import Alone, IndexLost, Kept, Version
+from facesvc.index.keeping import Alone, IndexLost, Kept, Version, name_of, version_of
 from facesvc.index.milvus import CALL_SECONDS, LOAD_SECONDS, STRONG, MilvusIndex, MilvusServer, SearchedBy
 
 if TYPE_CHECKING:
@@ -137,7 +136,7 @@ class MilvusKeeper:
 
     def open(self, gallery: Gallery) -> Kept:
         """Raises IndexUnavailable, and StoreUnavailable where another process has been writing for a long time."""
-        name = self._name((gallery.key, gallery.template_version))
+        name = self._name(version_of(gallery))
         index = MilvusIndex(self._server, name, searched_by=self._searched_by)
         made = gallery.created_at.isoformat()
         with self._alone(name, PATIENCE_SECONDS):
@@ -182,8 +181,7 @@ class MilvusKeeper:
         return f"Milvus {release} keeps {len(kept)} indexes of this database"
 
     def _name(self, version: Version) -> str:
-        key, template_version = version
-        return f"{self._prefix}{key}_{sha256(template_version.encode()).hexdigest()[:16]}"
+        return f"{self._prefix}{name_of(version)}"
 
     def _known(self, name: str) -> Standing | None:
         """Where the collection stands; None, too, where there is no such collection."""

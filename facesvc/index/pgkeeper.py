@@ -8,7 +8,6 @@ names tell the gallery's number, never what it or anybody in it is called.
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from hashlib import sha256
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +31,7 @@ from sqlalchemy.schema import CreateSchema
 
 from facesvc.core.types import Gallery
 from facesvc.errors import IndexUnavailable
-from facesvc.index.keeping import IndexLost, Kept, Version
+from facesvc.index.keeping import IndexLost, Kept, Version, name_of, version_of
 from facesvc.index.pgvector import EXACT_UNTIL, SCHEMA, PgVectorIndex, limit, require_client, told, transaction
 
 PREPARING = 0x66616365  # "face"
@@ -102,7 +101,7 @@ class PgVectorKeeper:
 
     def open(self, gallery: Gallery) -> Kept:
         """Raises IndexUnavailable."""
-        name = name_of((gallery.key, gallery.template_version))
+        name = table_of(version_of(gallery))
         index = PgVectorIndex(self._engine, name, exact_until=self._exact_until)
         made = gallery.created_at
         row = {"name": name, "tenant": self._tenant, "gallery_key": gallery.key, "made": made, "revision": 0}
@@ -138,7 +137,7 @@ class PgVectorKeeper:
         """Raises IndexUnavailable."""
         with transaction(self._engine) as connection:
             kept = self._names(connection)
-        known = {name_of(version) for version in living()} if kept else set()
+        known = {table_of(version) for version in living()} if kept else set()
         residue = [name for name in kept if name not in known]
         for name in residue:
             with transaction(self._engine) as connection:
@@ -199,6 +198,5 @@ def locked(connection: Connection, name: str) -> tuple[datetime, int] | None:
     return None if row is None else (row.made, row.revision)
 
 
-def name_of(version: Version) -> str:
-    key, template_version = version
-    return f"gallery_{key}_{sha256(template_version.encode()).hexdigest()[:16]}"
+def table_of(version: Version) -> str:
+    return f"gallery_{name_of(version)}"

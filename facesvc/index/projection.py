@@ -11,10 +11,11 @@ from threading import Lock
 
 import numpy as np
 
+from facesvc.core.loaded import LoadedIndex
 from facesvc.core.ports import ReferenceStore
-from facesvc.core.types import Gallery, LoadedIndex, Vectors
+from facesvc.core.types import Gallery, Vectors
 from facesvc.errors import GalleryNotFound, IndexUnavailable
-from facesvc.index.keeping import IndexLost, Keeper, Kept, Version
+from facesvc.index.keeping import IndexLost, Keeper, Kept, Version, version_of
 
 PAGE = 500
 """Galleries read at a time."""
@@ -46,10 +47,11 @@ class Projection:
 
     def search(self, gallery: Gallery, probes: Vectors, k: int) -> list[list[int]]:
         """Raises GalleryNotFound and StoreUnavailable while catching up, IndexUnavailable."""
+        probes = self._store.issued(gallery, probes)
         try:
             _, keys = self.caught_up(gallery).index.search(probes, k)
         except IndexLost:
-            self._forget([(gallery.key, gallery.template_version)])
+            self._forget([version_of(gallery)])
             _, keys = self.caught_up(gallery).index.search(probes, k)
         return [[key for key in shortlist if key != NOBODY] for shortlist in keys.tolist()]
 
@@ -62,7 +64,7 @@ class Projection:
         how many of ``keys`` still lie there. Other processes do so as they follow. Raises as ``follow`` does."""
         left = 0
         for held in map(gallery.of, gallery.versions):
-            is_open = (held.key, held.template_version) in self._versions()
+            is_open = version_of(held) in self._versions()
             kept = self.caught_up(held) if is_open or self._keeper.elsewhere(held) else None
             self._keeper.tend(held, kept)
             left += int(np.isin(self._keeper.on_disk(held), list(keys)).sum())
@@ -140,7 +142,7 @@ class Projection:
             kept.reached(changes.revision)
 
     def _entry(self, gallery: Gallery) -> _Projected:
-        version = (gallery.key, gallery.template_version)
+        version = version_of(gallery)
         with self._lock:
             projected, turn = self._projected.get(version), self._opening.setdefault(version, Lock())
         if projected is not None:
@@ -177,7 +179,7 @@ class Projection:
         """Every gallery, in every version of templates that it holds."""
         galleries = self._galleries()
         held = [gallery.of(version) for gallery in galleries for version in gallery.versions]
-        return {(gallery.key, gallery.template_version): gallery for gallery in held}
+        return {version_of(gallery): gallery for gallery in held}
 
     def _versions(self) -> list[Version]:
         with self._lock:

@@ -10,8 +10,9 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from facesvc.errors import StoreError
 from facesvc.index.frame import Codes, Frame, Storable
+from facesvc.index.seal import NoSeal, Seal
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -70,17 +72,19 @@ class Manifest:
 class Snapshot:
     """The snapshot of one index, in ``folder``, which need not exist. owner: what it must be of.
 
-    Processes take turns. Damage of any kind is noticed by its checksum, and then there is no snapshot.
+    Processes take turns. Damage of any kind is noticed by its checksum, and then there is no snapshot. seal: how every
+    file is kept.
     """
 
-    def __init__(self, folder: Path, owner: str) -> None:
+    def __init__(self, folder: Path, owner: str, seal: Seal = NoSeal()) -> None:  # noqa: B008  it has no state
         self.folder, self.owner = folder, owner
+        self._seal = seal
         self._lock = FileLock(folder.with_name(folder.name + ".lock"))
 
     def manifest(self) -> Manifest | None:
         """What there is; None where nothing is that can be used."""
         try:
-            found = _parsed((self.folder / MANIFEST).read_bytes())
+            found = _parsed(self._opened(MANIFEST, (self.folder / MANIFEST).read_bytes()))
         except FileNotFoundError:
             return None
         except DAMAGE as error:
@@ -90,7 +94,7 @@ class Snapshot:
 
     def load(self, index: Storable) -> int:
         """Fills an empty index; the revision it stands at. 0 where there is no good snapshot: then the index may hold
-        anything. Files are read through memory maps, each checked before it is believed."""
+        anything. Files are read one after the other, each checked before it is believed."""
         if not self.folder.exists():
             return 0
         with self._alone():
@@ -134,7 +138,8 @@ class Snapshot:
         return _joined([])
 
     def delete(self) -> None:
-        with self._alone():
+        self.folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self._lock:
             self._delete()
 
     # --- parts -------------------------------------------------------------------------------------
@@ -166,63 +171,68 @@ class Snapshot:
     def _without(self, segment: File, removed: Keys) -> File:
         if not segment.may_hold(removed):
             return segment
-        content = self._map(segment)
+        content = self._rows(segment)
         stays = ~np.isin(content["key"], removed)
         return segment if stays.all() else self._put(content["key"][stays], content["code"][stays])
 
     def _put(self, keys: Keys, codes: Codes) -> File:
         content = np.empty(len(keys), _row(codes.shape[1]))
         content["key"], content["code"] = keys, codes
-        name = f"{secrets.token_hex(8)}.npy"
-        with self._new(name) as file:
-            np.save(file, content, allow_pickle=False)
-        digest, bounds = _digest(self.folder / name), (int(keys.min()), int(keys.max())) if len(keys) else (0, 0)
-        return File(name, digest, len(keys), *bounds)
+        stored, name = BytesIO(), f"{secrets.token_hex(8)}.npy"
+        np.save(stored, content, allow_pickle=False)
+        bounds = (int(keys.min()), int(keys.max())) if len(keys) else (0, 0)
+        return File(name, self._write(name, stored.getbuffer()), len(keys), *bounds)
 
     def _put_frame(self, frame: Frame) -> File:
-        name = f"{secrets.token_hex(8)}.npz"
-        with self._new(name) as file:
-            np.savez(file, **frame.arrays)  # pyright: ignore[reportArgumentType]  # names are ours, none its option
-        return File(name, _digest(self.folder / name))
+        stored, name = BytesIO(), f"{secrets.token_hex(8)}.npz"
+        np.savez(stored, **frame.arrays)  # pyright: ignore[reportArgumentType]  # names are ours, none its option
+        return File(name, self._write(name, stored.getbuffer()))
 
-    @contextmanager
-    def _new(self, name: str) -> Iterator[BinaryIO]:
-        """A file to write, on the disk when the context ends."""
+    def _write(self, name: str, content: bytes | memoryview, sealed_as: str | None = None) -> str:
+        """A new file, on the disk when this returns; the digest of what is in it. sealed_as: the name that it will
+        have, where that is another."""
         self.folder.mkdir(exist_ok=True, mode=0o700)
+        stored = self._seal.seal(bytes(content), self._owner(sealed_as or name))
         with (self.folder / name).open("xb") as file:
-            yield file
+            file.write(stored)
             file.flush()
             os.fsync(file.fileno())
+        return hashlib.sha256(stored).hexdigest()
+
+    def _owner(self, name: str) -> str:
+        return f"snapshot {self.owner} {name}"
+
+    def _opened(self, name: str, stored: bytes) -> bytes:
+        return self._seal.open(stored, self._owner(name))
 
     def _frame(self, manifest: Manifest) -> Frame:
-        with np.load(self._checked(manifest.frame), allow_pickle=False) as arrays:
+        with np.load(self._content(manifest.frame), allow_pickle=False) as arrays:
             return Frame(manifest.kind, manifest.code_size, dict(arrays))
 
     def _segment(self, segment: File, code_size: int) -> tuple[Keys, Codes]:
-        content = self._map(segment)
+        content = self._rows(segment)
         if content.dtype != _row(code_size) or len(content) != segment.references:
             raise ValueError("a segment is not what its manifest says")
         return content["key"], content["code"]
 
     def _keys(self, segment: File) -> Keys:
-        return np.array(self._map(segment)["key"])
+        return np.array(self._rows(segment)["key"])
 
-    def _map(self, file: File) -> NDArray[Any]:
-        return np.load(self._checked(file), mmap_mode="r", allow_pickle=False)
+    def _rows(self, file: File) -> NDArray[Any]:
+        return np.load(self._content(file), allow_pickle=False)
 
-    def _checked(self, file: File) -> Path:
+    def _content(self, file: File) -> BytesIO:
         """Raises ValueError where the file is not the one that was written."""
-        path = self.folder / file.name
-        if _digest(path) != file.sha256:
+        stored = (self.folder / file.name).read_bytes()
+        if hashlib.sha256(stored).hexdigest() != file.sha256:
             raise ValueError(f"checksum of {file.name} is wrong")
-        return path
+        return BytesIO(self._opened(file.name, stored))
 
     def _publish(self, manifest: Manifest) -> None:
         """The moment at which the new snapshot takes the old one's place."""
         manifest = replace(manifest, segments=tuple(s for s in manifest.segments if s.references))
         draft = f"{secrets.token_hex(8)}.json"
-        with self._new(draft) as file:
-            file.write(_rendered(manifest))
+        self._write(draft, _rendered(manifest), sealed_as=MANIFEST)
         (self.folder / draft).replace(self.folder / MANIFEST)
         _sync_folder(self.folder)
         self._sweep(manifest)
@@ -277,11 +287,6 @@ def _parsed(stored: bytes) -> Manifest:
     content["frame"] = File(**content["frame"])
     content["segments"] = tuple(File(**segment) for segment in content["segments"])
     return Manifest(**content)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sync_folder(folder: Path) -> None:

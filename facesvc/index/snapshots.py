@@ -12,7 +12,8 @@ from facesvc.core.ports import ReferenceStore
 from facesvc.core.types import Gallery
 from facesvc.errors import StoreError
 from facesvc.index.frame import Storable
-from facesvc.index.keeping import InMemory, Kept, Version
+from facesvc.index.keeping import InMemory, Kept, Version, name_of, version_of
+from facesvc.index.seal import NoSeal, Seal
 from facesvc.index.snapshot import Manifest, Snapshot
 
 LEAST = 10_000
@@ -36,12 +37,18 @@ class Snapshotted(InMemory):
 
 class SnapshotKeeper:
     """index.keeping.Keeper over the folder of one database's snapshots. ``open_index`` makes an empty index for a
-    gallery's templates of ``gallery.template_version``."""
+    gallery's templates of ``gallery.template_version``; seal: how files are kept."""
 
     def __init__(
-        self, open_index: Callable[[Gallery], Storable], store: ReferenceStore, folder: Path, least: int = LEAST
+        self,
+        open_index: Callable[[Gallery], Storable],
+        store: ReferenceStore,
+        folder: Path,
+        least: int = LEAST,
+        seal: Seal = NoSeal(),  # noqa: B008  it has no state
     ) -> None:
         self._open_index, self._store, self._folder, self._least = open_index, store, folder, least
+        self._seal = seal
 
     def open(self, gallery: Gallery) -> Snapshotted:
         snapshot, index = self.snapshot(gallery), self._open_index(gallery)
@@ -56,8 +63,9 @@ class SnapshotKeeper:
     def snapshot(self, gallery: Gallery) -> Snapshot:
         """That of the gallery's templates of ``gallery.template_version``, there or not."""
         owner = f"{gallery.key} {gallery.created_at.isoformat()} {gallery.template_version}"
-        folder = self._folder / _name((gallery.key, gallery.template_version))
-        return Snapshot(folder, hashlib.sha256(owner.encode()).hexdigest())
+        owner += f" issue {gallery.issue}" if gallery.issue else ""
+        folder = self._folder / _name(version_of(gallery))
+        return Snapshot(folder, hashlib.sha256(owner.encode()).hexdigest(), self._seal)
 
     def tend(self, gallery: Gallery, kept: Kept | None) -> None:
         """Takes removed references out of the snapshot, and adds new ones where they are many (from ``kept``, if the
@@ -114,7 +122,8 @@ class SnapshotKeeper:
         afresh = self._open_index(gallery)
         try:
             afresh.adopt(index.frame())
-            afresh.add(keys, np.stack([reference.sample.template.vector for reference in stored]))
+            vectors = np.stack([reference.sample.template.vector for reference in stored])
+            afresh.add(keys, self._store.issued(gallery, vectors))
         except StoreError:
             return False
         return np.array_equal(index.codes(keys)[1], afresh.codes(keys)[1])
@@ -122,8 +131,7 @@ class SnapshotKeeper:
 
 def _name(version: Version) -> str:
     """Of a snapshot's folder."""
-    key, template_version = version
-    return f"{key}-{hashlib.sha256(template_version.encode()).hexdigest()[:16]}"
+    return name_of(version).replace("_", "-")
 
 
 def _delete(folder: Path) -> None:

@@ -6,11 +6,14 @@ then, the answer that is committed first stands, and the other request stores no
 
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import delete, select
+from sqlalchemy import Select, delete, select
 from sqlalchemy.orm import Session
 
 from facesvc.core.types import Receipt, Ticket
 from facesvc.errors import IdempotencyKeyInUse, IdempotencyKeyReused
+from facesvc.storage.cipher import require_plain
+from facesvc.storage.locker import Locker
+from facesvc.storage.sealing import data_key_of, is_token, stored_names
 from facesvc.storage.tables import AnswerRow, GalleryRow, SubjectRow
 from facesvc.storage.transactions import Transactions
 
@@ -27,18 +30,18 @@ class Answers(Transactions):
         now = datetime.now(UTC)
         with self.writing(conflict=in_use()) as session:
             self._purge(session, now)
-            row = session.get(AnswerRow, (self.tenant, ticket.key))
+            row = session.scalar(self._kept(ticket))
             if row is None:
                 session.add(self._claimed(ticket, now + LEASE))
                 return None
-            if row.request != ticket.request:
+            if row.request not in self._requests(ticket):
                 raise IdempotencyKeyReused("this Idempotency-Key came with another request before")
             if row.answer is None:
                 raise in_use()
-            return self.codec.open(row.answer, row.key)
+            return self._open_answer(session, row, row.answer)
 
     def release(self, ticket: Ticket) -> None:
-        mine = (AnswerRow.tenant == self.tenant, AnswerRow.key == ticket.key, AnswerRow.answer.is_(None))
+        mine = (AnswerRow.tenant == self.tenant, AnswerRow.key.in_(self._keys(ticket)), AnswerRow.answer.is_(None))
         with self.writing() as session:
             session.execute(delete(AnswerRow).where(*mine))
 
@@ -48,23 +51,61 @@ class Answers(Transactions):
         """Keeps ``answer`` in the transaction of ``session``. owner: the subject it tells of, None where nothing was
         stored. Raises IdempotencyKeyInUse where another's was kept."""
         expires = datetime.now(UTC) + KEPT
-        row = session.get(AnswerRow, (self.tenant, receipt.ticket.key), with_for_update=True)
+        row = session.scalar(self._kept(receipt.ticket).with_for_update())
         if row is None:  # the claim lapsed
             row = self._claimed(receipt.ticket, expires)
             session.add(row)
-        if row.answer is not None or row.request != receipt.ticket.request:
+        if row.answer is not None or row.request not in self._requests(receipt.ticket):
             raise in_use()
+        row.key, row.request = (
+            self._keys(receipt.ticket)[0],
+            self._requests(receipt.ticket)[0],
+        )  # were they in the clear
         row.gallery_key, row.subject_key = home.key, owner.key if owner else None
-        row.answer, row.expires_at = self.codec.seal(answer, row.key), expires
+        row.expires_at = expires
+        self.put_answer(session, row, owner, answer)
+
+    def put_answer(self, session: Session, row: AnswerRow, owner: SubjectRow | None, answer: bytes) -> None:
+        """Into its row: sealed with the key of the subject that it tells of; where there is none, with the tenant's."""
+        if owner is not None:
+            row.answer = Locker.of(self.codec, owner).put_answer(row.key, answer)
+        elif (version := data_key_of(session, self)) is not None:
+            row.answer, row.data_key = self.codec.tenants(version).seal(answer, owner_of_answer(row.key)), version
+        else:
+            row.answer = answer
+
+    def _open_answer(self, session: Session, row: AnswerRow, answer: bytes) -> bytes:
+        if not is_token(row.key):
+            require_plain(self.codec, "an answer")
+            return answer
+        if row.data_key is not None:
+            return self.codec.tenants(row.data_key).open(answer, owner_of_answer(row.key))
+        owner = session.get_one(SubjectRow, row.subject_key)
+        return Locker.of(self.codec, owner).answer(row.key, answer)
 
     def _claimed(self, ticket: Ticket, expires: datetime) -> AnswerRow:
-        return AnswerRow(tenant=self.tenant, key=ticket.key, request=ticket.request, expires_at=expires)
+        key, request = self._keys(ticket)[0], self._requests(ticket)[0]
+        return AnswerRow(tenant=self.tenant, key=key, request=request, expires_at=expires)
+
+    def _kept(self, ticket: Ticket) -> Select[AnswerRow]:
+        return select(AnswerRow).where(AnswerRow.tenant == self.tenant, AnswerRow.key.in_(self._keys(ticket)))
+
+    def _keys(self, ticket: Ticket) -> tuple[str, ...]:
+        return stored_names(self.codec, "idempotency key", ticket.key)
+
+    def _requests(self, ticket: Ticket) -> tuple[str, ...]:
+        return stored_names(self.codec, "request", ticket.request)
 
     def _purge(self, session: Session, now: datetime) -> None:
         """Deletes what has expired, but for rows that a slow request is answering at this moment."""
         lapsed = select(AnswerRow.key).where(AnswerRow.tenant == self.tenant, AnswerRow.expires_at <= now)
         lapsed = lapsed.with_for_update(skip_locked=True)
         session.execute(delete(AnswerRow).where(AnswerRow.tenant == self.tenant, AnswerRow.key.in_(lapsed)))
+
+
+def owner_of_answer(key: str) -> str:
+    """key: as stored."""
+    return f"answer {key}"
 
 
 def in_use() -> IdempotencyKeyInUse:

@@ -21,11 +21,7 @@ class Name(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        if value is not None:
-            value.encode()  # UnicodeEncodeError, a ValueError, for lone surrogates
-            if "\0" in value or len(value) > NAME_LENGTH:
-                raise ValueError(f"text has a NUL or over {NAME_LENGTH} characters")
-        return value
+        return None if value is None else require_text(value)
 
 
 class Moment(TypeDecorator[datetime]):
@@ -53,8 +49,21 @@ class Details(TypeDecorator[dict[str, Any]]):
     cache_ok = True
 
     def process_bind_param(self, value: dict[str, Any] | None, dialect: Dialect) -> dict[str, Any] | None:
-        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+        require_json(value)
         return value
+
+
+def require_text(value: str) -> str:
+    """Raises ValueError; see Name."""
+    value.encode()  # UnicodeEncodeError, a ValueError, for lone surrogates
+    if "\0" in value or len(value) > NAME_LENGTH:
+        raise ValueError(f"text has a NUL or over {NAME_LENGTH} characters")
+    return value
+
+
+def require_json(value: object) -> bytes:
+    """Raises ValueError or TypeError; see Details."""
+    return json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
 
 
 Key = BigInteger().with_variant(Integer, "sqlite")  # AUTOINCREMENT wants the type INTEGER, which has 64 bits there

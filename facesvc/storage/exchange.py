@@ -2,18 +2,21 @@
 references, with the same revision log as any other write."""
 
 from collections import Counter
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence, Set
 from datetime import UTC, datetime
 
-from sqlalchemy import Result, insert, literal, null, select, tuple_, update
+from sqlalchemy import Result, insert, literal, null, select, tuple_
 from sqlalchemy.orm import Session, join, outerjoin
 
 from facesvc.core.compare import require_version
 from facesvc.core.exchange import Added, Entry, KeptReference
 from facesvc.core.types import NewReference
 from facesvc.storage.galleries import advance, find_gallery, lock_gallery
+from facesvc.storage.locker import Locker, Lockers, Who, new_subject, plain_identity
 from facesvc.storage.revisions import log_added
-from facesvc.storage.rows import as_reference, identity, new_id, photograph_values, reference_values
+from facesvc.storage.rows import as_reference, new_id, photograph_values, reference_values
+from facesvc.storage.sealing import data_key_of, subject_names
+from facesvc.storage.subjects import locked_subject
 from facesvc.storage.tables import GalleryRow, PhotographRow, ReferenceRow, SubjectRow, TemplateRow
 from facesvc.storage.templates import held_versions, insert_templates, require_templates
 from facesvc.storage.transactions import Transactions
@@ -45,24 +48,11 @@ class SqlExchange(Transactions):
             wanted = template_version or home.template_version
             if wanted not in held_versions(home):
                 require_version(wanted, home.template_version)
+            lockers, last = Lockers(self.codec), None
             for owner, row, template, content, media_type in _everything(session, home, wanted, photographs):
-                yield self._entry(owner, row, template, content, media_type)
-
-    def _entry(
-        self,
-        owner: SubjectRow,
-        row: ReferenceRow | None,
-        template: TemplateRow | None,
-        content: bytes | None,
-        media_type: str | None,
-    ) -> Entry:
-        kept = None
-        if row is not None and template is not None:
-            found = as_reference(row, owner, template, template.template_version, self.codec)
-            photograph = None if content is None else self.codec.open(content, row.id)
-            new = NewReference(found.sample, found.image_sha256, photograph, media_type)
-            kept = KeptReference(row.id, new, row.created_at)
-        return Entry(owner.id, owner.display_name, owner.details, owner.created_at, kept)
+                if owner.key != last:  # all of a subject come together: there is no need to remember more
+                    lockers, last = Lockers(self.codec), owner.key
+                yield _entry(lockers, owner, row, template, content, media_type)
 
     def add(self, gallery: str, entries: Sequence[Entry]) -> Added:
         """Stores entries in one transaction. Subjects that are there keep their name and metadata, and a reference of
@@ -76,15 +66,15 @@ class SqlExchange(Transactions):
             return self._add(session, home, entries)
 
     def _add(self, session: Session, home: GalleryRow, entries: Sequence[Entry]) -> Added:
-        owners = _owners(session, home, entries)
-        fresh = _fresh(session, owners, entries)
+        owners = self._owners(session, home, entries)
+        fresh = self._fresh(session, owners, entries)
         strangers = {entry.subject: entry for entry in reversed(entries) if entry.subject not in owners}
         if fresh or strangers:
             templates = Counter({home.template_version: len(fresh)})
             revision = advance(session, home, subjects=len(strangers), references=len(fresh), templates=templates)
             gained = Counter(subject for subject, _, _ in fresh)
-            owners |= _insert_subjects(session, home, list(strangers.values()), gained)
-            _count(session, gained, {s: key for s, key in owners.items() if s not in strangers})
+            self._count(session, gained, owners)
+            owners |= self._insert_subjects(session, home, list(strangers.values()), gained)
             self._insert(session, home, owners, fresh, revision)
         changed = len(fresh) + len(strangers.keys() - {subject for subject, _, _ in fresh})
         return Added(len(strangers), len(fresh), len(entries) - changed)
@@ -93,30 +83,111 @@ class SqlExchange(Transactions):
         self,
         session: Session,
         home: GalleryRow,
-        owners: Mapping[str, int],
+        owners: Mapping[str, SubjectRow],
         fresh: Mapping[Owned, KeptReference],
         revision: int,
     ) -> None:
         if not fresh:
             return
+        lockers = {subject: Locker.of(self.codec, owners[subject]) for subject, _, _ in fresh}
         given = dict(zip(_free_ids(session, list(fresh.values())), fresh.items(), strict=True))
         rows = [
-            reference_values(home, owners[owned[0]], public_id, reference.new, reference.created_at)
-            for public_id, (owned, reference) in given.items()
+            reference_values(
+                home, owners[subject].key, lockers[subject], public_id, reference.new, reference.created_at
+            )
+            for public_id, ((subject, _, _), reference) in given.items()
         ]
         session.execute(insert(ReferenceRow), rows)
         query = select(ReferenceRow.id, ReferenceRow.key).where(ReferenceRow.id.in_(list(given)))
         keys = _keys(session.execute(query.order_by(ReferenceRow.key)))
         kept = [
-            photograph_values(home, keys[row["id"]], row["id"], given[row["id"]][1].new, self.codec)
-            for row in rows
-            if row["has_photograph"]
+            photograph_values(home, keys[i], lockers[owned[0]], i, reference.new)
+            for i, (owned, reference) in given.items()
+            if reference.new.photograph is not None and home.keep_photographs
         ]
         if kept:
             session.execute(insert(PhotographRow), kept)
-        templates = [(key, public_id, given[public_id][1].new.sample.template) for public_id, key in keys.items()]
-        insert_templates(session, home, templates, revision, self.codec)
+        templates = [(key, i, lockers[given[i][0][0]], given[i][1].new.sample.template) for i, key in keys.items()]
+        insert_templates(session, home, templates, revision)
         log_added(session, home, [(key, home.template_version) for key in keys.values()], revision)
+
+    def _owners(self, session: Session, home: GalleryRow, entries: Sequence[Entry]) -> dict[str, SubjectRow]:
+        """Those of the entries' subjects that are there, by id."""
+        ids = sorted({entry.subject for entry in entries})
+        wanted = {stored: name for name in ids for stored in subject_names(self.codec, home.key, name)}
+        query = select(SubjectRow).where(SubjectRow.gallery_key == home.key, SubjectRow.id.in_(list(wanted)))
+        return {wanted[row.id]: row for row in session.scalars(query)}
+
+    def _fresh(
+        self, session: Session, owners: Mapping[str, SubjectRow], entries: Sequence[Entry]
+    ) -> dict[Owned, KeptReference]:
+        """The references that are not there yet, each once."""
+        wanted: dict[Owned, KeptReference] = {}
+        for entry in entries:
+            if entry.reference:
+                wanted.setdefault((entry.subject, *plain_identity(entry.reference.new)), entry.reference)
+        lockers = {subject: Locker.of(self.codec, owners[subject]) for subject, _, _ in wanted if subject in owners}
+        named = {
+            owned: {(owners[owned[0]].key, *i) for i in (owned[1:], lockers[owned[0]].identity(reference.new))}
+            for owned, reference in wanted.items()
+            if owned[0] in owners
+        }
+        stored = _stored(session, {(key, image) for names in named.values() for key, image, _ in names})
+        return {owned: reference for owned, reference in wanted.items() if not named.get(owned, set()) & stored}
+
+    def _insert_subjects(
+        self, session: Session, home: GalleryRow, strangers: Sequence[Entry], gained: Mapping[str, int]
+    ) -> dict[str, SubjectRow]:
+        """Subjects with the references they are about to get."""
+        if not strangers:
+            return {}
+        now, data_key = datetime.now(UTC), data_key_of(session, self)
+        rows = [
+            {
+                "tenant": home.tenant,
+                "gallery_key": home.key,
+                "references": gained.get(entry.subject, 0),
+                "created_at": entry.subject_created_at,
+                "updated_at": now,
+                **new_subject(self.codec, data_key, home.key, Who(entry.subject, entry.display_name, entry.metadata)),
+            }
+            for entry in strangers
+        ]
+        session.execute(insert(SubjectRow), rows)
+        return self._owners(session, home, strangers)
+
+    def _count(self, session: Session, gained: Mapping[str, int], owners: Mapping[str, SubjectRow]) -> None:
+        """Notes how many references each of the subjects that were there before has gained."""
+        now = datetime.now(UTC)
+        for subject, owner in owners.items():
+            if gained.get(subject):
+                locked_subject(session, self, owner)
+                owner.references += gained[subject]
+                owner.updated_at = now
+        session.flush()
+
+
+def _entry(
+    lockers: Lockers,
+    owner: SubjectRow,
+    row: ReferenceRow | None,
+    template: TemplateRow | None,
+    content: bytes | None,
+    media_type: str | None,
+) -> Entry:
+    kept, who = None, lockers.who(owner)
+    if row is not None and template is not None:
+        found, photograph = as_reference(row, owner, template, template.template_version, lockers), None
+        if content is not None and media_type is not None:
+            photograph = lockers.of(owner).photograph_of(row.id, content, media_type)
+        new = NewReference(
+            found.sample,
+            found.image_sha256,
+            photograph and photograph.content,
+            photograph and photograph.media_type,
+        )
+        kept = KeptReference(row.id, new, row.created_at)
+    return Entry(who.id, who.display_name, who.metadata, owner.created_at, kept)
 
 
 def _everything(
@@ -141,26 +212,13 @@ def _keys(found: Result[str, int]) -> dict[str, int]:
     return {row[0]: row[1] for row in found}
 
 
-def _owners(session: Session, home: GalleryRow, entries: Sequence[Entry]) -> dict[str, int]:
-    """Keys of those of the entries' subjects that are there."""
-    wanted = sorted({entry.subject for entry in entries})
-    query = select(SubjectRow.id, SubjectRow.key).where(SubjectRow.gallery_key == home.key, SubjectRow.id.in_(wanted))
-    return _keys(session.execute(query))
-
-
-def _fresh(session: Session, owners: Mapping[str, int], entries: Sequence[Entry]) -> dict[Owned, KeptReference]:
-    """The references that are not there yet, each once."""
-    wanted: dict[Owned, KeptReference] = {}
-    for entry in entries:
-        if entry.reference:
-            wanted.setdefault((entry.subject, *identity(entry.reference.new)), entry.reference)
-    known = [(owners[subject], digest) for subject, digest, _ in wanted if subject in owners]
-    if not known:
-        return wanted
+def _stored(session: Session, images: Set[tuple[int, str]]) -> set[tuple[int, str, bytes]]:
+    """Identities of the references of these subjects and photographs, as their columns say them."""
+    if not images:
+        return set()
     columns = ReferenceRow.subject_key, ReferenceRow.image_sha256
-    query = select(*columns, ReferenceRow.box).where(tuple_(*columns).in_(sorted(set(known))))
-    stored = {tuple(row) for row in session.execute(query)}
-    return {owned: reference for owned, reference in wanted.items() if (owners.get(owned[0]), *owned[1:]) not in stored}
+    query = select(*columns, ReferenceRow.box).where(tuple_(*columns).in_(sorted(images)))
+    return {(key, image, box) for key, image, box in session.execute(query)}
 
 
 def _free_ids(session: Session, fresh: Sequence[KeptReference]) -> list[str]:
@@ -171,40 +229,3 @@ def _free_ids(session: Session, fresh: Sequence[KeptReference]) -> list[str]:
         found.append(new_id() if reference.id in taken else reference.id)
         taken.add(found[-1])
     return found
-
-
-def _insert_subjects(
-    session: Session, home: GalleryRow, strangers: Sequence[Entry], gained: Mapping[str, int]
-) -> dict[str, int]:
-    """Subjects with the references they are about to get, and their keys."""
-    if not strangers:
-        return {}
-    now = datetime.now(UTC)
-    rows = [
-        {
-            "tenant": home.tenant,
-            "gallery_key": home.key,
-            "id": entry.subject,
-            "display_name": entry.display_name,
-            "references": gained.get(entry.subject, 0),
-            "details": dict(entry.metadata),
-            "created_at": entry.subject_created_at,
-            "updated_at": now,
-        }
-        for entry in strangers
-    ]
-    session.execute(insert(SubjectRow), rows)
-    return _owners(session, home, strangers)
-
-
-def _count(session: Session, gained: Mapping[str, int], owners: Mapping[str, int]) -> None:
-    """Notes how many references each of the subjects that were there before has gained."""
-    now = datetime.now(UTC)
-    for subject, key in owners.items():
-        if gained.get(subject):
-            session.execute(
-                update(SubjectRow)
-                .where(SubjectRow.key == key)
-                .values(references=SubjectRow.references + gained[subject], updated_at=now)
-                .execution_options(synchronize_session=False)
-            )

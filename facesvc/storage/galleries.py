@@ -10,8 +10,10 @@ from sqlalchemy.orm import Session
 
 from facesvc.core.types import Gallery, Page, Shadow, ShadowState
 from facesvc.errors import GalleryExists, GalleryNotFound
+from facesvc.storage.cipher import Codec
 from facesvc.storage.cursors import decode_cursor, encode_cursor
 from facesvc.storage.engine import wipe_log
+from facesvc.storage.sealing import GalleryDetails, gallery_columns, gallery_names, open_gallery, put
 from facesvc.storage.tables import GalleryRow, PhotographRow, ReferenceRow
 from facesvc.storage.templates import held_versions
 from facesvc.storage.transactions import Transactions, require_limit
@@ -28,34 +30,38 @@ class Galleries(Transactions):
     def create_gallery(
         self, name: str, template_version: str, keep_photographs: bool, metadata: Mapping[str, Any]
     ) -> Gallery:
-        row = GalleryRow(
-            tenant=self.tenant,
-            name=name,
-            template_version=template_version,
-            keep_photographs=keep_photographs,
-            details=dict(metadata),
-            created_at=datetime.now(UTC),
-        )
-        with self.writing(conflict=GalleryExists(f"gallery {name!r} exists already")) as session:
+        exists = GalleryExists(f"gallery {name!r} exists already")
+        with self.writing(conflict=exists) as session:
+            if session.scalar(_named(self, name)):  # perhaps in the clear, which no constraint would tell
+                raise exists
+            row = GalleryRow(
+                tenant=self.tenant,
+                template_version=template_version,
+                keep_photographs=keep_photographs,
+                created_at=datetime.now(UTC),
+                **gallery_columns(session, self, GalleryDetails(name, metadata)),
+            )
             session.add(row)
             session.flush()
-            return as_gallery(row)
+            return as_gallery(self.codec, row)
 
     def gallery(self, name: str) -> Gallery:
         with self.reading() as session:
-            return as_gallery(find_gallery(session, self, name))
+            return as_gallery(self.codec, find_gallery(session, self, name))
 
     def galleries(self, limit: int, cursor: str | None = None) -> Page[Gallery]:
         require_limit(limit)
         query = select(GalleryRow).where(GalleryRow.tenant == self.tenant).order_by(GalleryRow.name)
         if self.seen is not None:
-            query = query.where(GalleryRow.name.in_(self.seen))
+            names = [stored for name in sorted(self.seen) for stored in gallery_names(self.codec, name)]
+            query = query.where(GalleryRow.name.in_(names))
         if cursor is not None:
             query = query.where(GalleryRow.name > decode_cursor("galleries", cursor, str))
         with self.reading() as session:
-            found = [as_gallery(row) for row in session.scalars(query.limit(limit + 1))]
-        more = len(found) > limit
-        return Page(tuple(found[:limit]), encode_cursor("galleries", found[limit - 1].name) if more else None)
+            rows = session.scalars(query.limit(limit + 1)).all()
+            found = tuple(as_gallery(self.codec, row) for row in rows[:limit])
+        more = len(rows) > limit
+        return Page(found, encode_cursor("galleries", rows[limit - 1].name) if more else None)
 
     def held_versions(self) -> set[str]:
         """The template versions of all galleries, see ``core.types.Gallery.versions``."""
@@ -69,13 +75,13 @@ class Galleries(Transactions):
         with self.writing() as session:
             row = lock_gallery(session, self, name)
             if metadata is not None:
-                row.details = dict(metadata)
+                put(row, gallery_columns(session, self, GalleryDetails(name, metadata)))
             if keep_photographs is not None:
                 row.keep_photographs = keep_photographs
             if keep_photographs is False:
                 _delete_photographs(session, row.key)
             session.flush()
-            updated = as_gallery(row)
+            updated = as_gallery(self.codec, row)
         if keep_photographs is False:
             wipe_log(self.engine)
         return updated
@@ -104,8 +110,8 @@ def lock_gallery(session: Session, rows: Transactions, name: str) -> GalleryRow:
 
 def _named(rows: Transactions, name: str) -> Select[GalleryRow]:
     """One that is not to be seen is looked for like one that is not there."""
-    wanted = name if rows.sees(name) else ""  # no gallery is called that
-    return select(GalleryRow).where(GalleryRow.tenant == rows.tenant, GalleryRow.name == wanted)
+    wanted = gallery_names(rows.codec, name if rows.sees(name) else "")  # no gallery is called ""
+    return select(GalleryRow).where(GalleryRow.tenant == rows.tenant, GalleryRow.name.in_(wanted))
 
 
 def _only(row: GalleryRow | None, name: str) -> GalleryRow:
@@ -140,19 +146,21 @@ def advance(
     return session.execute(statement).scalar_one()
 
 
-def as_gallery(row: GalleryRow) -> Gallery:
+def as_gallery(codec: Codec, row: GalleryRow) -> Gallery:
+    details = open_gallery(codec, row)
     return Gallery(
         key=row.key,
-        name=row.name,
+        name=details.name,
         template_version=row.template_version,
         keep_photographs=row.keep_photographs,
         revision=row.revision,
         subjects=row.subjects,
         references=row.references,
-        metadata=row.details,
+        metadata=details.metadata,
         created_at=row.created_at,
         templates=row.templates,
         shadow=_shadow(row),
+        issue=row.issue + 1 if codec.sealing else 0,
     )
 
 

@@ -8,7 +8,8 @@ from sqlalchemy import Executable, exists, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from facesvc.core.keys import FIRST, Wrapped
+from facesvc.core.access import DEFAULT_TENANT
+from facesvc.core.keys import FIRST, INSTALLATION, Wrapped
 from facesvc.storage.tables import DataKeyRow, GalleryRow, Table, TenantRow
 from facesvc.storage.transactions import Transactions
 
@@ -23,7 +24,8 @@ class SqlKeyRows(Transactions):
     def add(self, root: bytes, data_key: bytes) -> None:
         now = datetime.now(UTC)
         with self.writing() as session:
-            _insert_new(session, TenantRow, {"tenant": self.tenant, "audit_sequence": 0, "created_at": now})
+            if self.tenant in (INSTALLATION, DEFAULT_TENANT):  # others have a row; one that was deleted gets none
+                _insert_new(session, TenantRow, {"tenant": self.tenant, "audit_sequence": 0, "created_at": now})
             mine = (TenantRow.tenant == self.tenant, TenantRow.secrets.is_(None))
             done = session.execute(
                 update(TenantRow).where(*mine).values(secrets=root).returning(TenantRow.tenant)

@@ -15,8 +15,9 @@ from facesvc.errors import GalleryNotFound, ModelChangeConflict, ModelChangeInco
 from facesvc.storage.cursors import decode_cursor, encode_cursor
 from facesvc.storage.engine import wipe_log
 from facesvc.storage.galleries import advance, as_gallery, find_gallery, lock_gallery
+from facesvc.storage.locker import Lockers
 from facesvc.storage.revisions import log_added, log_removed
-from facesvc.storage.rows import unpack
+from facesvc.storage.subjects import locked_subject
 from facesvc.storage.tables import FailureRow, GalleryRow, ReferenceRow, SubjectRow, TemplateRow
 from facesvc.storage.templates import Owned, held_versions, insert_templates, known_versions, require_vector
 from facesvc.storage.transactions import Transactions, require_limit
@@ -29,26 +30,33 @@ class ModelChanges(Transactions):
         with self.writing() as session:
             home = lock_gallery(session, self, gallery)
             if (home.shadow_version, home.shadow_state) == (template_version, ShadowState.FILLING):
-                return as_gallery(home)
+                return as_gallery(self.codec, home)
             if home.shadow_version is not None:
                 raise ModelChangeConflict(f"gallery {gallery!r} holds templates of {home.shadow_version} already")
             if template_version == home.template_version:
                 raise ModelChangeConflict(f"gallery {gallery!r} has template version {template_version} already")
             home.shadow_version, home.shadow_state = template_version, ShadowState.FILLING
-            return _advanced(session, home)
+            return self._advanced(session, home)
 
     def unembedded(self, gallery: Gallery, after: int, limit: int) -> list[Unembedded]:
         assert gallery.shadow is not None
         query = (
             _lacking(ReferenceRow, gallery.key, gallery.shadow.template_version)
-            .add_columns(SubjectRow.id)
+            .add_columns(SubjectRow)
             .join(SubjectRow, SubjectRow.key == ReferenceRow.subject_key)
             .where(ReferenceRow.key > after, ReferenceRow.tenant == self.tenant)
         )
+        lockers = Lockers(self.codec)
         with self.reading() as session:
             return [
-                Unembedded(row.key, row.id, subject, unpack(row.box, 4), row.has_photograph)
-                for row, subject in session.execute(query.limit(limit))
+                Unembedded(
+                    row.key,
+                    row.id,
+                    lockers.who(owner).id,
+                    lockers.of(owner).reference(row).face.box,
+                    row.has_photograph,
+                )
+                for row, owner in session.execute(query.limit(limit))
             ]
 
     def add_templates(
@@ -60,40 +68,42 @@ class ModelChanges(Transactions):
             home = _lock(session, self, gallery)
             if template_version not in held_versions(home):
                 raise ModelChangeConflict(f"gallery {gallery.name!r} no longer changes to {template_version}")
-            public_ids = _living(session, home, [*made, *failed])
-            known = known_versions(session, list(public_ids))
-            lacking = {key: i for key, i in public_ids.items() if (key, template_version) not in known}
-            self._insert_made(session, home, [(key, i, made[key]) for key, i in lacking.items() if key in made])
+            living = _living(session, home, [*made, *failed])
+            known = known_versions(session, list(living))
+            lacking = {key: of for key, of in living.items() if (key, template_version) not in known}
+            lockers = {owner: locked_subject(session, self, owner) for _, owner in lacking.values()}
+            new = [(key, i, lockers[owner], made[key]) for key, (i, owner) in lacking.items() if key in made]
+            self._insert_made(session, home, new)
             _note(session, home, template_version, {key: failed[key] for key in lacking if key in failed})
 
     def _insert_made(self, session: Session, home: GalleryRow, new: Sequence[Owned]) -> None:
         if not new:
             return
-        version = new[0][2].version
+        version = new[0][3].version
         revision = advance(session, home, templates=Counter({version: len(new)}))
-        insert_templates(session, home, new, revision, self.codec)
-        log_added(session, home, [(key, version) for key, _, _ in new], revision)
+        insert_templates(session, home, new, revision)
+        log_added(session, home, [(key, version) for key, *_ in new], revision)
 
     def swap_versions(self, gallery: str, before: ShadowState, leave: bool) -> Gallery:
         with self.writing() as session:
             home = lock_gallery(session, self, gallery)
             if home.shadow_version is None or home.shadow_state != before:
-                raise ModelChangeConflict(_at(home))
+                raise ModelChangeConflict(_at(home, gallery))
             if not leave and (lacking := home.references - home.shadow_templates):
                 raise ModelChangeIncomplete(f"{lacking} references have no template of {home.shadow_version}")
             after = ShadowState.STANDBY if before is ShadowState.FILLING else ShadowState.FILLING
             home.template_version, home.shadow_version = home.shadow_version, home.template_version
             home.templates, home.shadow_templates = home.shadow_templates, home.templates
             home.shadow_state = after
-            return _advanced(session, home)
+            return self._advanced(session, home)
 
     def release_shadow(self, gallery: str, before: ShadowState) -> Gallery:
         with self.writing() as session:
             home = lock_gallery(session, self, gallery)
             if home.shadow_state not in (before, ShadowState.LEAVING):
-                raise ModelChangeConflict(_at(home))
+                raise ModelChangeConflict(_at(home, gallery))
             home.shadow_state = ShadowState.LEAVING
-            return _advanced(session, home)
+            return self._advanced(session, home)
 
     def delete_shadow(self, gallery: Gallery, limit: int) -> bool:
         with self.writing() as session:
@@ -125,9 +135,16 @@ class ModelChanges(Transactions):
             listing = f"left-behind/{home.key}/{version}"
             after = 0 if cursor is None else decode_cursor(listing, cursor, int)
             rows = session.execute(_told(home.key, version).where(ReferenceRow.key > after).limit(limit + 1)).all()
-        found = tuple(LeftBehind(row.id, subject, _why(row, code)) for row, subject, code in rows[:limit])
+            lockers = Lockers(self.codec)
+            found = tuple(LeftBehind(row.id, lockers.who(of).id, _why(row, code)) for row, of, code in rows[:limit])
         more = len(rows) > limit
         return Page(found, encode_cursor(listing, rows[limit - 1][0].key) if more else None)
+
+    def _advanced(self, session: Session, home: GalleryRow) -> Gallery:
+        session.flush()
+        advance(session, home)
+        session.refresh(home)
+        return as_gallery(self.codec, home)
 
     def paired_references(self, gallery: Gallery) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         assert gallery.shadow is not None
@@ -140,6 +157,11 @@ class ModelChanges(Transactions):
         return pairs[:, 0], pairs[:, 1]
 
 
+def _unembedded(row: ReferenceRow, owner: SubjectRow, lockers: Lockers) -> Unembedded:
+    box = lockers.of(owner).reference(row).face.box
+    return Unembedded(row.key, row.id, lockers.who(owner).id, box, row.has_photograph)
+
+
 def _has_template(template_version: str) -> ColumnElement[bool]:
     own = (TemplateRow.reference_key == ReferenceRow.key) & (TemplateRow.template_version == template_version)
     return select(TemplateRow.reference_key).where(own).exists()
@@ -150,11 +172,11 @@ def _lacking(of: type[ReferenceRow], gallery_key: int, template_version: str) ->
     return select(of).where(of.gallery_key == gallery_key, ~_has_template(template_version)).order_by(ReferenceRow.key)
 
 
-def _told(gallery_key: int, template_version: str) -> Select[ReferenceRow, str, str]:
+def _told(gallery_key: int, template_version: str) -> Select[ReferenceRow, SubjectRow, str]:
     failure = (FailureRow.reference_key == ReferenceRow.key) & (FailureRow.template_version == template_version)
     return (
         _lacking(ReferenceRow, gallery_key, template_version)
-        .add_columns(SubjectRow.id, FailureRow.code)
+        .add_columns(SubjectRow, FailureRow.code)
         .join(SubjectRow, SubjectRow.key == ReferenceRow.subject_key)
         .outerjoin(FailureRow, failure)
     )
@@ -172,11 +194,12 @@ def _lock(session: Session, rows: Transactions, gallery: Gallery) -> GalleryRow:
     return home
 
 
-def _living(session: Session, home: GalleryRow, keys: Sequence[int]) -> dict[int, str]:
-    """Key and public id of those that are still there."""
-    query = select(ReferenceRow.key, ReferenceRow.id)
+def _living(session: Session, home: GalleryRow, keys: Sequence[int]) -> dict[int, tuple[str, SubjectRow]]:
+    """Of those that are still there, by key: public id and subject."""
+    query = select(ReferenceRow.key, ReferenceRow.id, SubjectRow)
+    query = query.join(SubjectRow, SubjectRow.key == ReferenceRow.subject_key)
     rows = session.execute(query.where(ReferenceRow.key.in_(keys), ReferenceRow.gallery_key == home.key))
-    return dict(iter(rows))
+    return {key: (public_id, owner) for key, public_id, owner in rows}
 
 
 def _note(session: Session, home: GalleryRow, template_version: str, failed: Mapping[int, str]) -> None:
@@ -196,18 +219,11 @@ def _forget(session: Session, home: GalleryRow, template_version: str) -> None:
     session.execute(delete(FailureRow).where(which).execution_options(synchronize_session=False))
 
 
-def _advanced(session: Session, home: GalleryRow) -> Gallery:
-    session.flush()
-    advance(session, home)
-    session.refresh(home)
-    return as_gallery(home)
-
-
-def _at(home: GalleryRow) -> str:
+def _at(home: GalleryRow, gallery: str) -> str:
     at = {
         None: "no model change is under way",
         ShadowState.FILLING: "it has not been cut over",
         ShadowState.STANDBY: "it has been cut over already",
         ShadowState.LEAVING: "templates of the other model are being deleted",
     }
-    return f"gallery {home.name!r}: {at[home.shadow_state and ShadowState(home.shadow_state)]}"
+    return f"gallery {gallery!r}: {at[home.shadow_state and ShadowState(home.shadow_state)]}"

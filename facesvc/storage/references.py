@@ -16,16 +16,25 @@ from facesvc.core.types import (
     Receipt,
     Reference,
 )
-from facesvc.errors import PhotographNotFound, ReferenceNotFound, SubjectNotFound
+from facesvc.errors import PhotographNotFound, ReferenceNotFound
 from facesvc.storage.answers import Answers, forget_answers
 from facesvc.storage.cursors import decode_cursor, encode_cursor
 from facesvc.storage.engine import wipe_log
 from facesvc.storage.galleries import Galleries, advance, find_gallery, lock_gallery
+from facesvc.storage.locker import Identity, Locker, Lockers, Who, plain_identity
 from facesvc.storage.locks import Locks
 from facesvc.storage.model_change import ModelChanges
 from facesvc.storage.revisions import Revisions, log_added, log_removed
-from facesvc.storage.rows import Identity, as_reference, identity, new_id, photograph_values, reference_values
-from facesvc.storage.subjects import Subjects, find_subject, insert_subject, living, remove_expired
+from facesvc.storage.rows import as_reference, new_id, photograph_values, reference_values
+from facesvc.storage.subjects import (
+    Subjects,
+    find_subject,
+    insert_subject,
+    living,
+    locked_subject,
+    remove_expired,
+    seek_subject,
+)
 from facesvc.storage.tables import GalleryRow, PhotographRow, ReferenceRow, SubjectRow, TemplateRow
 from facesvc.storage.templates import (
     Owned,
@@ -52,7 +61,7 @@ class SqlReferenceStore(Galleries, Subjects, Revisions, Answers, Locks, ModelCha
 
     def scoped(self, tenant: str) -> "SqlReferenceStore":
         """The same database, another tenant."""
-        return SqlReferenceStore(self.engine, tenant, self.codec)
+        return SqlReferenceStore(self.engine, tenant, self.codec.scoped(tenant))
 
     def seen_by(self, galleries: frozenset[str]) -> "SqlReferenceStore":
         """The same rows for who may use these galleries only: all others are not there."""
@@ -73,7 +82,7 @@ class SqlReferenceStore(Galleries, Subjects, Revisions, Answers, Locks, ModelCha
         with self.writing() as session:
             home = lock_gallery(session, self, gallery)
             require_templates(home, new, versions)
-            owner, created = _find_or_insert(session, home, subject) if new else (None, False)
+            owner, created = self._find_or_insert(session, home, subject) if new else (None, False)
             stored = self._add(session, home, owner, created, new) if owner else []
             if receipt:
                 self.keep_answer(session, home, owner, receipt, receipt.answer(stored))
@@ -82,22 +91,28 @@ class SqlReferenceStore(Galleries, Subjects, Revisions, Answers, Locks, ModelCha
     def _add(
         self, session: Session, home: GalleryRow, owner: SubjectRow, created: bool, new: Sequence[NewReference]
     ) -> list[Reference]:
-        wanted = {identity(reference): reference for reference in new}
+        locker = locked_subject(session, self, owner)
+        wanted = {locker.identity(reference): reference for reference in new}
         rows = _stored(session, owner, wanted)
         fresh = {identifier: reference for identifier, reference in wanted.items() if identifier not in rows}
-        made = {identifier: self._row(home, owner, reference) for identifier, reference in fresh.items()}
-        self._insert(session, home, owner, list(zip(made.values(), fresh.values(), strict=True)))
+        made = {identifier: self._row(home, owner, locker, reference) for identifier, reference in fresh.items()}
+        self._insert(session, home, owner, locker, list(zip(made.values(), fresh.values(), strict=True)))
         rows |= made
-        templates = missing_templates(session, home, [(rows[name], wanted[name]) for name in wanted])
+        templates = missing_templates(session, home, locker, [(rows[name], wanted[name]) for name in wanted])
         if templates:
-            counts = Counter(template.version for _, _, template in templates)
+            counts = Counter(template.version for *_, template in templates)
             revision = advance(session, home, subjects=int(created), references=len(fresh), templates=counts)
-            insert_templates(session, home, templates, revision, self.codec)
-            log_added(session, home, [(key, template.version) for key, _, template in templates], revision)
-        return self._read(session, home, owner, [rows[identity(reference)] for reference in new])
+            insert_templates(session, home, templates, revision)
+            log_added(session, home, [(key, template.version) for key, *_, template in templates], revision)
+        return self._read(session, home, owner, [rows[locker.identity(reference)] for reference in new])
 
     def _insert(
-        self, session: Session, home: GalleryRow, owner: SubjectRow, fresh: Sequence[tuple[ReferenceRow, NewReference]]
+        self,
+        session: Session,
+        home: GalleryRow,
+        owner: SubjectRow,
+        locker: Locker,
+        fresh: Sequence[tuple[ReferenceRow, NewReference]],
     ) -> None:
         if not fresh:
             return
@@ -107,10 +122,17 @@ class SqlReferenceStore(Galleries, Subjects, Revisions, Answers, Locks, ModelCha
         session.flush()  # gives the rows their keys
         for row, new in fresh:
             if row.has_photograph and new.photograph is not None:
-                session.add(PhotographRow(**photograph_values(home, row.key, row.id, new, self.codec)))
+                session.add(PhotographRow(**photograph_values(home, row.key, locker, row.id, new)))
 
-    def _row(self, home: GalleryRow, owner: SubjectRow, new: NewReference) -> ReferenceRow:
-        return ReferenceRow(**reference_values(home, owner.key, new_id(), new, datetime.now(UTC)))
+    def _row(self, home: GalleryRow, owner: SubjectRow, locker: Locker, new: NewReference) -> ReferenceRow:
+        return ReferenceRow(**reference_values(home, owner.key, locker, new_id(), new, datetime.now(UTC)))
+
+    def _find_or_insert(self, session: Session, home: GalleryRow, subject: str) -> tuple[SubjectRow, bool]:
+        """The subject, and whether it is new; the gallery's lock keeps others from adding it in between."""
+        if found := seek_subject(session, self, home, subject):
+            return found, False
+        remove_expired(session, self, home, subject)
+        return insert_subject(session, self, home, Who(subject, None, {})), True
 
     def _read(
         self, session: Session, home: GalleryRow, owner: SubjectRow, rows: Sequence[ReferenceRow]
@@ -120,18 +142,19 @@ class SqlReferenceStore(Galleries, Subjects, Revisions, Answers, Locks, ModelCha
         query = select(TemplateRow).where(TemplateRow.template_version == version)
         query = query.where(TemplateRow.reference_key.in_({row.key for row in rows}))
         templates = {row.reference_key: row for row in session.scalars(query)}
-        return [as_reference(row, owner, templates.get(row.key), version, self.codec) for row in rows]
+        lockers = Lockers(self.codec)
+        return [as_reference(row, owner, templates.get(row.key), version, lockers) for row in rows]
 
     def references(self, gallery: str, subject: str, limit: int, cursor: str | None = None) -> Page[Reference]:
         require_limit(limit)
         with self.reading() as session:
-            owner = find_subject(session, find_gallery(session, self, gallery), subject)
+            owner = self._owner(session, gallery, subject)
             listing = f"references/{owner.key}"
             query = _with_templates(owner.key).order_by(ReferenceRow.key)
             if cursor is not None:
                 query = query.where(ReferenceRow.key > decode_cursor(listing, cursor, int))
-            rows = session.execute(query.limit(limit + 1))
-            found = [as_reference(row, owner, template, version, self.codec) for row, template, version in rows]
+            rows, lockers = session.execute(query.limit(limit + 1)), Lockers(self.codec)
+            found = [as_reference(row, owner, template, version, lockers) for row, template, version in rows]
         more = len(found) > limit
         return Page(tuple(found[:limit]), encode_cursor(listing, found[limit - 1].key) if more else None)
 
@@ -144,12 +167,13 @@ class SqlReferenceStore(Galleries, Subjects, Revisions, Answers, Locks, ModelCha
             .where(ReferenceRow.tenant == self.tenant, TemplateRow.template_version == version, living())
         )
         found: list[Reference] = []
+        lockers = Lockers(self.codec)
         with self.reading() as session:
             for start in range(0, len(keys), BATCH):
                 rows = session.execute(query.where(ReferenceRow.key.in_(keys[start : start + BATCH])))
                 # The gallery is compared here: in the query, SQLite would walk the whole gallery for it.
                 found += [
-                    as_reference(row, owner, template, version, self.codec)
+                    as_reference(row, owner, template, version, lockers)
                     for row, owner, template in rows
                     if row.gallery_key == gallery.key
                 ]
@@ -158,8 +182,8 @@ class SqlReferenceStore(Galleries, Subjects, Revisions, Answers, Locks, ModelCha
     def delete_reference(self, gallery: str, subject: str, reference: str) -> None:
         with self.writing() as session:
             home = lock_gallery(session, self, gallery)
-            owner = find_subject(session, home, subject)
-            this = ReferenceRow.key == find_reference(session, owner, reference).key
+            owner = find_subject(session, self, home, gallery, subject)
+            this = ReferenceRow.key == find_reference(session, owner, subject, reference).key
             gone = fewer(count_templates(session, this))
             log_removed(session, home, this, advance(session, home, references=-1, templates=gone))
             forget_answers(session, owner)
@@ -170,51 +194,49 @@ class SqlReferenceStore(Galleries, Subjects, Revisions, Answers, Locks, ModelCha
 
     def photograph(self, gallery: str, subject: str, reference: str) -> Photograph:
         with self.reading() as session:
-            owner = find_subject(session, find_gallery(session, self, gallery), subject)
-            found = session.get(PhotographRow, find_reference(session, owner, reference).key)
+            owner = self._owner(session, gallery, subject)
+            found = session.get(PhotographRow, find_reference(session, owner, subject, reference).key)
             if found is None:
                 raise PhotographNotFound(f"no photograph kept of {reference!r}")
-            return Photograph(self.codec.open(found.content, reference), found.media_type)
+            return Locker.of(self.codec, owner).photograph(reference, found)
+
+    def _owner(self, session: Session, gallery: str, subject: str) -> SubjectRow:
+        return find_subject(session, self, find_gallery(session, self, gallery), gallery, subject)
 
 
-def find_reference(session: Session, owner: SubjectRow, reference: str) -> ReferenceRow:
-    """Raises ReferenceNotFound."""
+def find_reference(session: Session, owner: SubjectRow, subject: str, reference: str) -> ReferenceRow:
+    """subject: its id, as asked for. Raises ReferenceNotFound."""
     query = select(ReferenceRow).where(ReferenceRow.subject_key == owner.key, ReferenceRow.id == reference)
     row = session.scalar(query)
     if row is None:
-        raise ReferenceNotFound(f"no reference {reference!r} of subject {owner.id!r}")
+        raise ReferenceNotFound(f"no reference {reference!r} of subject {subject!r}")
     return row
 
 
-def _find_or_insert(session: Session, home: GalleryRow, subject: str) -> tuple[SubjectRow, bool]:
-    """The subject, and whether it is new; the gallery's lock keeps others from adding it in between."""
-    try:
-        return find_subject(session, home, subject), False
-    except SubjectNotFound:
-        remove_expired(session, home, subject)
-        return insert_subject(session, home, subject, None, {}), True
-
-
 def _stored(session: Session, owner: SubjectRow, wanted: dict[Identity, NewReference]) -> dict[Identity, ReferenceRow]:
-    """Those of the wanted references that the subject has. Asks by photograph, of which a request has few."""
+    """Those of the wanted references that the subject has. Asks by photograph, of which a request has few; they may
+    have been stored in the clear."""
     found: dict[Identity, ReferenceRow] = {}
-    digests = sorted({digest for digest, _ in wanted})
+    plain = {plain_identity(new): identifier for identifier, new in wanted.items()}
+    digests = sorted({digest for digest, _ in (*wanted, *plain)})
     for start in range(0, len(digests), BATCH):
         chunk = digests[start : start + BATCH]
         query = select(ReferenceRow).where(ReferenceRow.subject_key == owner.key, ReferenceRow.image_sha256.in_(chunk))
-        found |= {(row.image_sha256, row.box): row for row in session.scalars(query)}
+        for row in session.scalars(query):
+            identifier = row.image_sha256, row.box
+            found[plain.get(identifier, identifier)] = row
     return found
 
 
 def missing_templates(
-    session: Session, home: GalleryRow, wanted: Sequence[tuple[ReferenceRow, NewReference]]
+    session: Session, home: GalleryRow, locker: Locker, wanted: Sequence[tuple[ReferenceRow, NewReference]]
 ) -> list[Owned]:
     """Of what was sent, the templates of versions that the gallery holds which its references don't have yet: all of
     those that are new, and of those that a model change left behind."""
     held = held_versions(home)
     known = known_versions(session, [row.key for row, _ in wanted])
     return [
-        (row.key, row.id, template)
+        (row.key, row.id, locker, template)
         for row, new in wanted
         for template in new.templates
         if template.version in held and (row.key, template.version) not in known

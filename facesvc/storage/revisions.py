@@ -9,13 +9,13 @@ from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, exists, func, insert, literal, select
+from sqlalchemy import ColumnElement, Select, exists, func, insert, literal, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from facesvc.core.types import DIMENSION, Changes, Gallery, Vectors
 from facesvc.errors import GalleryNotFound
-from facesvc.storage.tables import GalleryRow, ReferenceRow, RevisionRow, TemplateRow
-from facesvc.storage.templates import owner_of
+from facesvc.storage.locker import Lockers
+from facesvc.storage.tables import GalleryRow, ReferenceRow, RevisionRow, SubjectRow, TemplateRow
 from facesvc.storage.transactions import Transactions
 
 ADD, REMOVE = "add", "remove"
@@ -41,6 +41,9 @@ class Revisions(Transactions):
             removed = _removed(session, gallery, after, revision) if after else np.empty(0, np.int64)
         return Changes(added, vectors, removed, revision)
 
+    def issued(self, gallery: Gallery, vectors: Vectors) -> Vectors:
+        return self.codec.issued(gallery.key, gallery.issue, vectors) if gallery.issue else vectors
+
     def removals(self, gallery: Gallery, after: int) -> tuple[NDArray[np.int64], int]:
         with self.reading() as session:
             revision = self._revision(session, gallery)
@@ -54,19 +57,34 @@ class Revisions(Transactions):
         return revision
 
     def _added(self, session: Session, gallery: Gallery, after: int, until: int) -> tuple[NDArray[np.int64], Vectors]:
-        """Keys (n,) in the order they were added, and vectors (n d), written into place row by row."""
+        """Keys (n,) in the order they were added, and vectors (n d) as indexes hold them, written into place row by
+        row."""
         within = _templates(gallery, after, until)
         count = session.scalar(select(func.count()).select_from(TemplateRow).where(*within)) or 0
         keys, vectors = np.empty(count, np.int64), np.empty((count, DIMENSION), np.float32)
-        query = select(ReferenceRow.key, ReferenceRow.id, TemplateRow.vector)
-        query = query.join(ReferenceRow, ReferenceRow.key == TemplateRow.reference_key).where(*within)
-        query = query.order_by(TemplateRow.revision, TemplateRow.reference_key).execution_options(yield_per=BATCH)
-        filled = 0
-        for key, public_id, stored in session.execute(query):
-            vector = self.codec.decode(stored, owner_of(public_id, gallery.template_version))
-            keys[filled], vectors[filled] = key, vector
+        query = _sealed().where(*within).order_by(TemplateRow.revision, TemplateRow.reference_key)
+        filled, lockers, version = 0, Lockers(self.codec), gallery.template_version
+        rows = session.execute(query, execution_options={"yield_per": BATCH})
+        for key, public_id, stored, subject, name, wrapped, data_key in rows:
+            keys[filled] = key
+            vectors[filled] = lockers.at(subject, gallery.key, name, wrapped, data_key).vector(
+                public_id, version, stored
+            )
             filled += 1
-        return keys[:filled], vectors[:filled]  # a removal in between makes it fewer than were counted
+        # a removal in between makes it fewer than were counted
+        return keys[:filled], self.issued(gallery, vectors[:filled])
+
+
+def _sealed() -> Select[int, str, bytes, int, str, bytes | None, int | None]:
+    """Keys, public ids and vectors as stored, and what opens the vectors: the columns that Lockers.at takes, but for
+    the gallery's."""
+    key = (SubjectRow.key, SubjectRow.id, SubjectRow.sealed_key, SubjectRow.data_key)
+    return (
+        select(ReferenceRow.key, ReferenceRow.id, TemplateRow.vector, *key)
+        .select_from(TemplateRow)
+        .join(ReferenceRow, ReferenceRow.key == TemplateRow.reference_key)
+        .join(SubjectRow, SubjectRow.key == ReferenceRow.subject_key)
+    )
 
 
 def _reached(session: Session, gallery: Gallery, after: int, until: int, limit: int) -> int:

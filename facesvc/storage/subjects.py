@@ -1,7 +1,7 @@
 """Subjects: the people of a gallery, by the caller's own identifiers."""
 
 from collections.abc import Mapping
-from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +15,9 @@ from facesvc.errors import SubjectExists, SubjectNotFound
 from facesvc.storage.cursors import decode_cursor, encode_cursor
 from facesvc.storage.engine import wipe_log
 from facesvc.storage.galleries import advance, find_gallery, lock_gallery
+from facesvc.storage.locker import Locker, Who, new_subject
 from facesvc.storage.revisions import log_removed
+from facesvc.storage.sealing import data_key_of, open_gallery, put, subject_names
 from facesvc.storage.tables import GalleryRow, ReferenceRow, SubjectRow
 from facesvc.storage.templates import count_templates, fewer
 from facesvc.storage.transactions import Transactions, require_limit
@@ -32,19 +34,22 @@ class Subjects(Transactions):
         metadata: Mapping[str, Any],
         retention: Retention = NO_LIMIT,
     ) -> Subject:
-        with self.writing(conflict=SubjectExists(f"subject {subject!r} exists already in {gallery!r}")) as session:
+        exists = SubjectExists(f"subject {subject!r} exists already in {gallery!r}")
+        with self.writing(conflict=exists) as session:
             home = lock_gallery(session, self, gallery)
-            remove_expired(session, home, subject)
-            row = insert_subject(session, home, subject, display_name, metadata)
-            retain(row, retention)
+            remove_expired(session, self, home, subject)
+            if seek_subject(session, self, home, subject):  # perhaps in the clear, which no constraint would tell
+                raise exists
+            row = insert_subject(session, self, home, Who(subject, display_name, metadata, retention.consent))
+            row.expires_at = retention.expires_at
             session.flush()
             advance(session, home, subjects=1)
-            return as_subject(row, gallery)
+            return self._subject(row, gallery)
 
     def subject(self, gallery: str, subject: str) -> Subject:
         with self.reading() as session:
             home = find_gallery(session, self, gallery)
-            return as_subject(find_subject(session, home, subject), gallery)
+            return self._subject(find_subject(session, self, home, gallery, subject), gallery)
 
     def subjects(self, gallery: str, limit: int, cursor: str | None = None) -> Page[Subject]:
         require_limit(limit)
@@ -54,9 +59,10 @@ class Subjects(Transactions):
             query = select(SubjectRow).where(SubjectRow.gallery_key == home.key, living()).order_by(SubjectRow.id)
             if cursor is not None:
                 query = query.where(SubjectRow.id > decode_cursor(listing, cursor, str))
-            found = [as_subject(row, gallery) for row in session.scalars(query.limit(limit + 1))]
-        more = len(found) > limit
-        return Page(tuple(found[:limit]), encode_cursor(listing, found[limit - 1].id) if more else None)
+            rows = session.scalars(query.limit(limit + 1)).all()
+            found = tuple(self._subject(row, gallery) for row in rows[:limit])
+        more = len(rows) > limit
+        return Page(found, encode_cursor(listing, rows[limit - 1].id) if more else None)
 
     def update_subject(
         self,
@@ -67,25 +73,26 @@ class Subjects(Transactions):
         metadata: Mapping[str, Any] | None = None,
         retention: Retention = NO_LIMIT,
     ) -> Subject:
+        given = {"display_name": display_name, "metadata": metadata, "consent": retention.consent}
+        changed = {name: value for name, value in given.items() if value is not None}
         with self.writing() as session:
-            row = find_subject(session, lock_gallery(session, self, gallery), subject)
-            if display_name is not None:
-                row.display_name = display_name
-            if metadata is not None:
-                row.details = dict(metadata)
-            retain(row, retention)
+            row = find_subject(session, self, lock_gallery(session, self, gallery), gallery, subject)
+            locker = locked_subject(session, self, row)
+            put(row, locker.put_subject(replace(locker.subject(row), **changed)))
+            row.expires_at = retention.expires_at or row.expires_at
             row.updated_at = datetime.now(UTC)
             session.flush()
-            return as_subject(row, gallery)
+            return self._subject(row, gallery)
 
     def mark_canary(self, gallery: str, subject: str, canary: bool) -> None:
         with self.writing() as session:
-            find_subject(session, lock_gallery(session, self, gallery), subject).canary = canary
+            home = lock_gallery(session, self, gallery)
+            find_subject(session, self, home, gallery, subject).canary = canary
 
     def delete_subject(self, gallery: str, subject: str) -> list[Deleted]:
         with self.writing() as session:
             home = lock_gallery(session, self, gallery)
-            row = find_subject(session, home, subject, expired=True)
+            row = find_subject(session, self, home, gallery, subject, expired=True)
             query = select(ReferenceRow.key, ReferenceRow.id, ReferenceRow.has_photograph)
             gone = [Deleted(*found) for found in session.execute(query.where(ReferenceRow.subject_key == row.key))]
             remove_subject(session, home, row)
@@ -94,25 +101,24 @@ class Subjects(Transactions):
 
     def expired(self, limit: int) -> list[tuple[str, str]]:
         query = (
-            select(GalleryRow.name, SubjectRow.id)
+            select(GalleryRow, SubjectRow)
             .join(GalleryRow, GalleryRow.key == SubjectRow.gallery_key)
             .where(SubjectRow.tenant == self.tenant, SubjectRow.expires_at <= datetime.now(UTC))
             .order_by(SubjectRow.expires_at)
         )
         with self.reading() as session:
-            return [(gallery, subject) for gallery, subject in session.execute(query.limit(limit))]
+            return [
+                (open_gallery(self.codec, home).name, Locker.of(self.codec, row).subject(row).id)
+                for home, row in session.execute(query.limit(limit))
+            ]
+
+    def _subject(self, row: SubjectRow, gallery: str) -> Subject:
+        return as_subject(row, Locker.of(self.codec, row).subject(row), gallery)
 
 
 def living() -> ColumnElement[bool]:
     """Of subjects that have not expired: the others answer no more, deleted or not."""
     return SubjectRow.expires_at.is_(None) | (SubjectRow.expires_at > datetime.now(UTC))
-
-
-def retain(row: SubjectRow, retention: Retention) -> None:
-    if retention.consent is not None:
-        row.consent = retention.consent
-    if retention.expires_at is not None:
-        row.expires_at = retention.expires_at
 
 
 def remove_subject(session: Session, home: GalleryRow, row: SubjectRow) -> None:
@@ -124,51 +130,59 @@ def remove_subject(session: Session, home: GalleryRow, row: SubjectRow) -> None:
     session.execute(delete(SubjectRow).where(SubjectRow.key == row.key))  # the rest by ON DELETE CASCADE
 
 
-def remove_expired(session: Session, home: GalleryRow, subject: str) -> None:
+def remove_expired(session: Session, rows: Transactions, home: GalleryRow, subject: str) -> None:
     """Makes place for a subject of the same id as one that has expired and was not deleted yet."""
-    with suppress(SubjectNotFound):
-        row = find_subject(session, home, subject, expired=True)
-        if row.expires_at is not None and row.expires_at <= datetime.now(UTC):
-            remove_subject(session, home, row)
+    row = seek_subject(session, rows, home, subject, expired=True)
+    if row is not None and row.expires_at is not None and row.expires_at <= datetime.now(UTC):
+        remove_subject(session, home, row)
 
 
-def find_subject(session: Session, gallery: GalleryRow, subject: str, expired: bool = False) -> SubjectRow:
-    """expired: also where it is. Raises SubjectNotFound."""
-    query = select(SubjectRow).where(SubjectRow.gallery_key == gallery.key, SubjectRow.id == subject)
-    row = session.scalar(query if expired else query.where(living()))
+def find_subject(
+    session: Session, rows: Transactions, home: GalleryRow, gallery: str, subject: str, expired: bool = False
+) -> SubjectRow:
+    """gallery: the name of ``home``; expired: also where it is. Raises SubjectNotFound."""
+    row = seek_subject(session, rows, home, subject, expired)
     if row is None:
-        raise SubjectNotFound(f"no subject {subject!r} in gallery {gallery.name!r}")
+        raise SubjectNotFound(f"no subject {subject!r} in gallery {gallery!r}")
     return row
 
 
-def insert_subject(
-    session: Session, gallery: GalleryRow, subject: str, display_name: str | None, metadata: Mapping[str, Any]
-) -> SubjectRow:
+def seek_subject(
+    session: Session, rows: Transactions, home: GalleryRow, subject: str, expired: bool = False
+) -> SubjectRow | None:
+    names = subject_names(rows.codec, home.key, subject)
+    query = select(SubjectRow).where(SubjectRow.gallery_key == home.key, SubjectRow.id.in_(names))
+    return session.scalar(query if expired else query.where(living()))
+
+
+def insert_subject(session: Session, rows: Transactions, home: GalleryRow, who: Who) -> SubjectRow:
     """A new subject without references; the caller holds the gallery's lock and counts it."""
     now = datetime.now(UTC)
-    row = SubjectRow(
-        tenant=gallery.tenant,
-        gallery_key=gallery.key,
-        id=subject,
-        display_name=display_name,
-        details=dict(metadata),
-        created_at=now,
-        updated_at=now,
-    )
+    columns = new_subject(rows.codec, data_key_of(session, rows), home.key, who)
+    row = SubjectRow(tenant=home.tenant, gallery_key=home.key, created_at=now, updated_at=now, **columns)
     session.add(row)
     session.flush()
     return row
 
 
-def as_subject(row: SubjectRow, gallery: str) -> Subject:
+def locked_subject(session: Session, rows: Transactions, row: SubjectRow) -> Locker:
+    """What a subject's belongings are put away with. One that was stored in the clear is sealed first."""
+    if rows.codec.sealing and row.sealed_key is None:
+        who = Locker.of(rows.codec, row).subject(row)
+        put(row, new_subject(rows.codec, data_key_of(session, rows), row.gallery_key, who))
+        session.flush()
+    return Locker.of(rows.codec, row)
+
+
+def as_subject(row: SubjectRow, who: Who, gallery: str) -> Subject:
     return Subject(
-        id=row.id,
+        id=who.id,
         gallery=gallery,
-        display_name=row.display_name,
-        metadata=row.details,
+        display_name=who.display_name,
+        metadata=who.metadata,
         references=row.references,
         created_at=row.created_at,
         updated_at=row.updated_at,
-        consent=row.consent,
+        consent=who.consent,
         expires_at=row.expires_at,
     )

@@ -10,11 +10,11 @@ from sqlalchemy.orm import Session
 from facesvc.core.compare import require_version
 from facesvc.core.types import DIMENSION, NewReference, ShadowState, Template
 from facesvc.errors import StoreError, TemplateVersionMismatch
-from facesvc.storage.cipher import VectorCodec
+from facesvc.storage.locker import Locker
 from facesvc.storage.tables import FailureRow, GalleryRow, ReferenceRow, TemplateRow
 
-Owned = tuple[int, str, Template]
-"""A template of the reference that has this key and public id."""
+Owned = tuple[int, str, Locker, Template]
+"""A template of the reference that has this key and public id, and belongs to the subject of this locker."""
 
 
 def held_versions(home: GalleryRow) -> tuple[str, ...]:
@@ -30,7 +30,7 @@ def require_templates(home: GalleryRow, new: Iterable[NewReference], versions: S
     not (128,) finite numbers."""
     for held in held_versions(home):
         if versions is not None and held not in versions:
-            raise TemplateVersionMismatch(f"gallery {home.name!r} has come to hold template version {held}")
+            raise TemplateVersionMismatch(f"the gallery has come to hold template version {held}")
     for reference in new:
         if home.template_version not in {template.version for template in reference.templates}:
             require_version(reference.sample.template.version, home.template_version)
@@ -41,14 +41,7 @@ def require_vector(template: Template) -> None:
         raise StoreError(f"a template has shape {template.vector.shape} or values that are not numbers")
 
 
-def owner_of(public_id: str, template_version: str) -> str:
-    """What a vector is bound to in ``storage.cipher``: neither of another reference nor of another version."""
-    return f"{public_id} {template_version}"
-
-
-def insert_templates(
-    session: Session, home: GalleryRow, new: Iterable[Owned], revision: int, codec: VectorCodec
-) -> None:
+def insert_templates(session: Session, home: GalleryRow, new: Iterable[Owned], revision: int) -> None:
     """Stores templates as of the write ``revision``, and forgets why there were none."""
     rows = [
         {
@@ -57,9 +50,9 @@ def insert_templates(
             "template_version": template.version,
             "gallery_key": home.key,
             "revision": revision,
-            "vector": codec.encode(template.vector, owner_of(public_id, template.version)),
+            "vector": locker.put_vector(public_id, template.version, template.vector),
         }
-        for key, public_id, template in new
+        for key, public_id, locker, template in new
     ]
     if rows:
         session.execute(insert(TemplateRow), rows)
@@ -94,8 +87,8 @@ def fewer(templates: Counter[str]) -> Counter[str]:
     return Counter({version: -count for version, count in templates.items()})
 
 
-def open_template(row: TemplateRow | None, public_id: str, template_version: str, codec: VectorCodec) -> Template:
+def open_template(row: TemplateRow | None, public_id: str, template_version: str, locker: Locker) -> Template:
     """The stored template; an empty one, (0,), where the reference has none of this version."""
     if row is None:
         return Template(np.empty(0, np.float32), template_version)
-    return Template(codec.decode(row.vector, owner_of(public_id, row.template_version)), row.template_version)
+    return Template(locker.vector(public_id, row.template_version, row.vector), row.template_version)

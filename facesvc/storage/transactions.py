@@ -8,7 +8,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 from sqlalchemy.orm import Session
 
 from facesvc.errors import FaceServiceError, RequestError, StoreError, StoreUnavailable
-from facesvc.storage.cipher import PlainCodec, VectorCodec
+from facesvc.storage.cipher import Codec, PlainCodec
 from facesvc.storage.engine import TENANT, WRITING
 
 EVERY_TENANT = "*"
@@ -23,7 +23,7 @@ class Transactions:
         self,
         engine: Engine,
         tenant: str = "default",
-        codec: VectorCodec | None = None,
+        codec: Codec | None = None,
         seen: frozenset[str] | None = None,
     ) -> None:
         self.engine = engine

@@ -17,6 +17,7 @@ from facesvc.index.keepers import GalleryKeepers
 from facesvc.index.keeping import Keeper
 from facesvc.index.kinds import storable
 from facesvc.index.projection import Projection
+from facesvc.index.seal import NoSeal
 from facesvc.index.snapshots import SnapshotKeeper
 from facesvc.indexing import in_memory, open_keeper
 from facesvc.storage.engine import address
@@ -29,7 +30,7 @@ AWAY = "http://127.0.0.1:1"
 
 @contextmanager
 def opened(settings: Settings, store: SqlReferenceStore) -> Iterator[Keeper]:
-    with open_keeper(settings, store, in_memory(settings, store)) as keeper:
+    with open_keeper(settings, store, in_memory(settings, store, NoSeal())) as keeper:
         yield keeper
 
 

@@ -1,17 +1,15 @@
-"""What was deleted is gone from the disk, and what is kept passes through the codec."""
+"""What was deleted is gone from the disk."""
 
 import os
 import stat
 from pathlib import Path
 
-import numpy as np
 import pytest
 from sqlalchemy import func, select
 
-from facesvc.core.types import Photograph, Vectors
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
-from facesvc.storage.tables import PhotographRow, ReferenceRow, TemplateRow
+from facesvc.storage.tables import ReferenceRow
 from tests.databases import VERSION, migrated_sqlite, new_reference, unit_vectors
 
 PHOTOGRAPH = b"\xff\xd8 a photograph that nobody else has " * 300
@@ -76,39 +74,3 @@ def test_database_files_are_the_owners_alone(files: tuple[SqlReferenceStore, Pat
     _, folder = files
     modes = {path.name: stat.S_IMODE(os.stat(path).st_mode) for path in folder.glob("facesvc.db*")}
     assert modes == {"facesvc.db": 0o600, "facesvc.db-shm": 0o600, "facesvc.db-wal": 0o600}
-
-
-class Inverting:
-    """A codec that leaves nothing as it is, and binds values to their owners as a cipher would."""
-
-    def encode(self, vector: Vectors, owner: str) -> bytes:
-        return self.seal(vector.astype("<f4").tobytes(), owner)
-
-    def decode(self, stored: bytes, owner: str) -> Vectors:
-        return np.frombuffer(self.open(stored, owner), "<f4")
-
-    def seal(self, content: bytes, owner: str) -> bytes:
-        return owner.encode() + bytes(255 - byte for byte in content)
-
-    def open(self, stored: bytes, owner: str) -> bytes:
-        assert stored.startswith(owner.encode())
-        return bytes(255 - byte for byte in stored[len(owner) :])
-
-
-def test_all_vectors_and_photographs_pass_through_the_codec(url: str) -> None:
-    engine = open_engine(url)
-    store = SqlReferenceStore(engine, codec=Inverting()).scoped("acme")
-    gallery = store.create_gallery("staff", VERSION, True, {})
-    (reference,) = store.add_references("staff", "ada", [new_reference(1, photograph=PHOTOGRAPH)])
-    vector = unit_vectors(1, 1)[0]
-    with engine.connect() as connection:
-        stored = connection.execute(select(TemplateRow.vector)).scalar_one()
-        photograph = connection.execute(select(PhotographRow.content)).scalar_one()
-    assert stored == f"{reference.id} {VERSION}".encode() + bytes(255 - byte for byte in vector.tobytes())
-    assert photograph == reference.id.encode() + bytes(255 - byte for byte in PHOTOGRAPH)
-    np.testing.assert_array_equal(reference.sample.template.vector, vector)
-    np.testing.assert_array_equal(store.references("staff", "ada", 1).items[0].sample.template.vector, vector)
-    np.testing.assert_array_equal(store.references_by_key(gallery, [reference.key])[0].sample.template.vector, vector)
-    np.testing.assert_array_equal(store.changes(gallery, 0).vectors, vector[None])
-    assert store.photograph("staff", "ada", reference.id) == Photograph(PHOTOGRAPH, "image/jpeg")
-    engine.dispose()

@@ -214,8 +214,8 @@ def test_doctor_finds_all_well(cli: CommandLine, samples: Path) -> None:
     cli.json("galleries", "list")  # makes the database
     findings = {found["check"]: found for found in cli.json("doctor", "--samples", samples)}
     assert {found["check"] for found in findings.values() if found["status"] == "fail"} == set()
-    checked = ("Python", "data folder", "model pack", "database", "verification")
-    assert [findings[check]["status"] for check in checked] == ["ok"] * 5
+    checked = ("Python", "data folder", "model pack", "database", "master key", "verification")
+    assert [findings[check]["status"] for check in checked] == ["ok"] * 6
     assert findings["verification"]["detail"].startswith("one person at 0.4")
 
 

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, text
 
+from facesvc.bootstrap import open_exchange
 from facesvc.cli import main
-from facesvc.storage.engine import open_engine
-from facesvc.storage.exchange import SqlExchange
+from facesvc.config import Settings
 from tests.commandline import CommandLine
 from tests.databases import postgresql, postgresql_database
 from tests.galleryfiles import entry, values, write_file
@@ -74,12 +74,11 @@ def elsewhere(cli: CommandLine, tmp_path: Path) -> CommandLine:
     return Here.over(tmp_path / "elsewhere", cli.data / "packs")
 
 
-def stored(url: str, gallery: str = "staff") -> list[dict[str, Any]]:
-    """All there is in a gallery, photographs too."""
-    engine = open_engine(url)
-    found = values(SqlExchange(engine).entries(gallery, photographs=True))
-    engine.dispose()
-    return found
+def stored(cli: CommandLine, url: str, gallery: str = "staff") -> list[dict[str, Any]]:
+    """All there is in a gallery, photographs too, as the master key of the data folder opens it."""
+    with open_exchange(Settings(data=cli.data, database_url=url)) as (_, exchange):
+        found = values(exchange.entries(gallery, photographs=True))
+    return sorted(found, key=lambda row: row["subject"])
 
 
 def local(cli: CommandLine) -> str:
@@ -106,7 +105,7 @@ def test_a_gallery_answers_the_same_wherever_it_is(
     wanted = answers(cli, photographs=samples / "group.jpg")
     assert [row["subject"] for row in wanted] == ["biden", "obama", None]
     assert all(0 < row["distance"] < 4 for row in wanted)
-    before = stored(local(cli))
+    before = stored(cli, local(cli))
     assert {row["display_name"] for row in before} == {"Barack Obama", None}
     assert {row["photograph"] for row in before} == {path.read_bytes() for path in samples.glob("people/*/*.jpg")}
     for url in (local(elsewhere), database):
@@ -116,7 +115,7 @@ def test_a_gallery_answers_the_same_wherever_it_is(
         assert elsewhere.json(*run) == {**counts, "subjects": 2, "references": 4, "already": 0, **refused}
         assert elsewhere.json(*run) == {**counts, "subjects": 0, "references": 0, "already": 4, **refused}
         assert answers(elsewhere, "--database-url", url, photographs=samples / "group.jpg") == wanted
-        assert stored(url) == before
+        assert stored(elsewhere, url) == before
 
 
 def test_without_photographs_and_for_people(cli: CommandLine, tmp_path: Path) -> None:
@@ -306,7 +305,7 @@ def test_compreface(cli: CommandLine, compreface: str, photographs: dict[str, by
             ("nobody", "no_face"),
         ]
     known: dict[str, set[str]] = {}
-    for row in stored(local(cli), "doors"):
+    for row in stored(cli, local(cli), "doors"):
         known.setdefault(row["subject"], set()).add(row["image_sha256"])
     assert known == {
         "joe": {hashlib.sha256(photographs["biden"]).hexdigest()},

@@ -24,7 +24,7 @@ change = Intake[GalleryChange](json=GalleryChange, max_json=SMALL_JSON)
 @router.get("", response_model=schemas.Page[schemas.Gallery], responses=problems(422, 503))
 @allows(Role.IDENTIFY, Role.ENROL)
 def list_galleries(service: ServiceDep, limit: Limit = 50, cursor: Cursor = None) -> views.View:
-    """All galleries, by name."""
+    """All galleries, each once; in an order that lasts, and tells nothing of their names."""
     return views.page(service.store.galleries(limit, cursor), views.gallery)
 
 

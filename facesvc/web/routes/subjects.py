@@ -24,7 +24,7 @@ change = Intake[SubjectChange](json=SubjectChange, max_json=SMALL_JSON)
 @router.get("", response_model=schemas.Page[schemas.Subject], responses=READ)
 @allows(Role.ENROL)
 def list_subjects(gallery: GalleryPath, service: ServiceDep, limit: Limit = 50, cursor: Cursor = None) -> views.View:
-    """The subjects of a gallery, by id."""
+    """The subjects of a gallery, each once; in an order that lasts, and tells nothing of their ids."""
     return views.page(service.store.subjects(gallery, limit, cursor), views.subject)
 
 
