@@ -3,8 +3,9 @@ that it wrote and answered is searched for its keys, passwords, names and photog
 
 import base64
 import json
+import sqlite3
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import httpx
@@ -101,12 +102,10 @@ def provoke(served: Served, key: str, photograph: bytes) -> Iterator[str]:
 
 
 def damage(database: Path) -> None:
-    """Overwrites all pages, so that every statement fails."""
-    with database.open("r+b") as file:
-        file.write(b"damaged " * (database.stat().st_size // 8))
-    for log in database.parent.glob(f"{database.name}-*"):
-        if log.suffix.startswith(".db-wal"):
-            log.write_bytes(b"damaged " * (log.stat().st_size // 8))
+    """Takes the table of subjects away, so that every statement about them fails."""
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("ALTER TABLE subjects RENAME TO gone")
+        connection.commit()
 
 
 def unreachable(folder: Path, real: Real) -> str:
