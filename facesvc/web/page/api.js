@@ -1,5 +1,7 @@
 /* The service's HTTP API. Addresses are relative, so that the page works below any path. */
 
+import { headers } from "./key.js";
+
 /** An RFC 9457 problem that the service answered. */
 export class Problem extends Error {
   constructor(document) {
@@ -12,7 +14,8 @@ const UNREACHABLE = { code: "unreachable", title: "No answer", detail: "The serv
 const BUSY_ATTEMPTS = 3;
 
 async function ask(path, options = {}, attempt = 1) {
-  const response = await fetch(path, options).catch((error) => {
+  const asked = { ...options, headers: { ...options.headers, ...headers() } };
+  const response = await fetch(path, asked).catch((error) => {
     if (error.name === "AbortError") throw error;
     throw new Problem(UNREACHABLE);
   });
@@ -37,6 +40,7 @@ function form(fields) {
 const post = (path, body, signal) => ask(path, { method: "POST", body, signal });
 const name = encodeURIComponent;
 
+export const caller = () => ask("v1/caller");
 export const model = () => ask("v1/model");
 export const verify = (fields, signal) => post("v1/verify", form(fields), signal);
 export const identify = (fields, signal) => post("v1/identify", form(fields), signal);
