@@ -6,7 +6,7 @@ from functools import partial
 
 import cv2
 
-from facesvc.audited import AuditedService
+from facesvc.audited import AuditedModelChanges, AuditedService
 from facesvc.config import Settings, environment
 from facesvc.core.access import Caller
 from facesvc.core.canary import Alarms, Watch
@@ -151,8 +151,8 @@ def open_packs(
 def open_model_changes(settings: Settings) -> Iterator[ModelChanges]:
     """Model changes of the local store, database migrated; packs are loaded where they are needed."""
     others = other_packs(settings, open_extractor, Gate(settings.workers, settings.queue, settings.queue_seconds))
-    with open_exchange(settings) as (store, _), closing(OpenedPacks(*others, store.held_versions)) as packs:
-        yield ModelChanges(packs, store)
+    with open_exchange(settings) as (store, _, trail), closing(OpenedPacks(*others, store.held_versions)) as packs:
+        yield AuditedModelChanges(packs, store, trail)
 
 
 @contextmanager
@@ -196,8 +196,7 @@ def open_tenant(
     """The service of one tenant. Nothing is written: it may be deleted at this moment."""
     store = database.store(tenant)
     with open_keeper(settings, store, in_memory(settings, store, database.snapshots(tenant))) as keeper:
-        projection, log = Projection(store, keeper), database.audit(tenant)
-        trail = Trail(log, log.chain, Caller(tenant))
+        projection, trail = Projection(store, keeper), trail_of(database, tenant)
         watch = Watch(database.disclosures(tenant), alarms)
         yield Opened(AuditedService(packs, store, projection, trail, database.signer(tenant), watch), projection)
 
@@ -229,12 +228,18 @@ def bootstrap_on_cluster(
 
 
 @contextmanager
-def open_exchange(settings: Settings) -> Iterator[tuple[SqlReferenceStore, SqlExchange]]:
-    """The store of the tenant that the settings name, and the way for whole galleries out of it and into it, without
-    any model; database migrated. Raises TenantNotFound, MasterKeyUnavailable."""
+def open_exchange(settings: Settings) -> Iterator[tuple[SqlReferenceStore, SqlExchange, Trail]]:
+    """The store of the tenant that the settings name, the way for whole galleries out of it and into it, and its audit
+    log, without any model; database migrated. Raises TenantNotFound, MasterKeyUnavailable."""
     with open_database(settings) as database:
         tenant = database.register.find(settings.tenant).id
-        yield database.store(tenant), database.exchange(tenant)
+        yield database.store(tenant), database.exchange(tenant), trail_of(database, tenant)
+
+
+def trail_of(database: Database, tenant: str) -> Trail:
+    """For commands on this machine; a server's requests have a caller of their own."""
+    log = database.audit(tenant)
+    return Trail(log, log.chain, Caller(tenant))
 
 
 def pack_of(settings: Settings, template_version: str) -> Manifest | None:

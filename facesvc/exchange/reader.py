@@ -11,6 +11,7 @@ from pyarrow import parquet
 
 from facesvc.errors import FileUnreadable, ImportInvalid
 from facesvc.exchange.layout import ARRAYS, MEASURES, TEXTS, Header, header, schema
+from facesvc.exchange.sealing import Sealing, is_sealed
 
 Record = dict[str, Any]
 """A row by column: text as str (lone surrogates stand for bytes that are no UTF-8), arrays as float32, moments as
@@ -31,11 +32,15 @@ class GalleryFile:
     """``header``: the file's; ``rows``: their number; iterating gives (row number from 1, Record), a row group in
     memory at a time. Raises FileUnreadable, and ImportInvalid at once or where damage is met."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, sealing: Sealing | None = None) -> None:
+        """sealing: what an encrypted file is opened with; raises what its wrapper raises."""
         self.path = path
+        opening: dict[str, Any] = {"decryption_properties": sealing.reading()} if sealing else {}
         with self._blamed("it is no Parquet file, or a damaged one"), ExitStack() as undo:
+            if sealing is None and is_sealed(path):
+                raise ImportInvalid("it is encrypted: give its passphrase")
             self._stream = undo.enter_context(path.open("rb"))
-            described = parquet.ParquetFile(self._stream, **LIMITS)
+            described = parquet.ParquetFile(self._stream, **opening, **LIMITS)
             self.header: Header = header(described.metadata.metadata)
             _require_columns(described.schema_arrow)
             self._file = parquet.ParquetFile(
@@ -43,6 +48,7 @@ class GalleryFile:
                 metadata=described.metadata,
                 read_dictionary=[*TEXTS, "photograph"],  # a value repeated a million times stays one value in memory
                 page_checksum_verification=True,
+                **opening,
                 **LIMITS,
             )
             self.rows: int = self._file.metadata.num_rows

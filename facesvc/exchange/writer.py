@@ -12,6 +12,7 @@ from pyarrow import parquet
 from facesvc.core.exchange import Entry, KeptReference
 from facesvc.exchange.batches import batches
 from facesvc.exchange.layout import MEASURES, TEXTS, Header, schema
+from facesvc.exchange.sealing import Sealing
 
 ROW_GROUP = 5_000
 """Rows of a row group, which are in memory at once."""
@@ -35,11 +36,20 @@ class Written:
         self.last = entry.subject
 
 
-def write(entries: Iterable[Entry], header: Header, stream: BinaryIO, advance: Callable[[], None]) -> Written:
-    """Writes the file; ``advance`` is called for each row. ``entries`` come subject by subject."""
+def write(
+    entries: Iterable[Entry],
+    header: Header,
+    stream: BinaryIO,
+    advance: Callable[[], None],
+    sealing: Sealing | None = None,
+) -> Written:
+    """Writes the file; ``advance`` is called for each row. ``entries`` come subject by subject. sealing: encrypts
+    it."""
     described, written = schema().with_metadata(header.to_metadata()), Written()
     # checksums: a flipped bit in a vector would go unnoticed otherwise
     options: dict[str, Any] = {"use_dictionary": list(TEXTS), "write_page_checksum": True}
+    if sealing:
+        options["encryption_properties"] = sealing.writing()
     with parquet.ParquetWriter(stream, described, compression="zstd", **options) as file:
         for group in batches(entries, ROW_GROUP, GROUP_BYTES):
             file.write_table(_table(group, described))

@@ -83,7 +83,7 @@ def test_the_same_references(
 
 def templates(cli: CommandLine, gallery: str) -> dict[tuple[str, str], list[float]]:
     """Vectors by subject and photograph."""
-    with open_exchange(Settings(data=cli.data)) as (store, _):
+    with open_exchange(Settings(data=cli.data)) as (store, *_):
         references = [r for name in ("biden", "obama") for r in store.references(gallery, name, 100).items]
     return {(r.subject, r.image_sha256): r.sample.template.vector.tolist() for r in references}
 

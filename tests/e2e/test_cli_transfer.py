@@ -76,7 +76,7 @@ def elsewhere(cli: CommandLine, tmp_path: Path) -> CommandLine:
 
 def stored(cli: CommandLine, url: str, gallery: str = "staff") -> list[dict[str, Any]]:
     """All there is in a gallery, photographs too, as the master key of the data folder opens it."""
-    with open_exchange(Settings(data=cli.data, database_url=url)) as (_, exchange):
+    with open_exchange(Settings(data=cli.data, database_url=url)) as (_, exchange, _trail):
         found = values(exchange.entries(gallery, photographs=True))
     return sorted(found, key=lambda row: row["subject"])
 
@@ -95,7 +95,7 @@ def test_a_gallery_answers_the_same_wherever_it_is(
     """From SQLite into another SQLite and into PostgreSQL: the same rows, distances to the last bit, ids, names and
     photographs."""
     file = tmp_path / "staff.parquet"
-    summary = cli.json("galleries", "export", "staff", "--output", file, "--photographs")
+    summary = cli.json("galleries", "export", "staff", "--output", file, "--photographs", "--plain")
     version = cli.json("galleries", "show", "staff")["template_version"]
     assert summary == {
         "gallery": "staff", "file": str(file), "subjects": 2, "references": 4, "photographs": 4,
@@ -118,9 +118,36 @@ def test_a_gallery_answers_the_same_wherever_it_is(
         assert stored(elsewhere, url) == before
 
 
+def test_a_sealed_file_tells_nothing_without_its_passphrase(
+    cli: CommandLine, elsewhere: CommandLine, tmp_path: Path
+) -> None:
+    file, secret, wrong = (tmp_path / name for name in ("staff.parquet", "secret", "wrong"))
+    secret.write_text("correct horse battery staple\n")
+    wrong.write_text("another horse battery staple\n")
+    run = ("galleries", "export", "staff", "--output", file, "--photographs")
+    assert "--plain" in cli.refusal(*run)
+    before = stored(cli, local(cli))
+    assert cli.json(*run, "--passphrase-file", secret)["references"] == 4
+    content = file.read_bytes()
+    known = [before[0]["photograph"][100:148], b"Barack Obama", b"obama", b"sha256:", before[0]["vector"][:48]]
+    assert [needle for needle in known if needle in content] == []
+    into = ("galleries", "import", file, *STAFF)
+    assert elsewhere.refusal(*into).endswith("it is encrypted: give its passphrase [import_invalid]")
+    assert elsewhere.refusal(*into, "--passphrase-file", wrong).endswith(
+        "this is not the passphrase that the file was sealed with [invalid_request]"
+    )
+    assert elsewhere.refusal(*into, "--passphrase-file", tmp_path / "none").endswith("[file_unreadable]")
+    assert elsewhere.json(*into, "--passphrase-file", secret)["references"] == 4
+    assert stored(elsewhere, local(elsewhere)) == before
+    damaged = tmp_path / "damaged.parquet"
+    damaged.write_bytes(content[:5000] + bytes([content[5000] ^ 1]) + content[5001:])
+    again = ("galleries", "import", damaged, "--gallery", "other", "--passphrase-file", secret)
+    assert elsewhere.refusal(*again).endswith("[import_invalid]")
+
+
 def test_without_photographs_and_for_people(cli: CommandLine, tmp_path: Path) -> None:
     file = tmp_path / "staff.parquet"
-    run = ("galleries", "export", "staff", "--output", file)
+    run = ("galleries", "export", "staff", "--output", file, "--plain")
     assert cli.run(*run).stdout.decode() == f"staff: 2 subjects, 4 references written to {file}\n"
     assert file.stat().st_size < 20_000
     assert cli.refusal(*run) == f"facesvc: {file} exists: --force replaces it [invalid_request]"
@@ -128,7 +155,7 @@ def test_without_photographs_and_for_people(cli: CommandLine, tmp_path: Path) ->
     assert cli.refusal("galleries", "export", "staff", "--output", tmp_path / "x.csv").endswith(
         "use a name that ends with .parquet [invalid_request]"
     )
-    assert cli.refusal("galleries", "export", "none", "--output", tmp_path / "x.parquet").endswith(
+    assert cli.refusal("galleries", "export", "none", "--output", tmp_path / "x.parquet", "--plain").endswith(
         "[gallery_not_found]"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["staff.parquet"]
@@ -144,7 +171,7 @@ def test_templates_of_another_pack(
     """A new gallery takes the file's version as its own, and is searched by the pack of that, whichever is in use; one
     with templates of its own refuses."""
     file = tmp_path / "staff.parquet"
-    cli.json("galleries", "export", "staff", "--output", file)
+    cli.json("galleries", "export", "staff", "--output", file, "--plain")
     locked_build("sface")
     done = cli.run("--pack", "sface", "galleries", "import", file, "--gallery", "guests")
     assert done.returncode == 0

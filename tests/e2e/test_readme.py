@@ -46,7 +46,7 @@ def answer(answers: dict[str, str], *words: str) -> str:
 
 
 def test_there_are_commands() -> None:
-    assert len(COMMANDS) == 11
+    assert len(COMMANDS) == 12
 
 
 def test_one_person_matches_and_two_do_not(answers: dict[str, str]) -> None:
