@@ -59,6 +59,12 @@ def configured(settings: Settings) -> tuple[str, Callable[[], MasterKey]] | None
     return None
 
 
+def source(settings: Settings) -> str:
+    """Where the master key comes from, in words."""
+    known = configured(settings)
+    return known[0] if known else str(settings.data / FILE)
+
+
 def is_sealed(engine: Engine) -> bool:
     """Whether anything in the database was sealed with a master key. Raises StoreUnavailable."""
     with Transactions(engine, EVERY_TENANT).reading() as session:

@@ -14,6 +14,7 @@ from facesvc.cli import (
     enrol,
     galleries,
     identify,
+    keys,
     models,
     receipts,
     samples,
@@ -112,6 +113,7 @@ app.add_typer(galleries.app, name="galleries", rich_help_panel="Enrol")
 app.add_typer(subjects.app, name="subjects", rich_help_panel="Enrol")
 app.command("serve", rich_help_panel="Service")(serve.serve)
 app.add_typer(api_keys.app, name="api-keys", rich_help_panel="Service")
+app.add_typer(keys.app, name="keys", rich_help_panel="Service")
 app.add_typer(tenants.app, name="tenants", rich_help_panel="Service")
 app.add_typer(models.app, name="models", rich_help_panel="Service")
 app.command("evaluate", rich_help_panel="Service")(evaluate)

@@ -199,10 +199,9 @@ def stores(settings: "Settings", engine: "Engine") -> "Iterator[SqlReferenceStor
 
 def check_master_key(settings: "Settings") -> Finding:
     """There is one, and it opens the database."""
-    from facesvc.keying import FILE, configured, is_sealed, open_keyring
+    from facesvc.keying import is_sealed, open_keyring, source
     from facesvc.storage.engine import open_engine
 
-    where = source[0] if (source := configured(settings)) else str(settings.data / FILE)
     engine = open_engine(settings.url)
     try:
         if not is_sealed(engine):
@@ -212,7 +211,7 @@ def check_master_key(settings: "Settings") -> Finding:
         return Finding("master key", "fail", f"{error.detail} [{error.code}]", "see docs/security.md, Keys at rest")
     finally:
         engine.dispose()
-    return Finding("master key", "ok", f"{master.id}, from {where}")
+    return Finding("master key", "ok", f"{master.id}, from {source(settings)}")
 
 
 def check_engines(settings: "Settings") -> Iterator[Finding]:

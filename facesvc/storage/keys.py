@@ -1,6 +1,6 @@
 """The wrapped keys of one tenant, in the database."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -34,6 +34,17 @@ class SqlKeyRows(Transactions):
                 row = {"tenant": self.tenant, "version": FIRST, "wrapped": data_key, "created_at": now}
                 _insert_new(session, DataKeyRow, row)
 
+    def add_data_key(self, version: int, wrapped: bytes) -> None:
+        """All processes seal with it from now on."""
+        row = DataKeyRow(tenant=self.tenant, version=version, wrapped=wrapped, created_at=datetime.now(UTC))
+        with self.writing() as session:
+            session.add(row)
+
+    def put_root(self, root: bytes) -> None:
+        """In place of the one that is there."""
+        with self.writing() as session:
+            session.execute(update(TenantRow).where(TenantRow.tenant == self.tenant).values(secrets=root))
+
     def holds_plain(self) -> bool:
         plain = exists().where(GalleryRow.tenant == self.tenant, GalleryRow.sealed.is_(None))
         with self.reading() as session:
@@ -46,17 +57,32 @@ def read_keys(session: Session, tenant: str) -> Wrapped:
     return Wrapped(root, dict(iter(session.execute(query))))
 
 
-def tenants_with_keys(session: Session) -> Sequence[str]:
-    """Also ``core.keys.INSTALLATION``, once it has some."""
-    query = select(TenantRow.tenant).where(TenantRow.secrets.is_not(None)).order_by(TenantRow.tenant)
-    return session.scalars(query).all()
+def rewrap_all(rows: Transactions, rewrap: Callable[[str, Wrapped], Wrapped]) -> int:
+    """Puts what ``rewrap`` makes of each tenant's keys in their place, all in one transaction; how many tenants have
+    some, ``core.keys.INSTALLATION`` among them. rows: of every tenant."""
+    with rows.writing() as session:
+        query = select(TenantRow.tenant).where(TenantRow.secrets.is_not(None)).order_by(TenantRow.tenant)
+        tenants = session.scalars(query.with_for_update()).all()
+        for tenant in tenants:
+            _put_keys(session, tenant, rewrap(tenant, read_keys(session, tenant)))
+    return len(tenants)
+
+
+def _put_keys(session: Session, tenant: str, wrapped: Wrapped) -> None:
+    session.execute(update(TenantRow).where(TenantRow.tenant == tenant).values(secrets=wrapped.root))
+    for version, key in wrapped.data_keys.items():
+        mine = (DataKeyRow.tenant == tenant, DataKeyRow.version == version)
+        session.execute(update(DataKeyRow).where(*mine).values(wrapped=key))
 
 
 def latest_data_key(session: Session, tenant: str) -> int:
     """Version of the data key to seal with, which stays there until the transaction ends: who deletes an old one waits
     for those who may have sealed with it, and looks again. SQLite's writers wait for one another anyway."""
     query = select(DataKeyRow.version).where(DataKeyRow.tenant == tenant).order_by(DataKeyRow.version.desc()).limit(1)
-    return session.execute(query.with_for_update(read=True, key_share=True)).scalar_one()
+    locked = query.with_for_update(read=True, key_share=True)
+    found = session.scalar(locked)
+    # None: the one that was the newest as this began was replaced and deleted while it was waited for
+    return found if found is not None else session.execute(locked).scalar_one()
 
 
 def _insert_new(session: Session, table: type[Table], row: dict[str, Any]) -> None:

@@ -1,0 +1,88 @@
+"""The care of keys: what is in the clear is sealed, data keys and the master key are replaced, templates issued anew.
+
+All of it while servers run, and resumable: what was killed half way is gone on with by the next run.
+"""
+
+from collections.abc import Iterator
+
+from facesvc.crypto.keyring import new_data_key, open_root, rewrap, wrap_root
+from facesvc.crypto.master import MasterKey
+from facesvc.database import Database
+from facesvc.errors import GalleryNotFound
+from facesvc.storage.keys import SqlKeyRows, rewrap_all
+from facesvc.storage.resealing import Resealing
+from facesvc.storage.transactions import EVERY_TENANT, Transactions
+
+
+class KeyCare:
+    """Of one tenant, by its id. Raises StoreUnavailable, MasterKeyUnavailable, SealBroken."""
+
+    def __init__(self, database: Database, tenant: str) -> None:
+        self.tenant = tenant
+        self._master, self._store = database.keyring.master, database.store(tenant)
+        self._rows = SqlKeyRows(database.engine, tenant)
+        self._resealing = Resealing(database.engine, tenant, self._store.codec)
+
+    def seal(self) -> Iterator[int]:
+        """Seals what was stored before the tenant had keys; the rows of each step. From then on nothing in the clear is
+        believed any more."""
+        with self._store.alone("keys"):
+            yield from self._resealing.seal()
+            root = self._rows.read().root
+            if root is not None and not self._resealing.holds_plain():
+                secret, _ = open_root(self._master, self.tenant, root)
+                self._rows.put_root(wrap_root(self._master, self.tenant, secret, whole=True))
+
+    def rotate_data_key(self) -> Iterator[int]:
+        """A new data key, under which all is brought that was under the one before, which is deleted at the end; the
+        rows of each step. Goes on with a rotation that was interrupted."""
+        with self._store.alone("keys"):
+            versions = self._rows.read().data_keys
+            if len(versions) == 1:
+                new = max(versions) + 1
+                self._rows.add_data_key(new, new_data_key(self._master, self.tenant, new))
+            while True:
+                yield from self._resealing.rewrap()
+                if self._resealing.drop_old_keys():
+                    return
+
+    def reissue(self, gallery: str | None = None) -> list[str]:
+        """Turns the templates of one gallery anew, or of all; their names. Raises GalleryNotFound for one that is not
+        there."""
+        names = [gallery] if gallery is not None else [*self._names()]
+        done: list[str] = []
+        for name in names:
+            try:
+                self._resealing.reissue(name)
+            except GalleryNotFound:
+                if gallery is not None:
+                    raise
+                continue  # deleted since it was listed
+            done.append(name)
+        return done
+
+    def data_keys(self) -> dict[int, int]:
+        """Rows by the version of the data key that seals them."""
+        return self._resealing.by_data_key()
+
+    def plain(self) -> dict[str, int]:
+        """Rows that are in the clear, by what they are."""
+        return self._resealing.plain()
+
+    def _names(self) -> Iterator[str]:
+        cursor: str | None = None
+        while True:
+            page = self._store.galleries(500, cursor)
+            yield from (gallery.name for gallery in page.items)
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+
+def rotate_master(database: Database, new: MasterKey) -> int:
+    """Wraps all tenants' keys with another master key, in one transaction; how many have some. Processes that run keep
+    what they have opened; they have to be started again with the new key before they meet keys that it wrapped.
+    Raises MasterKeyUnavailable, and changes nothing, where the one in use is not the right one."""
+    old = database.keyring.master
+    every = Transactions(database.engine, EVERY_TENANT)
+    return rewrap_all(every, lambda tenant, wrapped: rewrap(old, new, tenant, wrapped))

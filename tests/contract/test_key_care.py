@@ -1,0 +1,184 @@
+"""Keys are replaced, and what was in the clear is sealed, while others read and write: on SQLite and PostgreSQL."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+from sqlalchemy import Engine, select, text
+
+from facesvc.core.compare import squared_l2
+from facesvc.core.types import Receipt, Ticket
+from facesvc.crypto.keyring import Keyring
+from facesvc.crypto.master import MasterKey
+from facesvc.database import Database
+from facesvc.index.faiss import FlatIndex
+from facesvc.index.keeping import MemoryKeeper, version_of
+from facesvc.index.projection import Projection
+from facesvc.keycare import KeyCare, rotate_master
+from facesvc.refusals import MasterKeyUnavailable, SealBroken
+from facesvc.storage.engine import open_engine
+from facesvc.storage.keys import SqlKeyRows
+from facesvc.storage.references import SqlReferenceStore
+from facesvc.storage.tables import GalleryRow, PhotographRow, ReferenceRow, SubjectRow, TemplateRow
+from tests.contract.values import JPEG, assert_same
+from tests.databases import VERSION, new_reference, unit_vectors
+from tests.galleryfiles import bare
+
+MASTER = MasterKey(bytes(32))
+TICKET = Ticket("a" * 64, "b" * 64)
+NOTHING = {"galleries": 0, "subjects": 0, "references": 0, "templates": 0, "photographs": 0}
+
+
+@pytest.fixture
+def engine(url: str) -> Iterator[Engine]:
+    engine = open_engine(url)
+    yield engine
+    engine.dispose()
+
+
+def process(engine: Engine, master: MasterKey = MASTER) -> Database:
+    """As a process of its own sees it: it has opened no key yet."""
+    return Database(engine, Keyring(master, partial(SqlKeyRows, engine)))
+
+
+def fill(store: SqlReferenceStore) -> None:
+    store.create_gallery("staff", VERSION, True, {"floor": 3})
+    store.create_subject("staff", "ada", "Ada", {"born": 1815})
+    assert store.claim(TICKET) is None
+    new = [new_reference(1, photograph=JPEG), new_reference(2)]
+    store.add_references("staff", "ada", new, Receipt(TICKET, lambda stored: b"told"))
+    store.add_references("staff", "bob", [new_reference(3)])
+
+
+def test_what_was_in_the_clear_is_read_and_sealed(engine: Engine) -> None:
+    plain = SqlReferenceStore(engine)
+    fill(plain)
+    wanted = plain.references("staff", "ada", 10).items
+    database = process(engine)
+    store, care = database.store("default"), KeyCare(database, "default")
+    assert (store.subject("staff", "ada"), store.claim(TICKET)) == (plain.subject("staff", "ada"), b"told")
+    assert store.photograph("staff", "ada", wanted[0].id).content == JPEG
+    assert store.add_references("staff", "ada", [new_reference(1), new_reference(4)])[0].id == wanted[0].id
+    assert care.plain() == {"galleries": 1, "subjects": 1, "references": 3, "templates": 3, "photographs": 1}
+    assert sum(care.seal()) == 6  # the gallery, bob, three references, the answer
+    assert care.plain() == NOTHING
+    after = process(engine).store("default")
+    assert after.gallery("staff").metadata == {"floor": 3}
+    assert after.subject("staff", "ada").display_name == "Ada"
+    for found, reference in zip(after.references("staff", "ada", 2).items, wanted, strict=True):
+        assert_same(found, reference)
+    assert (after.claim(TICKET), after.photograph("staff", "ada", wanted[0].id).content) == (b"told", JPEG)
+    assert [*care.seal()] == []
+
+
+def test_nothing_in_the_clear_is_believed_afterwards(engine: Engine) -> None:
+    fill(SqlReferenceStore(engine))
+    list(KeyCare(process(engine), "default").seal())
+    with engine.begin() as connection:
+        forged = unit_vectors(1, 99)[0].astype("<f4").tobytes()
+        connection.execute(TemplateRow.__table__.update().values(vector=forged))  # type: ignore[attr-defined]
+    with pytest.raises(SealBroken, match="stored in the clear, in place of what was sealed"):
+        process(engine).store("default").references("staff", "ada", 10)
+
+
+def test_no_column_tells_of_anybody(engine: Engine) -> None:
+    store = process(engine).store("default")
+    fill(store)
+    (seen, *_) = store.references("staff", "ada", 1).items
+    told = b""
+    with engine.connect() as connection:
+        for table in (GalleryRow, SubjectRow, ReferenceRow, TemplateRow, PhotographRow):
+            for row in connection.execute(select(table.__table__)):
+                told += b" ".join(v if isinstance(v, bytes) else str(v).encode() for v in row)
+    vector = seen.sample.template.vector
+    for secret in (b"staff", b"ada", b"Ada", b"1815", seen.image_sha256.encode(), JPEG, b"image/jpeg"):
+        assert secret not in told
+    assert vector.tobytes()[:16] not in told
+    assert seen.sample.face.box.tobytes() not in told
+
+
+def test_a_new_data_key_takes_over(engine: Engine) -> None:
+    """A process that was there before, and one that comes after, read on; rows are under the new key alone."""
+    before = process(engine).store("default")
+    fill(before)
+    before.claim(replace(TICKET, key="c" * 64))
+    before.add_references("staff", "eve", [], Receipt(replace(TICKET, key="c" * 64), lambda _: b"none"))
+    wanted = before.references("staff", "ada", 10).items
+    care = KeyCare(process(engine), "default")
+    assert care.data_keys() == {1: 4}
+    assert sum(care.rotate_data_key()) == 4  # the gallery, two subjects, and an answer that tells of none
+    assert care.data_keys() == {2: 4}
+    for store in (before, process(engine).store("default")):
+        found = store.references("staff", "ada", 10).items
+        for one, other in zip(found, wanted, strict=True):
+            assert_same(one, other)
+        assert store.claim(replace(TICKET, key="c" * 64)) == b"none"
+    before.add_references("staff", "new", [new_reference(7)])
+    assert care.data_keys() == {2: 5}
+
+
+def test_a_rotation_that_stopped_goes_on(engine: Engine) -> None:
+    store = process(engine).store("default")
+    store.create_gallery("staff", VERSION, False, {})
+    process(engine).exchange("default").add("staff", [bare(f"subject {number}") for number in range(450)])
+    steps = KeyCare(process(engine), "default").rotate_data_key()
+    assert [next(steps), next(steps)] == [1, 200]
+    steps.close()
+    care = KeyCare(process(engine), "default")
+    assert care.data_keys() == {1: 250, 2: 201}
+    assert store.create_subject("staff", "meanwhile", None, {}).id == "meanwhile"
+    assert [*care.rotate_data_key()] == [200, 50]
+    assert care.data_keys() == {2: 452}
+
+
+def test_a_key_that_seals_something_is_not_deleted(engine: Engine) -> None:
+    fill(process(engine).store("default"))
+    care = KeyCare(process(engine), "default")
+    next(care.rotate_data_key())  # the new key is there, the subjects are under the old
+    assert care._resealing.drop_old_keys() is False
+    assert sorted(care.data_keys()) == [1, 2]
+
+
+def test_a_new_master_key(engine: Engine) -> None:
+    running, new = process(engine), MasterKey(bytes(range(32)))
+    fill(running.store("default"))
+    derived = running.keyring.derive("api keys")
+    assert rotate_master(process(engine), new) == 2  # the installation, and the tenant
+    assert running.store("default").subject("staff", "ada").display_name == "Ada"
+    with pytest.raises(MasterKeyUnavailable, match="it is the wrong one, or was rotated"):
+        process(engine).store("default")
+    with pytest.raises(MasterKeyUnavailable):
+        rotate_master(process(engine), MasterKey(bytes([7] * 32)))
+    after = process(engine, new)
+    assert after.store("default").subject("staff", "ada").metadata == {"born": 1815}
+    assert after.keyring.derive("api keys") == derived, "API keys stay valid"
+    list(KeyCare(after, "default").rotate_data_key())
+    with pytest.raises(MasterKeyUnavailable):  # it was not started again, and meets a key that the new one wrapped
+        running.store("default").subject("staff", "ada")
+
+
+def test_templates_are_issued_anew(engine: Engine) -> None:
+    """What an index held before links with nothing; distances, and answers, are the same."""
+    store = process(engine).store("default")
+    fill(store)
+    projection, probes = Projection(store, MemoryKeeper(FlatIndex)), unit_vectors(3, 9)
+    before = store.gallery("staff")
+    old, found = store.changes(before, 0).vectors, projection.search(before, probes, 3)
+    assert KeyCare(process(engine), "default").reissue("staff") == ["staff"]
+    after = store.gallery("staff")
+    new = store.changes(after, 0).vectors
+    assert (version_of(before)[2], version_of(after)[2]) == (1, 2)
+    assert projection.search(after, probes, 3) == found
+    np.testing.assert_allclose(squared_l2(new, new), squared_l2(old, old), atol=1e-6)
+    assert np.abs((new * old).sum(axis=1)).max() < 0.5, "one person's vectors are as far apart as two people's"
+
+
+def test_a_row_of_another_subject_does_not_open(engine: Engine) -> None:
+    store = process(engine).store("default")
+    fill(store)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE face_references SET subject_key = 2 WHERE subject_key = 1"))
+    with pytest.raises(SealBroken):
+        store.references("staff", "bob", 10)
