@@ -12,13 +12,17 @@ RUN uv venv /venv && uv pip install --python /venv/bin/python --torch-backend cp
 RUN FACESVC_DATA=/data /venv/bin/facesvc models build fusion
 
 FROM python:3.11-slim
-RUN useradd --uid 10001 --no-create-home facesvc && mkdir /data && chown facesvc /data
+RUN useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin facesvc \
+    && python -m pip uninstall --yes --quiet pip setuptools wheel \
+    && mkdir --mode 700 /data && chown facesvc:facesvc /data
 COPY --from=build /venv /venv
-COPY --from=build --chown=facesvc /data /data
+COPY --from=build --chown=facesvc:facesvc /data /data
 COPY server.py /app/server.py
 WORKDIR /app
-USER facesvc
-ENV PATH=/venv/bin:$PATH FACESVC_DATA=/data FACESVC_HOST=0.0.0.0 PYTHONDONTWRITEBYTECODE=1
+# By number: orchestrators that insist on a user who is not root can't look names up.
+USER 10001:10001
+# Of the file system, /data and /tmp alone are written to.
+ENV PATH=/venv/bin:$PATH HOME=/tmp FACESVC_DATA=/data FACESVC_HOST=0.0.0.0 PYTHONDONTWRITEBYTECODE=1
 VOLUME /data
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s \
