@@ -22,8 +22,9 @@ FOLD = 2.0
 """How many times its capacity the service is offered."""
 ENROLLING = 4
 """Each of so many requests enrols; the others identify."""
-REFUSED_WITHIN = 1.0
-"""Seconds in which 99 of 100 refusals come, beside everything else that is asked on two shared cores."""
+AT_ONCE = 0.5
+"""Seconds in which nine of ten refusals come, beside everything else that is asked on the same cores. The others were
+let in, and gave up when their patience ended: 99 of 100 within so much of that."""
 GROWTH = 96 * 2**20
 """Bytes that memory may grow by from the first third on."""
 
@@ -52,8 +53,8 @@ class Found:
         return (
             f"capacity {self.capacity:.1f} requests/s, offered {FOLD:g} times that: {len(accepted)} accepted, p50 "
             f"{percentile(accepted, 0.5):.2f} p99 {percentile(accepted, 0.99):.2f} s (promised {self.promised:.2f}); "
-            f"{len(refused)} refused with 503 and Retry-After, p50 {percentile(refused, 0.5):.3f} p99 "
-            f"{percentile(refused, 0.99):.3f} s; {self.lost} of the acknowledged lost; memory "
+            f"{len(refused)} refused with 503 and Retry-After, p50 {percentile(refused, 0.5):.3f} p90 "
+            f"{percentile(refused, 0.9):.3f} p99 {percentile(refused, 0.99):.3f} s; {self.lost} of the acknowledged lost; memory "
             f"{', '.join(f'{size / 2**20:.0f}' for size in self.sizes)} MiB after each third"
         )
 
@@ -127,7 +128,8 @@ def require(found: Found) -> None:
     assert refused, "it was never asked too much"
     assert all(answer.retry_after for answer in refused), "a refusal without Retry-After"
     assert percentile(found.seconds(200, 201), 0.99) <= found.promised, found.line()
-    assert percentile(found.seconds(503), 0.99) <= REFUSED_WITHIN, found.line()
+    assert percentile(found.seconds(503), 0.9) <= AT_ONCE, found.line()
+    assert percentile(found.seconds(503), 0.99) <= QUEUE_SECONDS + AT_ONCE, found.line()
     assert found.lost == 0, f"{found.lost} acknowledged enrolments are not there"
     assert found.sizes[-1] - found.sizes[0] < GROWTH, f"memory grew: {found.sizes} bytes"
 
