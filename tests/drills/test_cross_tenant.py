@@ -1,0 +1,29 @@
+"""The drill of one tenant who looks for another's, smaller: fewer requests of schemathesis's, and no verdict on time
+beyond what few requests can bear."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.drills.cross_tenant import drill
+from tests.drills.ground import Real
+from tests.drills.timing import compare, longer
+
+
+@pytest.mark.slow
+def test_nothing_is_learned_of_another_tenant(tmp_path: Path, real: Real) -> None:
+    line = drill(tmp_path / "data", real, examples=3, rounds=100, most_apart=0.2)
+    found = re.match(r"(\d+) parameters of operations by hand, (\d+) requests by schemathesis .*: 0 leaks", line)
+    assert found is not None
+    assert int(found[1]) >= 45
+    assert int(found[2]) >= 100
+
+
+def test_times_that_differ_are_told_apart() -> None:
+    assert longer(np.array([2.0, 2.0]), np.array([1.0, 2.0])) == 0.75
+    assert longer(np.arange(100.0), np.arange(100.0)) == 0.5
+    slow, quick = (lambda: sum(range(20_000))), (lambda: sum(range(200)))
+    assert compare("", slow, quick, 30, 1).apart > 0.4
+    assert compare("", quick, slow, 30, 1).ratio < 0.5
