@@ -54,8 +54,8 @@ class Found:
             f"capacity {self.capacity:.1f} requests/s, offered {FOLD:g} times that: {len(accepted)} accepted, p50 "
             f"{percentile(accepted, 0.5):.2f} p99 {percentile(accepted, 0.99):.2f} s (promised {self.promised:.2f}); "
             f"{len(refused)} refused with 503 and Retry-After, p50 {percentile(refused, 0.5):.3f} p90 "
-            f"{percentile(refused, 0.9):.3f} p99 {percentile(refused, 0.99):.3f} s; {self.lost} of the acknowledged lost; memory "
-            f"{', '.join(f'{size / 2**20:.0f}' for size in self.sizes)} MiB after each third"
+            f"{percentile(refused, 0.9):.3f} p99 {percentile(refused, 0.99):.3f} s; {self.lost} of the acknowledged "
+            f"lost; memory {', '.join(f'{size / 2**20:.0f}' for size in self.sizes)} MiB after each third"
         )
 
 
