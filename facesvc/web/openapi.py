@@ -49,6 +49,7 @@ SCHEME = {
 REFUSALS = {
     401: "Without an API key that is valid",
     403: "The API key may not do that",
+    429: "Too often, or of too many people: see Retry-After",
     503: "The service can't look at the moment",
 }
 
