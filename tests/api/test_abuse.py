@@ -69,6 +69,7 @@ def test_a_photograph_or_its_address(guarded: Keyed, image: dict[str, str]) -> N
     )
 
 
+@pytest.mark.slow
 def test_a_photograph_by_its_address(
     tmp_path: Path, default_packs: Path, encoded: Callable[[str], dict[str, str]], samples: Path
 ) -> None:
