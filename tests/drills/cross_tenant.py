@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import httpx
@@ -106,13 +107,15 @@ def by_schemathesis(ask: Ask, attacker: Tenant, victim: Tenant, examples: int) -
 
 def generated(case: Any, ask: Ask, attacker: Tenant, victim: Tenant) -> list[str]:
     told = []
-    bearer = dict(attacker.client.headers)
+    headers = {"Authorization": attacker.client.headers["authorization"]}
     for value in (victim.ids[ask.parameter], unknown(victim.ids[ask.parameter])):
         names = ask.names(attacker, victim, value)
         case.path_parameters = {name: names[name] for name in case.path_parameters if name in PARAMETERS}
-        answer = case.call(base_url=str(attacker.client.base_url), headers={"Authorization": bearer["authorization"]})
-        headers = {name: values[0] for name, values in answer.headers.items()}
-        told.append(normal(answer.status_code, headers, answer.content.decode(), value))
+        if "Idempotency-Key" in case.headers:
+            headers["Idempotency-Key"] = token_hex(8)  # these are two requests, not one that is sent again
+        answer = case.call(base_url=str(attacker.client.base_url), headers=headers)
+        received = {name: values[0] for name, values in answer.headers.items()}
+        told.append(normal(answer.status_code, received, answer.content.decode(), value))
     return differing(*told)
 
 
