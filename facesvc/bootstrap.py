@@ -135,10 +135,14 @@ def other_packs(
 
 @contextmanager
 def open_packs(
-    settings: Settings, pack: Pack, open_extractor: OpenExtractor, held_versions: Callable[[], Collection[str]]
+    settings: Settings,
+    pack: Pack,
+    open_extractor: OpenExtractor,
+    held_versions: Callable[[], Collection[str]],
+    serving: bool,
 ) -> Iterator[LoadedPacks]:
     """``pack``, loaded, and those that galleries of other packs will need, behind one gate."""
-    gate = Gate(settings.workers, settings.queue, settings.queue_seconds)
+    gate = Gate(settings.workers, settings.queue, settings.queue_seconds if serving else None)
     others = other_packs(settings, open_extractor, gate)
     with (
         open_extractor(settings, pack) as extractor,
@@ -150,7 +154,7 @@ def open_packs(
 @contextmanager
 def open_model_changes(settings: Settings) -> Iterator[ModelChanges]:
     """Model changes of the local store, database migrated; packs are loaded where they are needed."""
-    others = other_packs(settings, open_extractor, Gate(settings.workers, settings.queue, settings.queue_seconds))
+    others = other_packs(settings, open_extractor, Gate(settings.workers, settings.queue, None))
     with open_exchange(settings) as (store, _, trail), closing(OpenedPacks(*others, store.held_versions)) as packs:
         yield AuditedModelChanges(packs, store, trail)
 
@@ -178,7 +182,7 @@ def open_tenants(
     pack = load_pack(settings)
     with (
         open_database(settings, serving) as database,
-        open_packs(settings, pack, open_extractor, database.held_versions) as packs,
+        open_packs(settings, pack, open_extractor, database.held_versions, serving) as packs,
     ):
         alarms = Alarms()
         opener = partial(open_tenant, settings, database, packs, alarms)

@@ -24,13 +24,14 @@ do; who is let in should hardly ever wait in vain."""
 class Gate:
     """Lets ``workers`` callers in, and keeps ``queue`` more waiting while they can expect their turn well within
     ``patience`` seconds, by the mean time of the photographs before. It refuses the rest with Overloaded: at once, so
-    that they can ask elsewhere, and so that what is accepted is answered in time however much is asked.
+    that they can ask elsewhere, and so that what is accepted is answered in time however much is asked. patience: None
+    for commands, whose own photographs wait for each other for as long as it takes.
 
     Of a visit (``core.visit``) that has been let in, no further photograph is refused: the work on the first ones would
     be lost, and under load few requests with several would ever be done.
     """
 
-    def __init__(self, workers: int, queue: int, patience: float) -> None:
+    def __init__(self, workers: int, queue: int, patience: float | None) -> None:
         self.workers, self.queue, self.patience = workers, queue, patience
         self.working = Semaphore(workers)
         self.lock, self.present, self.mean_seconds = Lock(), 0, 0.0
@@ -56,10 +57,13 @@ class Gate:
     def _admit(self, already: bool) -> None:
         with self.lock:
             before = self.present - self.workers + 1  # those whose end brings the turn
-            expected = before * self.mean_seconds / self.workers
-            if not already and before > 0 and (before > self.queue or expected > MARGIN * self.patience):
+            if not already and before > 0 and (before > self.queue or self._is_late(before)):
                 raise Overloaded(BUSY)
             self.present += 1
+
+    def _is_late(self, before: int) -> bool:
+        """Whether who has so many before him would probably wait too long."""
+        return self.patience is not None and before * self.mean_seconds / self.workers > MARGIN * self.patience
 
     def _learn(self, seconds: float) -> None:
         with self.lock:

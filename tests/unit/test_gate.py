@@ -58,6 +58,15 @@ def test_who_has_waited_too_long_is_refused() -> None:
     assert gate.present == 0
 
 
+def test_commands_wait_for_as_long_as_it_takes() -> None:
+    gate = Gate(workers=1, queue=100, patience=None)
+    gate.mean_seconds = 1e9
+    with ExitStack() as outer, gate.enter():
+        outer.enter_context(waiting(gate, 3))
+    assert gate.present == 0
+    assert gate.mean_seconds < 1e9
+
+
 def test_further_photographs_of_a_visit_are_not_refused() -> None:
     gate = Gate(workers=1, queue=1, patience=60)
     done: list[int] = []
