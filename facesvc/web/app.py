@@ -74,11 +74,11 @@ def create_app(settings: Settings, open_tenants: Callable[[], AbstractContextMan
     """The application over the services that ``open_tenants`` opens when the server starts. Raises RequestError for
     development mode on another address than loopback."""
     require_loopback(settings)
-    logger = json_logger()
+    logger, threads = json_logger(), settings.workers + settings.queue + SPARE_THREADS
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        current_default_thread_limiter().total_tokens = settings.workers + settings.queue + SPARE_THREADS
+        current_default_thread_limiter().total_tokens = threads
         with open_tenants() as tenants:
             app.state.tenants = tenants
             tenants.alarms.listen(app.state.metrics.record_alarm)
@@ -106,7 +106,7 @@ def create_app(settings: Settings, open_tenants: Callable[[], AbstractContextMan
     mount_page(app)
     install_error_handlers(app)
     install_openapi(app, (model for intake in INTAKES for model in intake.models))
-    app.add_middleware(BodyLimits, max_bytes=settings.max_request_bytes)
+    app.add_middleware(BodyLimits, max_bytes=settings.max_request_bytes, most=threads)
     if settings.dev:
         app.add_middleware(LoopbackOnly)
     else:

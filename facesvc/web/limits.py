@@ -15,16 +15,25 @@ from facesvc.web.errors import RequestTimeout, problem
 
 ARRIVAL_SECONDS = 60.0
 """Time in which a body must have arrived whole: a slow client may not hold a connection for ever."""
+MOST = 1000
+"""Requests that may be worked on at once, unless it is said otherwise."""
+ALIVE = "/healthz"
+"""Answered whatever else goes on: a process that is busy is not dead."""
+BUSY = "too many requests are being worked on; try again in a moment"
 BODIES_HELD = 8
 """Bodies of full size that may lie in memory at once; further bytes are answered `overloaded`."""
 
 
 class BodyLimits:
-    """Bounds bodies to ``max_bytes`` each and BODIES_HELD times that together."""
+    """Bounds bodies to ``max_bytes`` each and BODIES_HELD times that together, and the requests that are worked on to
+    ``most``, not counting those whose bodies are still arriving: so many threads there are, and where they all wait,
+    for a database that is slow, say, others would queue for them without end."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int, arrival_seconds: float = ARRIVAL_SECONDS) -> None:
-        self.app, self.max_bytes, self.arrival_seconds = app, max_bytes, arrival_seconds
-        self.held = 0
+    def __init__(
+        self, app: ASGIApp, max_bytes: int, arrival_seconds: float = ARRIVAL_SECONDS, most: int = MOST
+    ) -> None:
+        self.app, self.max_bytes, self.arrival_seconds, self.most = app, max_bytes, arrival_seconds, most
+        self.held = self.working = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -33,11 +42,16 @@ class BodyLimits:
         if _stated_length(scope) > self.max_bytes:
             await problem(self.too_large())(scope, receive, send)
             return
+        if self.working >= self.most and scope["path"] != ALIVE:
+            await problem(Overloaded(BUSY))(scope, receive, send)
+            return
         body = _Body(self, receive)
+        self.working += 1
         try:
             with visiting():
                 await self.app(scope, body.receive, send)
         finally:
+            self.working -= 1
             self.held -= body.size
 
     def too_large(self) -> RequestTooLarge:
@@ -55,11 +69,16 @@ class _Body:
     async def receive(self) -> Message:
         if self.complete:  # what follows is the wait for the client to hang up
             return await self.upstream()
+        self.limits.working -= 1
         try:
             async with asyncio.timeout_at(self.deadline):
                 message = await self.upstream()
         except TimeoutError:
             raise RequestTimeout(f"the body did not arrive within {self.limits.arrival_seconds:g} s") from None
+        finally:
+            self.limits.working += 1
+        if self.limits.working > self.limits.most:
+            raise Overloaded(BUSY)
         self._count(len(message.get("body", b"")))
         self.complete = not message.get("more_body", False)
         return message

@@ -129,6 +129,43 @@ def test_a_client_that_hangs_up_is_no_failure(capsys: pytest.CaptureFixture[str]
     ) == pytest.approx(1)
 
 
+def test_requests_that_are_worked_on_are_bounded() -> None:
+    """Those whose bodies are still arriving are not worked on; those that are done make place."""
+    told: list[Any] = []
+
+    async def answer(message: Message) -> None:
+        told.append(message.get("status"))
+
+    async def both() -> None:
+        arriving, done = asyncio.Event(), asyncio.Event()
+
+        async def slow() -> Message:
+            await arriving.wait()
+            return {"type": "http.request", "body": b"x"}
+
+        async def busy(scope: Scope, receive: Receive, send: Send) -> None:
+            await receive()
+            await done.wait()
+
+        limits = BodyLimits(busy, max_bytes=1000, most=1)
+        first = asyncio.create_task(limits(scope(), slow, nowhere))
+        second = asyncio.create_task(limits(scope(), slow, nowhere))
+        await asyncio.sleep(0)
+        assert limits.working == 0
+        arriving.set()
+        while limits.working < 1:
+            await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await second
+        await limits(scope(), slow, answer)
+        done.set()
+        await first
+        assert limits.working == 0
+
+    asyncio.run(both())
+    assert told[0] == 503
+
+
 def test_bodies_of_all_requests_together_are_bounded() -> None:
     async def endless() -> Message:
         return {"type": "http.request", "body": b"x" * 100, "more_body": True}
