@@ -18,7 +18,9 @@ from facesvc.core.types import DIMENSION, Face, NewReference, Quality, Sample, T
 from facesvc.crypto.codec import SealedCodec
 from facesvc.crypto.keyring import Keyring
 from facesvc.crypto.master import MasterKey
+from facesvc.keying import FILE
 from facesvc.storage.cipher import Codec, PlainCodec
+from facesvc.storage.engine import open_engine
 from facesvc.storage.keys import SqlKeyRows
 from facesvc.storage.migrate import upgrade
 
@@ -87,6 +89,20 @@ def plain_codec(_: Engine) -> Codec:
 def sealed_codec(engine: Engine, tenant: str = "default", master: MasterKey | None = None) -> SealedCodec:
     """Of a process of its own: it knows no keys but those in the database, and the master key of all tests."""
     return SealedCodec(Keyring(master or MasterKey(bytes(32)), partial(SqlKeyRows, engine)), tenant)
+
+
+def make_keys(url: str) -> None:
+    """From now on the database is sealed with the master key of all tests."""
+    engine = open_engine(url)
+    sealed_codec(engine)
+    engine.dispose()
+
+
+def keep_master_key(data: Path) -> None:
+    """The master key of all tests in a data folder, for processes that open what tests sealed, or the other way."""
+    path = data / FILE
+    path.write_text(bytes(32).hex())
+    path.chmod(0o600)
 
 
 def unit_vectors(count: int, seed: int = 0, dimension: int = DIMENSION) -> Vectors:

@@ -2,14 +2,15 @@
 
 import hashlib
 import subprocess
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
 
 from facesvc.service import FaceService
 from facesvc.storage.engine import open_engine
 from tests.commandline import CommandLine
+from tests.databases import keep_master_key, make_keys
 from tests.faults.ground import PACK, Outcome, Stage, elsewhere
 from tests.faults.inspection import structure
 from tests.faults.kinds import kind
@@ -27,7 +28,7 @@ EACH = 8
 @kind("enrol-folder", share=0.02, real=True)
 def enrol_folder(stage: Stage, chance: Random) -> Outcome:
     """Killed at a random photograph; done again, each photograph is there, once."""
-    with stage.open_url() as url, open_service(open_engine(url)) as service:
+    with sealed_url(stage) as url, open_service(open_engine(url)) as service:
         cli, folder = prepare(stage)
         command = ("--pack", PACK, "--database-url", url, "enrol-folder", folder, "--gallery", GALLERY)
         kill(cli, command, lambda: sum(map(len, stored(service).values())), chance)
@@ -44,7 +45,7 @@ def enrol_folder(stage: Stage, chance: Random) -> Outcome:
 @kind("identify", share=0.02, real=True)
 def identify(stage: Stage, chance: Random) -> Outcome:
     """Killed at a random photograph; resumed, its output has the bytes of one that nothing disturbed."""
-    with stage.open_url() as url:
+    with sealed_url(stage) as url:
         cli, folder = prepare(stage)
         database = ("--pack", PACK, "--database-url", url)
         cli.run(*database, "enrol-folder", folder, "--gallery", GALLERY)
@@ -70,7 +71,17 @@ def prepare(stage: Stage) -> tuple[CommandLine, Path]:
         person.mkdir(parents=True)
         for number in range(EACH):
             (person / f"{number}.jpg").write_bytes(photographs(f"{owner} {number}"))
-    return CommandLine.over(folder / "data", stage.real.packs), folder / "people"
+    cli = CommandLine.over(folder / "data", stage.real.packs)
+    keep_master_key(cli.data)
+    return cli, folder / "people"
+
+
+@contextmanager
+def sealed_url(stage: Stage) -> Iterator[str]:
+    """Of a database that the commands and the inspection open with one master key."""
+    with stage.open_url() as url:
+        make_keys(url)
+        yield url
 
 
 def kill(cli: CommandLine, command: tuple[object, ...], done: Callable[[], int], chance: Random) -> None:

@@ -16,12 +16,11 @@ from facesvc.index.exact import ExactIndex
 from facesvc.index.sweep import Sweep
 from facesvc.service import FaceService
 from facesvc.storage.engine import open_engine
-from facesvc.storage.references import SqlReferenceStore
 from facesvc.storage.tables import GalleryRow, PhotographRow, ReferenceRow, RevisionRow, SubjectRow, Table, TemplateRow
 from tests.databases import unit_vectors
 from tests.faults.contents import LIMIT, Content, Reader
 from tests.faults.journal import History
-from tests.faults.worker import open_keeper, open_service
+from tests.faults.worker import open_keeper, open_service, open_store
 from tests.faults.world import World, differences
 
 PROBES, NEAREST = 3, 10
@@ -118,7 +117,7 @@ def misplaced(url: str, folder: Path) -> Iterator[str]:
     logger.addHandler(listener)
     engine = open_engine(url)
     try:
-        store = SqlReferenceStore(engine)
+        store = open_store(engine)
         for found in Sweep(store, open_keeper(store, folder)).galleries():
             if not found.clean:
                 yield f"index or snapshot is not its gallery: {found}"

@@ -21,6 +21,7 @@ import httpx
 from PIL import Image
 
 from tests.commandline import CommandLine
+from tests.databases import keep_master_key
 from tests.faults.access import Candidates
 from tests.faults.ground import PACK, Ground, Outcome, Running, Stage
 from tests.faults.journal import Journal
@@ -152,6 +153,7 @@ def serve(stage: Stage, database: str, said: Path) -> subprocess.Popen[bytes]:
     assert stage.real
     data = said.parent / "data"
     cli = CommandLine(data) if data.exists() else CommandLine.over(data, stage.real.packs)
+    keep_master_key(data)
     with said.open("wb") as log:
         return subprocess.Popen(
             cli.command("--pack", PACK, "--database-url", database, "serve", "--dev", "--port", 0), stderr=log

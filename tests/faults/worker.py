@@ -12,16 +12,18 @@ from random import Random
 import numpy as np
 from sqlalchemy import Engine
 
-from facesvc.core.ports import ReferenceStore
 from facesvc.core.types import Capture, FaceChoice, Sample, Template
+from facesvc.crypto.envelope import Envelope
 from facesvc.index.keeping import Keeper, MemoryKeeper
 from facesvc.index.kinds import GrowingIndex
 from facesvc.index.projection import Projection
+from facesvc.index.seal import NoSeal
 from facesvc.index.snapshots import SnapshotKeeper
+from facesvc.keying import is_sealed
 from facesvc.service import FaceService
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
-from tests.databases import VERSION, new_reference, unit_vectors
+from tests.databases import VERSION, new_reference, plain_codec, sealed_codec, unit_vectors
 from tests.faults import requests  # noqa: F401  # it registers its activities
 from tests.faults.access import Access, Direct
 from tests.faults.activities import ACTIVITIES, choose
@@ -93,16 +95,22 @@ def open_index() -> GrowingIndex:
     return GrowingIndex(flat_until=FLAT_UNTIL)
 
 
-def open_keeper(store: ReferenceStore, snapshots: Path | None) -> Keeper:
+def open_store(engine: Engine) -> SqlReferenceStore:
+    """One that seals, where the database is sealed."""
+    return SqlReferenceStore(engine, codec=sealed_codec(engine) if is_sealed(engine) else plain_codec(engine))
+
+
+def open_keeper(store: SqlReferenceStore, snapshots: Path | None) -> Keeper:
     if snapshots is None:
         return MemoryKeeper(open_index)
-    return SnapshotKeeper(lambda _: open_index(), store, snapshots, least=SNAPSHOT_FROM)
+    seal = Envelope(bytes(32), "snapshots") if store.codec.sealing else NoSeal()
+    return SnapshotKeeper(lambda _: open_index(), store, snapshots, SNAPSHOT_FROM, seal)
 
 
 @contextmanager
 def open_service(engine: Engine, snapshots: Path | None = None) -> Iterator[FaceService]:
     """snapshots: folder of the indexes', None for a service without."""
-    store = SqlReferenceStore(engine)
+    store = open_store(engine)
     try:
         yield FaceService(Packs(), store, Projection(store, open_keeper(store, snapshots)))
     finally:
