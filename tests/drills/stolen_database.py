@@ -152,9 +152,9 @@ def nearest(loot: Path, known: NDArray[np.float32]) -> float:
     for value in blobs(loot):
         for offset in range(len(value) - 4 * NUMBERS + 1):
             vector = np.frombuffer(value, "<f4", NUMBERS, offset)
-            length = float(np.linalg.norm(vector.astype(np.float64)))
-            if np.isfinite(length) and length > 0:
-                best = min(best, float(2 - 2 * np.dot(vector.astype(np.float64) / length, known)))
+            if np.isfinite(vector).all() and vector.any():  # what is sealed is any bits, also those of no number
+                wide = vector.astype(np.float64)
+                best = min(best, float(2 - 2 * np.dot(wide / np.linalg.norm(wide), known)))
     return best
 
 

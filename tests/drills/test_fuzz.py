@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.drills import fuzz_images, fuzz_requests
 from tests.drills.ground import Real
 from tests.drills.mutations import mutated
@@ -16,6 +18,7 @@ def test_damaged_photographs(tmp_path: Path, real: Real) -> None:
     assert {"decoded", "corrupt_image"} <= found.outcomes.keys()
 
 
+@pytest.mark.slow
 def test_hostile_requests(tmp_path: Path, real: Real) -> None:
     found = fuzz_requests.fuzz(tmp_path / "data", real, REQUESTS)
     fuzz_requests.require(found)

@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.drills import secrets
 from tests.drills.ground import Real
 
 
+@pytest.mark.slow
 def test_nothing_secret_is_written(tmp_path: Path, real: Real) -> None:
     written, leaks = secrets.measure(tmp_path / "data", real)
     assert leaks == {name: [] for name in leaks}
