@@ -22,9 +22,10 @@ class TenantKeys:
 
     Raises MasterKeyUnavailable for keys that another master key wrapped, TenantNotFound."""
 
-    def __init__(self, tenant: str, rows: KeyRows, master: MasterKey) -> None:
+    def __init__(self, tenant: str, rows: KeyRows, master: MasterKey, check: Callable[[], None] | None = None) -> None:
+        """check: whether ``master`` is the database's still, asked before it wraps anything new."""
         self.tenant = tenant
-        self._rows, self._master = rows, master
+        self._rows, self._master, self._check = rows, master, check
         self._lock = Lock()
         self._root: bytes | None = None
         self._sealed_whole = False
@@ -72,6 +73,8 @@ class TenantKeys:
     def _open(self) -> None:
         wrapped = self._rows.read()
         if wrapped.root is None:
+            if self._check:
+                self._check()
             whole = not self._rows.holds_plain()
             self._rows.add(*new_keys(self._master, self.tenant, whole))
             wrapped = self._rows.read()
@@ -99,7 +102,8 @@ class Keyring:
     def tenant(self, tenant: str) -> TenantKeys:
         with self._lock:
             if tenant not in self._tenants:
-                self._tenants[tenant] = TenantKeys(tenant, self._rows_of(tenant), self.master)
+                check = None if tenant == INSTALLATION else self.require_master
+                self._tenants[tenant] = TenantKeys(tenant, self._rows_of(tenant), self.master, check)
             return self._tenants[tenant]
 
     def derive(self, purpose: str) -> bytes:

@@ -57,10 +57,8 @@ class Answers(Transactions):
             session.add(row)
         if row.answer is not None or row.request not in self._requests(receipt.ticket):
             raise in_use()
-        row.key, row.request = (
-            self._keys(receipt.ticket)[0],
-            self._requests(receipt.ticket)[0],
-        )  # were they in the clear
+        row.key = self._keys(receipt.ticket)[0]  # not as it was claimed, where that was in the clear
+        row.request = self._requests(receipt.ticket)[0]
         row.gallery_key, row.subject_key = home.key, owner.key if owner else None
         row.expires_at = expires
         self.put_answer(session, row, owner, answer)
