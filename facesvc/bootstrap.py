@@ -8,7 +8,6 @@ import cv2
 
 from facesvc.audited import AuditedModelChanges, AuditedService
 from facesvc.config import Settings, environment
-from facesvc.core.access import Caller
 from facesvc.core.canary import Alarms, Watch
 from facesvc.core.erasure import Signer
 from facesvc.core.ports import Extractor
@@ -200,7 +199,7 @@ def open_tenant(
     """The service of one tenant. Nothing is written: it may be deleted at this moment."""
     store = database.store(tenant)
     with open_keeper(settings, store, in_memory(settings, store, database.snapshots(tenant))) as keeper:
-        projection, trail = Projection(store, keeper), trail_of(database, tenant)
+        projection, trail = Projection(store, keeper), database.trail(tenant)
         watch = Watch(database.disclosures(tenant), alarms)
         yield Opened(AuditedService(packs, store, projection, trail, database.signer(tenant), watch), projection)
 
@@ -237,13 +236,7 @@ def open_exchange(settings: Settings) -> Iterator[tuple[SqlReferenceStore, SqlEx
     log, without any model; database migrated. Raises TenantNotFound, MasterKeyUnavailable."""
     with open_database(settings) as database:
         tenant = database.register.find(settings.tenant).id
-        yield database.store(tenant), database.exchange(tenant), trail_of(database, tenant)
-
-
-def trail_of(database: Database, tenant: str) -> Trail:
-    """For commands on this machine; a server's requests have a caller of their own."""
-    log = database.audit(tenant)
-    return Trail(log, log.chain, Caller(tenant))
+        yield database.store(tenant), database.exchange(tenant), database.trail(tenant)
 
 
 def pack_of(settings: Settings, template_version: str) -> Manifest | None:

@@ -9,12 +9,14 @@ from sqlalchemy import Engine
 
 from facesvc.apikeys import ApiKeys
 from facesvc.config import Settings
+from facesvc.core.access import Caller
 from facesvc.core.audit import Chain
 from facesvc.core.keys import INSTALLATION
 from facesvc.crypto.codec import SealedCodec
 from facesvc.crypto.envelope import Envelope
 from facesvc.crypto.keyring import Keyring
 from facesvc.crypto.signing import Ed25519Signer
+from facesvc.key_desk import KeyDesk
 from facesvc.keying import open_keyring
 from facesvc.register import Register
 from facesvc.storage.api_keys import SqlApiKeys
@@ -27,6 +29,7 @@ from facesvc.storage.references import SqlReferenceStore
 from facesvc.storage.revealed import SqlDisclosures
 from facesvc.storage.tenants import SqlTenants
 from facesvc.storage.transactions import EVERY_TENANT
+from facesvc.trail import Trail
 
 
 class Database:
@@ -65,6 +68,14 @@ class Database:
     def disclosures(self, tenant: str) -> SqlDisclosures:
         """What its answers tell of whom."""
         return SqlDisclosures(self.engine, tenant)
+
+    def trail(self, tenant: str) -> Trail:
+        """What is noted of commands on this machine; a server's requests have a caller of their own."""
+        log = self.audit(tenant)
+        return Trail(log, log.chain, Caller(tenant))
+
+    def key_desk(self, tenant: str) -> KeyDesk:
+        return KeyDesk(self.api_keys, tenant, self.trail(tenant))
 
     def signer(self, tenant: str) -> Ed25519Signer:
         """Of the tenant's receipts."""

@@ -14,9 +14,9 @@ from facesvc.cli.durations import duration
 from facesvc.core.access import Role
 
 if TYPE_CHECKING:
-    from facesvc.apikeys import ApiKeys
     from facesvc.config import Settings
     from facesvc.core.api_keys import IssuedKey
+    from facesvc.key_desk import KeyDesk
 
 app = typer.Typer(no_args_is_help=True, help="Create, list, rotate and revoke API keys.")
 Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the key, as `facesvc api-keys list` shows it.")]
@@ -53,8 +53,8 @@ def create(
     from facesvc.core.api_keys import Rights
 
     rights = Rights(frozenset(role), frozenset(gallery) if gallery else None, label, identities, requests)
-    with opened(context.obj) as (keys, tenant):
-        tell(keys.issue(tenant, rights, expires), as_json)
+    with opened(context.obj) as desk:
+        tell(desk.issue(rights, expires), as_json)
 
 
 @app.command("list")
@@ -65,8 +65,8 @@ def list_keys(context: typer.Context, as_json: options.AsJson = False) -> None:
     """
     from facesvc import key_views
 
-    with opened(context.obj) as (keys, tenant):
-        found = [key_views.api_key(key) for key in keys.of_tenant(tenant)]
+    with opened(context.obj) as desk:
+        found = [key_views.api_key(key) for key in desk.all()]
     if as_json:
         return answer_json(found)
     answer_table(("Id", "Roles", "Galleries", "State", "Expires", "Label"), (cells(key) for key in found))
@@ -78,8 +78,8 @@ def revoke(context: typer.Context, key: Id) -> None:
 
     Example: facesvc api-keys revoke 4be07c1a99d2
     """
-    with opened(context.obj) as (keys, tenant):
-        keys.revoke(tenant, key)
+    with opened(context.obj) as desk:
+        desk.revoke(key)
     say(f"API key {key} is revoked")
 
 
@@ -97,17 +97,17 @@ def rotate(
 
     Example: facesvc api-keys rotate 4be07c1a99d2 --overlap 12h
     """
-    with opened(context.obj) as (keys, tenant):
-        tell(keys.rotate(tenant, key, overlap, expires), as_json)
+    with opened(context.obj) as desk:
+        tell(desk.rotate(key, overlap, expires), as_json)
 
 
 @contextmanager
-def opened(settings: "Settings") -> Iterator[tuple["ApiKeys", str]]:
-    """The keys, and the id of the tenant that the settings name. Raises TenantNotFound."""
+def opened(settings: "Settings") -> "Iterator[KeyDesk]":
+    """The keys of the tenant that the settings name. Raises TenantNotFound."""
     from facesvc.database import open_database
 
     with open_database(settings) as database:
-        yield database.api_keys, database.register.find(settings.tenant).id
+        yield database.key_desk(database.register.find(settings.tenant).id)
 
 
 def tell(issued: "IssuedKey", as_json: bool) -> None:

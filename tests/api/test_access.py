@@ -216,6 +216,14 @@ def test_keys_over_http(keyed: Keyed, admin: httpx.Client) -> None:
         assert admin.delete(f"/v1/api-keys/{made['id']}").status_code == 204
         assert problem(client.get("/v1/caller"))["code"] == "unauthenticated"
     assert admin.get(f"/v1/api-keys/{made['id']}").json()["valid"] is False
+    lines, found = [], [{"line": 0}]
+    while found := admin.get("/v1/audit", params={"after": found[-1]["line"], "limit": 500}).json()["items"]:
+        lines += found
+    noted = [(line["action"], line["outcome"]) for line in lines if line["outcome"].get("api_key") == made["id"]]
+    assert noted == [
+        ("create_api_key", {"api_key": made["id"], "roles": ["verify"]}),
+        ("revoke_api_key", {"api_key": made["id"]}),
+    ]
 
 
 def test_rotation_over_http(keyed: Keyed, admin: httpx.Client) -> None:
