@@ -79,5 +79,5 @@ clean:
 # After changing a version in pyproject.toml: what this environment has, without builds' local labels.
 constraints:
 	@{ echo "# Versions that were tested together; made by: make constraints"; \
-	$(BIN)/uv pip freeze --python $(BIN)/python | grep -vE '^(-e|facesvc|uv|pip|setuptools|nvidia|triton)\b' | sed 's/+[a-z0-9]*$$//'; } > $@.tmp
+	$(BIN)/uv pip freeze --python $(BIN)/python | grep -vE '^(-e|(facesvc|uv|pip|setuptools)(==| )|nvidia|triton)' | sed 's/+[a-z0-9]*$$//'; } > $@.tmp
 	@mv $@.tmp constraints.txt
