@@ -15,7 +15,7 @@ from facesvc.core.compare import squared_l2
 from facesvc.errors import GalleryNotFound, IndexUnavailable
 from facesvc.index.faiss import FlatIndex
 from facesvc.index.keepers import GalleryKeepers
-from facesvc.index.keeping import Keeper, MemoryKeeper, Version
+from facesvc.index.keeping import Keeper, MemoryKeeper, Version, version_of
 from facesvc.index.milvus import MilvusIndex, MilvusServer
 from facesvc.index.milvuskeeper import MilvusKeeper
 from facesvc.index.pgkeeper import PgVectorKeeper
@@ -57,7 +57,7 @@ def assert_equal(store: SqlReferenceStore, keeper: Keeper, gallery: str = "staff
 
 
 def living(store: SqlReferenceStore) -> Callable[[], list[Version]]:
-    return lambda: [(gallery.key, gallery.template_version) for gallery in store.galleries(100).items]
+    return lambda: [version_of(gallery) for gallery in store.galleries(100).items]
 
 
 def delete_everything(engine: str, engine_keeper: EngineKeepers) -> None:
