@@ -80,6 +80,7 @@ def _instructions(engine: Engine, count: Callable[[], None]) -> None:
         connection.set_progress_handler(lambda: count() or 0, INSTRUCTIONS)
 
     event.listen(engine, "connect", watch)
+    engine.dispose()  # connections that are open already would go unwatched
 
 
 def _files(engine: Engine, count: Callable[[], None]) -> None:
