@@ -19,6 +19,7 @@ def cli(tmp_path_factory: pytest.TempPathFactory, default_packs: Path, samples: 
     return cli
 
 
+@pytest.mark.slow
 def test_from_consent_to_receipt(cli: CommandLine, tmp_path: Path) -> None:
     kept = cli.json("subjects", "retain", "ada", "--gallery", "staff", "--consent", "form 7", "--expires", "2099-12-31")
     assert (kept["consent"], kept["expires_at"]) == ("form 7", "2099-12-31T00:00:00.000Z")
