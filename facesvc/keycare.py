@@ -1,9 +1,11 @@
 """The care of keys: what is in the clear is sealed, data keys and the master key are replaced, templates issued anew.
 
-All of it while servers run, and resumable: what was killed half way is gone on with by the next run.
+All of it while servers run, and resumable: what was killed half way is gone on with by the next run. Each leaves its
+lines in the audit log.
 """
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 from facesvc.crypto.keyring import new_data_key, open_root, rewrap, wrap_root
 from facesvc.crypto.master import MasterKey
@@ -20,13 +22,13 @@ class KeyCare:
     def __init__(self, database: Database, tenant: str) -> None:
         self.tenant = tenant
         self._master, self._store = database.keyring.master, database.store(tenant)
-        self._rows = SqlKeyRows(database.engine, tenant)
+        self._rows, self._trail = SqlKeyRows(database.engine, tenant), database.trail(tenant)
         self._resealing = Resealing(database.engine, tenant, self._store.codec)
 
     def seal(self) -> Iterator[int]:
         """Seals what was stored before the tenant had keys; the rows of each step. From then on nothing in the clear is
         believed any more."""
-        with self._store.alone("keys"):
+        with self._store.alone("keys"), self._trail.changing("seal"):
             yield from self._resealing.seal()
             root = self._rows.read().root
             if root is not None and not self._resealing.holds_plain():
@@ -36,7 +38,7 @@ class KeyCare:
     def rotate_data_key(self) -> Iterator[int]:
         """A new data key, under which all is brought that was under the one before, which is deleted at the end; the
         rows of each step. Goes on with a rotation that was interrupted."""
-        with self._store.alone("keys"):
+        with self._store.alone("keys"), self._trail.changing("rotate_data_key"):
             versions = self._rows.read().data_keys
             if len(versions) == 1:
                 new = max(versions) + 1
@@ -53,7 +55,8 @@ class KeyCare:
         done: list[str] = []
         for name in names:
             try:
-                self._resealing.reissue(name)
+                with self._trail.changing("reissue_templates", name):
+                    self._resealing.reissue(name)
             except GalleryNotFound:
                 if gallery is not None:
                     raise
@@ -85,4 +88,7 @@ def rotate_master(database: Database, new: MasterKey) -> int:
     Raises MasterKeyUnavailable, and changes nothing, where the one in use is not the right one."""
     old = database.keyring.master
     every = Transactions(database.engine, EVERY_TENANT)
-    return rewrap_all(every, lambda tenant, wrapped: rewrap(old, new, tenant, wrapped))
+    with ExitStack() as noted:
+        for tenant in database.register.ids():
+            noted.enter_context(database.trail(tenant).changing("rotate_master_key"))
+        return rewrap_all(every, lambda tenant, wrapped: rewrap(old, new, tenant, wrapped))

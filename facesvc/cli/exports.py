@@ -1,14 +1,13 @@
-"""Rows as a file: JSON lines, CSV or Parquet, complete or not there at all."""
+"""Rows as a file: JSON lines, CSV or Parquet."""
 
 import csv
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from facesvc.cli.journal import sync_folder
+from facesvc.cli.draft import replacing
 from facesvc.cli.rows import COLUMNS, Row
 from facesvc.errors import RequestError
 
@@ -21,18 +20,14 @@ ROW_GROUP = 16384
 
 
 def export(rows: Iterable[Row], output: Path) -> None:
-    """Writes ``rows`` in the format that ``output`` ends with. A file of that name is replaced at the very end.
+    """Writes ``rows`` in the format that ``output`` ends with. A file of that name is replaced at the very end, by one
+    that its owner alone may read: it tells who is in which photograph.
 
-    Raises RequestError for other endings.
+    Raises RequestError for other endings, and where nothing can be written.
     """
     write = writer(output)
-    temporary = output.with_name(output.name + ".new")
-    with temporary.open("wb") as stream:
+    with replacing(output) as stream:
         write(rows, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(output)
-    sync_folder(output.parent)
 
 
 def writer(output: Path) -> Callable[[Iterable[Row], BinaryIO], None]:

@@ -15,6 +15,7 @@ from time import monotonic
 from typing import Any
 
 from facesvc.cli.backends import View
+from facesvc.cli.draft import sync_folder
 from facesvc.cli.rows import Row
 from facesvc.errors import RequestError
 
@@ -32,7 +33,7 @@ class Journal:
         """
         self.path, self.count, self.synced = path, 0, monotonic()
         try:
-            self.file = FileIO(path, "a+" if resume else "x+")
+            self.file = FileIO(path, "a+" if resume else "x+", opener=private)
         except OSError as error:
             raise RequestError(f"journal {path}: {error.strerror}") from error
         try:
@@ -108,6 +109,11 @@ class Journal:
         self.synced = monotonic()
 
 
+def private(path: str, flags: int) -> int:
+    """An opener of files that their owner alone may read."""
+    return os.open(path, flags, 0o600)
+
+
 def parse(line: bytes) -> Any:
     """The JSON value of a whole line; None for a torn one."""
     try:
@@ -120,12 +126,3 @@ def differences(before: View, now: View) -> list[str]:
     """In words, what changed between two contracts."""
     changed = (key for key in {**before, **now} if before.get(key) != now.get(key))
     return [f"{key} was {before.get(key)!r}, is {now.get(key)!r}" for key in changed]
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes names created in or moved into ``folder`` survive a power failure."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

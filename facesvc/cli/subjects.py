@@ -1,19 +1,17 @@
 """`facesvc subjects`: the people of a gallery."""
 
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated
 
 import typer
 
 from facesvc.cli import options
 from facesvc.cli.backends import View, open_backend
 from facesvc.cli.console import answer, answer_json, answer_table, say
+from facesvc.cli.draft import replacing
 from facesvc.cli.galleries import confirm
 
 app = typer.Typer(no_args_is_help=True, help="List, show, change, export and erase the subjects of a gallery.")
@@ -121,7 +119,7 @@ def export(
 
     Example: facesvc subjects export ada --gallery staff --output ada.zip
     """
-    with open_backend(context.obj, server) as backend, private_file(output) as file:
+    with open_backend(context.obj, server) as backend, replacing(output) as file:
         backend.export_subject(gallery, subject, file)
     say(f"all that is kept of subject {subject} is in {output}")
 
@@ -149,7 +147,7 @@ def erase(
     if receipt is None:
         answer_json(made)
     else:
-        with private_file(receipt) as file:
+        with replacing(receipt) as file:
             file.write(json.dumps(made, ensure_ascii=False, indent=2).encode() + b"\n")
         say(f"subject {subject} erased; the receipt is in {receipt}")
     raise typer.Exit(1 if any(made["statement"]["remaining"].values()) else 0)
@@ -189,18 +187,6 @@ def delete(
         confirm(f"Delete subject {subject} of gallery {gallery} with {found['references']} references?", yes)
         backend.delete_subject(gallery, subject)
     say(f"subject {subject} deleted from gallery {gallery}")
-
-
-@contextmanager
-def private_file(path: Path) -> Iterator[BinaryIO]:
-    """A file that its owner alone may read; whole at the end, or not there."""
-    unfinished = path.with_name(path.name + ".new")
-    try:
-        with open(os.open(unfinished, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb") as file:
-            yield file
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def describe(subject: View) -> None:

@@ -1,18 +1,15 @@
 """`facesvc galleries export` and `import`: a gallery as a Parquet file, and galleries of other systems."""
 
-import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from facesvc.cli import options
 from facesvc.cli.console import answer, answer_json, say
-from facesvc.cli.journal import sync_folder
+from facesvc.cli.draft import replacing
 from facesvc.cli.migration import enrol_from
 from facesvc.cli.progress import progress
 from facesvc.cli.tally import numbers
@@ -127,27 +124,6 @@ def header_of(settings: "Settings", found: "Gallery", photographs: bool) -> "Hea
         pack=pack.name if pack else None,
         norm=pack.norm if pack else None,
     )
-
-
-@contextmanager
-def replacing(output: Path) -> Iterator[BinaryIO]:
-    """A draft beside ``output``, its owner's alone to read, that takes its place when all is written and synced."""
-    try:
-        draft = tempfile.NamedTemporaryFile(  # noqa: SIM115  closed below, before it is gone
-            dir=output.parent, prefix=f"{output.name}.", suffix=".part", delete=False
-        )
-    except OSError as error:
-        raise RequestError(f"{output}: {error.strerror}") from error
-    try:
-        with draft as stream:
-            yield stream  # type: ignore[misc]  # a wrapper of a BinaryIO
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(draft.name).replace(output)
-    except BaseException:
-        Path(draft.name).unlink(missing_ok=True)
-        raise
-    sync_folder(output.parent)
 
 
 def import_gallery(

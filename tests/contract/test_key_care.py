@@ -1,5 +1,6 @@
 """Keys are replaced, and what was in the clear is sealed, while others read and write: on SQLite and PostgreSQL."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -181,6 +182,21 @@ def test_templates_are_issued_anew(engine: Engine) -> None:
     assert projection.search(after, probes, 3) == found
     np.testing.assert_allclose(squared_l2(new, new), squared_l2(old, old), atol=1e-6)
     assert np.abs((new * old).sum(axis=1)).max() < 0.5, "one person's vectors are as far apart as two people's"
+
+
+def test_the_audit_log_tells_of_it(engine: Engine) -> None:
+    fill(process(engine).store("default"))
+    care = KeyCare(process(engine), "default")
+    list(care.rotate_data_key())
+    care.reissue()
+    new = MasterKey(bytes(range(32)))
+    rotate_master(process(engine), new)
+    list(KeyCare(process(engine, new), "default").seal())
+    log = process(engine, new).audit("default")
+    told = [(line["action"], line["outcome"]) for line in (json.loads(line.entry) for line in log.lines())]
+    actions = ["rotate_data_key", "reissue_templates", "rotate_master_key", "seal"]
+    assert told == [(action, outcome) for action in actions for outcome in ({"state": "begun"}, {})]
+    assert log.verify({}) == len(told)
 
 
 def test_a_row_of_another_subject_does_not_open(engine: Engine) -> None:

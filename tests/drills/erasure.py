@@ -4,9 +4,8 @@ for in every file of the service, the receipt is checked, and one flipped byte i
 import base64
 import json
 import sqlite3
-import subprocess
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from facesvc.core.audit import canonical
 from tests.drills import needles
-from tests.drills.ground import Real, command, environment, prepared, serving
-from tests.galleryfiles import people, write_file
+from tests.drills.crowd import gather
+from tests.drills.ground import Real, facesvc, prepared, serving
 
 CROWD = 10_200
 """References beside whom the person stands: enough for a snapshot of the index."""
@@ -58,37 +57,6 @@ def drill(folder: Path, real: Real, crowd: int = CROWD) -> Found:
         after = needles.found(data, wanted)
         count = len(needles.files(data))
     return Found(before, after, receipt["statement"], count, flip(data, real))
-
-
-def gather(folder: Path, data: Path, real: Real, crowd: int) -> None:
-    """Fills the gallery from a file, as `facesvc galleries import` does."""
-    version = template_version(data, real)
-    path = folder / "crowd.parquet"
-    entries = [replace(entry, reference=versioned(entry.reference, version)) for entry in people(crowd)]
-    write_file(path, entries, template_version=version, photographs=False, gallery="people")
-    facesvc(data, real, "galleries", "import", path, "--gallery", "people")
-
-
-def versioned(kept: Any, version: str) -> Any:
-    sample = kept.new.sample
-    return replace(
-        kept, new=replace(kept.new, sample=replace(sample, template=replace(sample.template, version=version)))
-    )
-
-
-def template_version(data: Path, real: Real) -> str:
-    return json.loads(facesvc(data, real, "galleries", "show", "people", "--json").stdout)["template_version"]
-
-
-def facesvc(
-    data: Path, real: Real, *arguments: object, code: int = 0, **variables: str
-) -> subprocess.CompletedProcess[bytes]:
-    """A command over the data folder ``data``, which must end with ``code``. variables: of its environment."""
-    program = [*command(data)[:-3], *map(str, arguments)]
-    surroundings = environment({"pack": real.pack}) | variables
-    done = subprocess.run(program, env=surroundings, capture_output=True, timeout=600)
-    assert done.returncode == code, done.stderr.decode()
-    return done
 
 
 def enrol(client: httpx.Client, real: Real) -> None:

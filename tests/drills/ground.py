@@ -70,7 +70,10 @@ def serving(folder: Path, real: Real, **settings: object) -> Iterator[Served]:
     with log.open("ab") as output:
         said = output.tell()  # by servers before this one
         process = subprocess.Popen(
-            command(folder), stdout=output, stderr=output, env=environment({"pack": real.pack, "dev": True} | settings)
+            command(folder, "serve", "--port", 0),
+            stdout=output,
+            stderr=output,
+            env=environment({"pack": real.pack, "dev": True} | settings),
         )
     try:
         yield Served(ready(log, process, said), psutil.Process(process.pid), log)
@@ -79,8 +82,18 @@ def serving(folder: Path, real: Real, **settings: object) -> Iterator[Served]:
         process.wait(timeout=60)
 
 
-def command(folder: Path) -> list[str]:
-    return [sys.executable, "-m", "facesvc.cli", "--data", str(folder), "serve", "--port", "0"]
+def command(folder: Path, *arguments: object) -> list[str]:
+    return [sys.executable, "-m", "facesvc.cli", "--data", str(folder), *map(str, arguments)]
+
+
+def facesvc(
+    data: Path, real: Real, *arguments: object, code: int = 0, **variables: str
+) -> subprocess.CompletedProcess[bytes]:
+    """A command over the data folder ``data``, which must end with ``code``. variables: of its environment."""
+    surroundings = environment({"pack": real.pack}) | variables
+    done = subprocess.run(command(data, *arguments), env=surroundings, capture_output=True, timeout=600)
+    assert done.returncode == code, done.stderr.decode()
+    return done
 
 
 def environment(settings: Mapping[str, object]) -> dict[str, str]:

@@ -12,8 +12,8 @@ from threading import Event, Thread
 
 import httpx
 
-from tests.drills.erasure import facesvc, gather
-from tests.drills.ground import Real, command, environment, prepared, serving
+from tests.drills.crowd import gather
+from tests.drills.ground import Real, command, environment, facesvc, prepared, serving
 
 CROWD = 12_000
 """References of 6,000 subjects, whose keys are to be wrapped anew."""
@@ -100,7 +100,7 @@ def asking(url: str, real: Real) -> Iterator[Told]:
 def kill_half_way(data: Path, real: Real) -> dict[int, int]:
     """Kills a rotation once it has begun to wrap keys anew; what is under which data key then."""
     process = subprocess.Popen(
-        [*command(data)[:-3], "keys", "rotate-data"],
+        command(data, "keys", "rotate-data"),
         env=environment({"pack": real.pack}),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -20,8 +20,7 @@ from facesvc.bootstrap import load_pack, open_extractor
 from facesvc.config import Settings
 from facesvc.core.types import FaceChoice
 from tests.drills import needles
-from tests.drills.erasure import facesvc
-from tests.drills.ground import Real, Served, prepared, serving
+from tests.drills.ground import Real, Served, facesvc, prepared, serving
 
 GALLERY = "clients of the bank"
 CLIENTS = {

@@ -1,0 +1,43 @@
+"""Files that are whole, or not there at all."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from facesvc.errors import RequestError
+
+
+@contextmanager
+def replacing(output: Path) -> Iterator[BinaryIO]:
+    """A draft beside ``output``, its owner's alone to read, that takes its place when all is written and synced.
+
+    Raises RequestError where none can be made.
+    """
+    try:
+        draft = tempfile.NamedTemporaryFile(  # noqa: SIM115  closed below, before it is gone
+            dir=output.parent, prefix=f"{output.name}.", suffix=".part", delete=False
+        )
+    except OSError as error:
+        raise RequestError(f"{output}: {error.strerror}") from error
+    try:
+        with draft as stream:
+            yield stream  # type: ignore[misc]  # a wrapper of a BinaryIO
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(draft.name).replace(output)
+    except BaseException:
+        Path(draft.name).unlink(missing_ok=True)
+        raise
+    sync_folder(output.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes names created in or moved into ``folder`` survive a power failure."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
