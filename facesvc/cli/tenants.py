@@ -23,14 +23,16 @@ def create(context: typer.Context, name: Name, as_json: options.AsJson = False) 
 
     Example: facesvc tenants create acme
     """
-    from facesvc.core.access import Role
+    from facesvc.core.access import DEFAULT_TENANT, Role
     from facesvc.core.api_keys import Rights
     from facesvc.database import open_database
 
     with open_database(context.obj) as database:
-        made = database.register.create(name)
+        with database.trail(DEFAULT_TENANT).changing("create_tenant") as outcome:
+            made = database.register.create(name)
+            outcome.told = {"tenant": made.id}
         rights = Rights(frozenset({Role.ADMINISTER}), label="first administrator")
-        issued = database.api_keys.issue(made.id, rights)
+        issued = database.key_desk(made.id).issue(rights, None)
     say(f"tenant {name} has the id {made.id}")
     tell(issued, as_json)
 
@@ -59,12 +61,15 @@ def delete(context: typer.Context, name: Name, yes: options.Yes = False) -> None
 
     Example: facesvc tenants delete acme --yes
     """
+    from facesvc.core.access import DEFAULT_TENANT
     from facesvc.database import open_database
 
     with open_database(context.obj) as database:
         tenant = database.register.find(name)
         confirm(f"Delete tenant {tenant.name} and everything that is its?", yes)
-        drop(context, database, tenant)
+        with database.trail(DEFAULT_TENANT).changing("delete_tenant") as outcome:
+            outcome.told = {"tenant": tenant.id}
+            drop(context, database, tenant)
     say(f"tenant {tenant.name} deleted")
 
 

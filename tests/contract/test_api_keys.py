@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -100,12 +102,13 @@ def test_revocation_works_at_once_for_another_process(keys: ApiKeys, url: str) -
     elsewhere.dispose()
 
 
-def test_a_key_expires(keys: ApiKeys, locks: Locks) -> None:
-    issued = keys.issue("a", ENROL, lifetime=MINUTE)
-    assert keys.authenticate(issued.text).expires_at == issued.key.expires_at
-    execute(locks, update(ApiKeyRow).values(expires_at=datetime.now(UTC)))
+def test_a_key_expires(keys: ApiKeys) -> None:
+    issued = keys.issue("a", ENROL, lifetime=timedelta(microseconds=1))
     with pytest.raises(Unauthenticated):
         keys.authenticate(issued.text)
+    assert keys.find("a", issued.key.id) == issued.key
+    later = keys.issue("a", ENROL, lifetime=MINUTE)
+    assert keys.authenticate(later.text).expires_at == later.key.created_at + MINUTE
 
 
 def test_rotation_overlaps(keys: ApiKeys) -> None:
@@ -153,9 +156,70 @@ def test_rights_that_are_written_into_the_database_are_refused(keys: ApiKeys, lo
     execute(locks, update(ApiKeyRow).where(ApiKeyRow.id == weak.key.id).values(sealed=sealed))
     with pytest.raises(SealBroken):
         keys.authenticate(weak.text)
-    execute(locks, update(ApiKeyRow).where(ApiKeyRow.id == strong.key.id).values(tenant="b"))
+
+
+def test_nobody_gives_his_secret_to_another_key(keys: ApiKeys, locks: Locks) -> None:
+    """He has a key, copies its digest to an administrator's, and comes as that one with his own secret."""
+    mine = keys.issue("a", Rights(frozenset({Role.VERIFY})))
+    strong = keys.issue("b", Rights(frozenset({Role.ADMINISTER})))
+    with locks.reading() as session:
+        digest = session.get_one(ApiKeyRow, mine.key.id).digest
+    execute(locks, update(ApiKeyRow).where(ApiKeyRow.id == strong.key.id).values(digest=digest))
+    with pytest.raises(Unauthenticated):
+        keys.authenticate(f"facesvc_{strong.key.id}_{mine.text.rsplit('_', 1)[-1]}")
+    with pytest.raises(Unauthenticated):
+        keys.authenticate(mine.text.replace(mine.key.id, strong.key.id))
+
+
+def test_nobody_gives_a_key_to_another_tenant(keys: ApiKeys, locks: Locks) -> None:
+    issued = keys.issue("a", Rights(frozenset({Role.ADMINISTER})))
+    execute(locks, update(ApiKeyRow).values(tenant="b"))
+    with pytest.raises(Unauthenticated):
+        keys.authenticate(issued.text)
     with pytest.raises(SealBroken):
-        keys.authenticate(strong.text)
+        keys.of_tenant("b")
+
+
+def test_nothing_that_ends_or_bounds_a_key_is_in_a_column_of_its_own(keys: ApiKeys, locks: Locks) -> None:
+    """Whoever can write rows takes back no revocation, moves no expiry, raises no limit."""
+    issued = keys.issue("a", replace(ENROL, label=""), MINUTE)
+    keys.revoke("a", issued.key.id)
+    with locks.reading() as session:
+        columns = set(session.execute(text("SELECT * FROM api_keys")).mappings().one())
+    assert columns == {"tenant", "id", "digest", "sealed", "created_at"}
+    with locks.reading() as session:
+        sealed = bytearray(session.get_one(ApiKeyRow, issued.key.id).sealed)
+    sealed[-20] ^= 1
+    execute(locks, update(ApiKeyRow).values(sealed=bytes(sealed), created_at=datetime.now(UTC)))
+    with pytest.raises(SealBroken):
+        keys.authenticate(issued.text)
+
+
+def test_one_of_those_who_replace_a_key_at_once_does(keys: ApiKeys, url: str) -> None:
+    elsewhere = open_engine(url)
+    other = api_keys(Locks(elsewhere, EVERY_TENANT))
+    old = keys.issue("a", ENROL)
+
+    def rotated(mine: ApiKeys) -> str | None:
+        try:
+            return mine.rotate("a", old.key.id, MINUTE).key.id
+        except ApiKeyNotFound:
+            return None
+
+    with ThreadPoolExecutor(4) as pool:
+        made = [found for found in pool.map(rotated, (keys, other, keys, other)) if found]
+    assert [keys.find("a", old.key.id).replaced_by] == made
+    assert {key.id for key in keys.of_tenant("a")} == {old.key.id, *made}
+    elsewhere.dispose()
+
+
+def test_a_key_that_is_replaced_can_be_revoked(keys: ApiKeys) -> None:
+    old = keys.issue("a", ENROL)
+    new = keys.rotate("a", old.key.id, MINUTE)
+    revoked = keys.revoke("a", old.key.id)
+    assert (revoked.replaced_by, revoked.rights, revoked.is_valid(datetime.now(UTC))) == (new.key.id, ENROL, False)
+    with pytest.raises(ApiKeyNotFound, match="is not valid any more"):
+        keys.rotate("a", old.key.id, MINUTE)
 
 
 def test_the_first_key_is_made_once(keys: ApiKeys) -> None:

@@ -98,6 +98,7 @@ def test_templates_of_another_length(gallery: tuple[Vectors, Vectors]) -> None:
 # --- large --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [1, 10])
 @pytest.mark.parametrize("known", [True, False], ids=["mated", "strangers"])
 def test_recall_of_large(gallery: tuple[Vectors, Vectors], large: LargeIndex, known: bool, k: int) -> None:

@@ -21,9 +21,23 @@ def test_nothing_is_learned_of_another_tenant(tmp_path: Path, real: Real) -> Non
     assert int(found[2]) >= 100
 
 
+class Clock:
+    """Shows what it was told."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def pass_by(self, seconds: float) -> None:
+        self.now += seconds
+
+
 def test_times_that_differ_are_told_apart() -> None:
     assert longer(np.array([2.0, 2.0]), np.array([1.0, 2.0])) == 0.75
     assert longer(np.arange(100.0), np.arange(100.0)) == 0.5
-    slow, quick = (lambda: sum(range(20_000))), (lambda: sum(range(200)))
-    assert compare("", slow, quick, 30, 1).apart > 0.4
-    assert compare("", quick, slow, 30, 1).ratio < 0.5
+    clock = Clock()
+    found = compare("", lambda: clock.pass_by(2.0), lambda: clock.pass_by(8.0), 30, 1, clock)
+    assert (found.ratio, found.apart) == (0.25, 0.5)
+    found = compare("", lambda: clock.pass_by(3.0), lambda: clock.pass_by(3.0), 30, 1, clock)
+    assert (found.ratio, found.apart) == (1.0, 0.0)

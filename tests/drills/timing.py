@@ -20,15 +20,22 @@ class Compared:
     apart: float
 
 
-def compare(name: str, first: Callable[[], object], second: Callable[[], object], rounds: int, seed: int) -> Compared:
+def compare(
+    name: str,
+    first: Callable[[], object],
+    second: Callable[[], object],
+    rounds: int,
+    seed: int,
+    clock: Callable[[], float] = perf_counter,
+) -> Compared:
     """Asks both ``rounds`` times, in turn, in an order of which neither has the advantage."""
     chance = Random(seed)
     times: dict[bool, list[float]] = {False: [], True: []}
     for _ in range(rounds):
         for which in chance.sample((False, True), 2):
-            start = perf_counter()
+            start = clock()
             (second if which else first)()
-            times[which].append(perf_counter() - start)
+            times[which].append(clock() - start)
     a, b = np.array(times[False]), np.array(times[True])
     return Compared(name, float(np.median(a / b)), abs(longer(a, b) - 0.5))
 

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
-from typing import IO
+from typing import IO, Any
 
 import httpx
 import pytest
@@ -71,9 +71,15 @@ def key_file(started: tuple[str, str], tmp_path: Path) -> Path:
     return path
 
 
-def test_the_first_start_prints_a_key_that_works(started: tuple[str, str]) -> None:
+def noted(cli: CommandLine, tenant: str = "default") -> list[dict[str, Any]]:
+    return cli.json("audit", "list", tenant=tenant)
+
+
+def test_the_first_start_prints_a_key_that_works(cli: CommandLine, started: tuple[str, str]) -> None:
     url, key = started
     assert httpx.get(f"{url}/v1/galleries").status_code == 401
+    first = next(line for line in noted(cli) if line["action"] == "create_api_key")
+    assert first["outcome"] == {"api_key": key.split("_")[1], "roles": ["administer"]}
     caller = httpx.get(f"{url}/v1/caller", headers={"Authorization": f"Bearer {key}"}).json()
     assert (caller["roles"], caller["tenant"], caller["development"]) == (["administer"], "default", False)
     assert httpx.get(f"{url}/healthz").json() == {"status": "ok", "development": False}
@@ -111,10 +117,14 @@ def test_tenants(cli: CommandLine, started: tuple[str, str]) -> None:
     assert set(names) == {"default", "acme"}
     bearer = {"Authorization": f"Bearer {made['key']}"}
     assert httpx.get(f"{started[0]}/v1/caller", headers=bearer).json()["tenant"] == names["acme"]
+    (line,) = [line for line in noted(cli, "acme") if line["outcome"].get("api_key")]
+    assert (line["action"], line["outcome"]) == ("create_api_key", {"api_key": made["id"], "roles": ["administer"]})
     assert cli.refusal("tenants", "create", "acme").endswith("[tenant_exists]")
     assert cli.run("tenants", "delete", "acme", "--yes").returncode == 0
     assert httpx.get(f"{started[0]}/v1/caller", headers=bearer).status_code == 401
     assert cli.refusal("tenants", "delete", "default", "--yes").endswith("[invalid_request]")
+    told = [(line["action"], line["outcome"]) for line in noted(cli) if line["outcome"].get("tenant")]
+    assert told[:2] == [(action, {"tenant": names["acme"]}) for action in ("create_tenant", "delete_tenant")]
 
 
 def test_development_mode_stays_on_this_machine(cli: CommandLine) -> None:

@@ -117,6 +117,7 @@ def test_a_distance_has_its_contract(rows: list[dict[str, Any]]) -> None:
     assert next(row["distance"] for row in faces if row["path"].endswith("/biden.jpg")) == 0.0
 
 
+@pytest.mark.slow
 def test_options_of_identify(
     cli: CommandLine, rows: list[dict[str, Any]], probes: Path, staff: tuple[str, ...]
 ) -> None:
@@ -148,6 +149,7 @@ def test_names_that_look_like_options(cli: CommandLine, probes: Path, staff: tup
     assert [(row["path"], row["subject"]) for row in found] == [("-face.jpg", "biden"), ("\\xff.jpg", "biden")]
 
 
+@pytest.mark.slow
 def test_formats_hold_the_same_rows(
     cli: CommandLine, rows: list[dict[str, Any]], probes: Path, staff: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -184,6 +186,7 @@ def from_csv(cells: dict[str, str]) -> dict[str, Any]:
     return values
 
 
+@pytest.mark.slow
 def test_what_is_there_is_not_overwritten(
     cli: CommandLine, probes: Path, staff: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -197,6 +200,7 @@ def test_what_is_there_is_not_overwritten(
     assert [json.loads(line)["subject"] for line in output.read_text().splitlines()] == ["biden"]
 
 
+@pytest.mark.slow
 def test_runs_that_can_not_be_done(cli: CommandLine, probes: Path, staff: tuple[str, ...], tmp_path: Path) -> None:
     assert cli.refusal("identify", probes, "--gallery", "none", *staff[2:]).endswith("[gallery_not_found]")
     assert "use a name that ends with .jsonl, .csv, .parquet" in cli.refusal("identify", probes, *staff, "-o", "a.xls")
@@ -207,6 +211,7 @@ def test_runs_that_can_not_be_done(cli: CommandLine, probes: Path, staff: tuple[
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_wrong_threshold_leaves_no_journal(cli: CommandLine, probes: Path, enrolled: object, tmp_path: Path) -> None:
     run = ("identify", probes, *STAFF, "--output", tmp_path / "rows.jsonl", "--threshold", 9)
     assert cli.refusal(*run).endswith("[invalid_threshold]")
@@ -219,6 +224,7 @@ def test_a_server_answers_the_same(
     assert cli.lines("identify", probes, *STAFF, *server, code=1) == rows
 
 
+@pytest.mark.slow
 def test_commands_through_a_server(cli: CommandLine, samples: Path, probes: Path, server: tuple[str, str]) -> None:
     pair = (probes / "obama2.jpg", samples / "people" / "obama" / "obama.jpg")
     asked, local = cli.json("verify", *pair, *server), cli.json("verify", *pair)
@@ -231,6 +237,7 @@ def test_commands_through_a_server(cli: CommandLine, samples: Path, probes: Path
     assert cli.refusal("subjects", "show", "a/b", *STAFF, *server).startswith("facesvc: ")
 
 
+@pytest.mark.slow
 def test_enrolment_through_a_server(cli: CommandLine, enrolled: dict[str, Any], server: tuple[str, str]) -> None:
     remote = ("--gallery", "remote", *server)
     answer = cli.json("enrol-folder", enrolled["folder"], *remote, code=1)

@@ -30,6 +30,7 @@ def cli(tmp_path: Path) -> CommandLine:
     return CommandLine(tmp_path)
 
 
+@pytest.mark.slow
 def test_nothing_is_left(cli: CommandLine) -> None:
     assert cli.json("sweep") == {"database": {}, "kept": [], "galleries": [CLEAN], "clean": True}
     done = cli.run("sweep")
@@ -37,6 +38,7 @@ def test_nothing_is_left(cli: CommandLine) -> None:
     assert b"nothing is left of what was deleted" in done.stderr
 
 
+@pytest.mark.slow
 def test_what_was_left_is_told_and_gone(cli: CommandLine) -> None:
     folder = cli.data / "snapshots" / "77-0123456789abcdef"
     index = FlatIndex()
@@ -53,6 +55,7 @@ def test_what_was_left_is_told_and_gone(cli: CommandLine) -> None:
     assert cli.json("sweep")["clean"] is True
 
 
+@pytest.mark.slow
 def test_snapshots_of_a_tenant_who_is_not_there(cli: CommandLine) -> None:
     tenant = cli.json("tenants", "create", "acme") and cli.json("tenants", "list")[-1]["id"]
     gone, living = (cli.data / "tenants" / name / "snapshots" / "1-0" for name in ("t-0123456789abcdef", tenant))

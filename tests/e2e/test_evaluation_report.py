@@ -78,6 +78,7 @@ def test_files_of_a_report(report: tuple[dict[str, Any], Path]) -> None:
     assert hardest == [("obama/obama_0001.jpg", "obama/obama_0002.jpg", False)]
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.xdist_group("browser")
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed (Debian: apt-get install chromium)")
@@ -114,6 +115,7 @@ def test_the_page_tells_the_figures(report: tuple[dict[str, Any], Path]) -> None
     assert complaints == []
 
 
+@pytest.mark.slow
 def test_a_gallery_and_no_pictures(cli: CommandLine, people: Path, samples: Path, tmp_path: Path) -> None:
     """Obama and Biden are enrolled and searched for, Collins is a stranger."""
     for name in ("obama", "biden"):
@@ -135,6 +137,7 @@ def test_a_gallery_and_no_pictures(cli: CommandLine, people: Path, samples: Path
     assert "Cumulative match characteristic" in page
 
 
+@pytest.mark.slow
 def test_all_pairs_of_a_folder(cli: CommandLine, people: Path) -> None:
     figures = cli.json("evaluate", "--folder", people, "--resamples", 20)
     assert (figures["pairs"], figures["mated"], figures["non_mated"], figures["subjects"]) == (15, 6, 9, 3)

@@ -87,6 +87,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != ".lock"}
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle(people: Path, environment: dict[str, str], tmp_path: Path) -> None:
     whole = run(people, tmp_path / "whole", environment)
     assert len(whole["chips-0.u8"]) == FILES * 7 // 8 * 64 * 64 * 3

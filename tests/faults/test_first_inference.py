@@ -34,6 +34,7 @@ ROUNDS = 4
 """Without its precaution OpenVINO hung in half of such processes: this many rounds find it."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
 def test_threads_that_start_together_do_not_wait_for_each_other(
     runtime: str, locked_build: Callable[[str], Path]

@@ -67,6 +67,7 @@ def part(rank: int, store: str) -> None:
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_processes_normalise_differentiate_and_agree_as_one_would(tmp_path: Path) -> None:
     multiprocessing.start_processes(part, (str(tmp_path / "store"),), WORLD, start_method="spawn")
     found = [torch.load(tmp_path / f"store.{rank}") for rank in range(WORLD)]

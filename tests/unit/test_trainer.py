@@ -152,6 +152,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     return runs
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("stopped runs")
 @pytest.mark.parametrize("step", [1, 10, 14], ids=["first step", "middle of an epoch", "end of an epoch"])
 def test_a_run_that_is_terminated_and_resumed_gives_the_same_bits(
