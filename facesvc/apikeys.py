@@ -1,8 +1,10 @@
 """The use cases of API keys: made, found by what a request brings, replaced, revoked.
 
 A key's text is ``facesvc_<id>_<secret>``: the id is public and names the key in lists and logs, the secret is 32
-random bytes. Stored is HMAC-SHA-256 of the secret with a key that is not in the database; a secret of 256 bits can't
-be guessed, so that a slow hash would only slow down requests (NIST SP 800-63B, section 3.1.2, look-up secrets).
+random bytes. Stored is HMAC-SHA-256 of tenant, id and secret with a key that is not in the database, so that whoever
+writes rows can't give one key's secret to another; a secret of 256 bits can't be guessed, so that a slow hash would
+only slow down requests (NIST SP 800-63B, section 3.1.2, look-up secrets). All else is sealed: rights, limits, expiry,
+revocation.
 """
 
 import hmac
@@ -52,7 +54,8 @@ class ApiKeys:
         if parsed is None:
             raise Unauthenticated(REFUSED)
         stored = self._store.find(parsed[1])
-        known = hmac.compare_digest(self._digest(parsed[2]), stored.digest if stored else bytes(SECRET_BYTES))
+        digest = self._digest(stored.tenant if stored else "", parsed[1], parsed[2])
+        known = hmac.compare_digest(digest, stored.digest if stored else bytes(SECRET_BYTES))
         if not known or stored is None:
             raise Unauthenticated(REFUSED)
         key = self._opened(stored)
@@ -62,16 +65,16 @@ class ApiKeys:
 
     def issue(self, tenant: str, rights: Rights, lifetime: timedelta | None = None) -> IssuedKey:
         """A new key; its text is told this once."""
-        stored, issued = self._made(tenant, rights, lifetime)
-        self._store.add(stored)
+        issued = self._made(tenant, rights, lifetime)
+        self._store.add(self._stored(issued))
         return issued
 
     def issue_first(self, tenant: str) -> IssuedKey | None:
         """An administrator's key where there is no key at all, of any tenant; None where there is. Whatever keeps what
         a service prints keeps it too: it is for making others, and soon expires."""
         rights = Rights(frozenset({Role.ADMINISTER}), label="first administrator")
-        stored, issued = self._made(tenant, rights, FIRST_LIFETIME)
-        return issued if self._store.add_first(stored) else None
+        issued = self._made(tenant, rights, FIRST_LIFETIME)
+        return issued if self._store.add_first(self._stored(issued)) else None
 
     def of_tenant(self, tenant: str) -> list[ApiKey]:
         """All that were ever made, oldest first."""
@@ -85,54 +88,62 @@ class ApiKeys:
         return self._opened(stored)
 
     def revoke(self, tenant: str, key: str) -> ApiKey:
-        """For every process at once. Raises ApiKeyNotFound."""
-        return self._opened(self._store.revoke(tenant, key, datetime.now(UTC)))
+        """For every process at once; revoked again, nothing changes. Raises ApiKeyNotFound."""
+
+        def revoked(stored: StoredKey) -> bytes:
+            old = self._opened(stored)
+            return self._sealed(replace(old, revoked_at=old.revoked_at or datetime.now(UTC)))
+
+        return self._opened(self._store.change(tenant, key, revoked))
 
     def rotate(self, tenant: str, key: str, overlap: timedelta, lifetime: timedelta | None = None) -> IssuedKey:
-        """A new key with the rights of another, which stays valid for ``overlap``. Raises ApiKeyNotFound, also for one
-        that is not valid or is replaced already; RequestError for a negative overlap."""
+        """A new key with the rights of another, which stays valid for ``overlap``, or until it would have expired
+        anyway. Raises ApiKeyNotFound, also for one that is not valid or is replaced already; RequestError for a
+        negative overlap."""
         if overlap < timedelta(0):
             raise RequestError("an overlap can't be negative")
-        now, old = datetime.now(UTC), self.find(tenant, key)
-        if not old.is_valid(now):
-            raise ApiKeyNotFound(f"API key {key} is not valid any more")
-        stored, issued = self._made(tenant, old.rights, lifetime)
-        self._store.replace(key, stored, now + overlap)
+        issued = self._made(tenant, self.find(tenant, key).rights, lifetime)
+
+        def replaced(stored: StoredKey) -> bytes:
+            old, now = self._opened(stored), datetime.now(UTC)
+            _require_replaceable(old, now)
+            until = min(filter(None, (now + overlap, old.expires_at)))
+            return self._sealed(replace(old, replaced_by=issued.key.id, expires_at=until))
+
+        self._store.change(tenant, key, replaced, self._stored(issued))
         return issued
 
-    def _made(self, tenant: str, rights: Rights, lifetime: timedelta | None) -> tuple[StoredKey, IssuedKey]:
+    def _made(self, tenant: str, rights: Rights, lifetime: timedelta | None) -> IssuedKey:
         if lifetime is not None and lifetime <= timedelta(0):
             raise RequestError("a key's lifetime must be positive")
-        now, id_, secret = datetime.now(UTC), secrets.token_hex(6), _new_secret()
+        now, id_ = datetime.now(UTC), secrets.token_hex(6)
         key = ApiKey(id_, tenant, rights, now, now + lifetime if lifetime else None)
-        stored = StoredKey(
-            id=id_,
-            tenant=tenant,
-            digest=self._digest(secret),
-            sealed=self._envelope.seal(_packed(rights), _owner(tenant, id_)),
-            created_at=now,
-            identities_per_day=rights.identities_per_day,
-            requests_per_minute=rights.requests_per_minute,
-            expires_at=key.expires_at,
-        )
-        return stored, IssuedKey(key, f"facesvc_{id_}_{secret}")
+        return IssuedKey(key, f"facesvc_{id_}_{_new_secret()}")
+
+    def _stored(self, issued: IssuedKey) -> StoredKey:
+        key, parsed = issued.key, TEXT.fullmatch(issued.text)
+        assert parsed is not None
+        digest = self._digest(key.tenant, key.id, parsed[2])
+        return StoredKey(key.id, key.tenant, digest, self._sealed(key), key.created_at)
+
+    def _sealed(self, key: ApiKey) -> bytes:
+        return self._envelope.seal(_packed(key), _owner(key.tenant, key.id))
 
     def _opened(self, stored: StoredKey) -> ApiKey:
-        """Raises SealBroken where its rights were changed, or it was given to another tenant."""
-        packed = self._envelope.open(stored.sealed, _owner(stored.tenant, stored.id))
-        limits = {"identities_per_day": stored.identities_per_day, "requests_per_minute": stored.requests_per_minute}
-        return ApiKey(
-            id=stored.id,
-            tenant=stored.tenant,
-            rights=replace(_unpacked(packed), **limits),
-            created_at=stored.created_at,
-            expires_at=stored.expires_at,
-            revoked_at=stored.revoked_at,
-            replaced_by=stored.replaced_by,
-        )
+        """Raises SealBroken where anything of it was changed, or it was given to another tenant."""
+        return _unpacked(stored, self._envelope.open(stored.sealed, _owner(stored.tenant, stored.id)))
 
-    def _digest(self, secret: str) -> bytes:
-        return hmac.digest(self._key, secret.encode(), "sha256")
+    def _digest(self, tenant: str, key: str, secret: str) -> bytes:
+        """JSON keeps the three apart, whatever is in them."""
+        return hmac.digest(self._key, json.dumps([tenant, key, secret]).encode(), "sha256")
+
+
+def _require_replaceable(key: ApiKey, now: datetime) -> None:
+    """Raises ApiKeyNotFound."""
+    if not key.is_valid(now):
+        raise ApiKeyNotFound(f"API key {key.id} is not valid any more")
+    if key.replaced_by is not None:
+        raise ApiKeyNotFound(f"API key {key.id} was replaced before")
 
 
 def _new_secret() -> str:
@@ -143,12 +154,40 @@ def _owner(tenant: str, key: str) -> str:
     return f"API key {key} of {tenant}"
 
 
-def _packed(rights: Rights) -> bytes:
-    galleries = None if rights.galleries is None else sorted(rights.galleries)
-    return json.dumps({"roles": sorted(rights.roles), "galleries": galleries, "label": rights.label}).encode()
+def _packed(key: ApiKey) -> bytes:
+    rights, galleries = key.rights, key.rights.galleries
+    told = {
+        "roles": sorted(rights.roles),
+        "galleries": None if galleries is None else sorted(galleries),
+        "label": rights.label,
+        "identities_per_day": rights.identities_per_day,
+        "requests_per_minute": rights.requests_per_minute,
+        "created_at": _text(key.created_at),
+        "expires_at": _text(key.expires_at),
+        "revoked_at": _text(key.revoked_at),
+        "replaced_by": key.replaced_by,
+    }
+    return json.dumps(told).encode()
 
 
-def _unpacked(packed: bytes) -> Rights:
-    kept = json.loads(packed)
-    galleries = None if kept["galleries"] is None else frozenset(kept["galleries"])
-    return Rights(frozenset(map(Role, kept["roles"])), galleries, kept["label"])
+def _unpacked(stored: StoredKey, packed: bytes) -> ApiKey:
+    told = json.loads(packed)
+    galleries = None if told["galleries"] is None else frozenset(told["galleries"])
+    limits = told["identities_per_day"], told["requests_per_minute"]
+    return ApiKey(
+        id=stored.id,
+        tenant=stored.tenant,
+        rights=Rights(frozenset(map(Role, told["roles"])), galleries, told["label"], *limits),
+        created_at=datetime.fromisoformat(told["created_at"]),
+        expires_at=_moment(told["expires_at"]),
+        revoked_at=_moment(told["revoked_at"]),
+        replaced_by=told["replaced_by"],
+    )
+
+
+def _text(moment: datetime | None) -> str | None:
+    return moment and moment.isoformat()
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

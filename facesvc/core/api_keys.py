@@ -1,6 +1,6 @@
 """API keys: who may ask a server, and for what."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -75,18 +75,14 @@ class IssuedKey:
 
 @dataclass(frozen=True, slots=True)
 class StoredKey:
-    """A key as it is stored. digest: of its secret; sealed: roles, galleries and label."""
+    """A key as it is stored. digest: of its secret, as this key of this tenant; sealed: all else that is known of it.
+    created_at: for the order of lists."""
 
     id: str
     tenant: str
     digest: bytes = field(repr=False)
     sealed: bytes = field(repr=False)
     created_at: datetime
-    identities_per_day: int | None = None
-    requests_per_minute: int | None = None
-    expires_at: datetime | None = None
-    revoked_at: datetime | None = None
-    replaced_by: str | None = None
 
 
 class ApiKeyStore(Protocol):
@@ -106,11 +102,9 @@ class ApiKeyStore(Protocol):
         """Oldest first."""
         ...
 
-    def revoke(self, tenant: str, key: str, at: datetime) -> StoredKey:
-        """Revoked again, nothing changes. Raises ApiKeyNotFound."""
-        ...
-
-    def replace(self, old: str, new: StoredKey, until: datetime) -> None:
-        """Adds ``new`` (of the same tenant); ``old`` expires at ``until``, or when it would have anyway. Raises
-        ApiKeyNotFound for a key that is replaced or revoked already."""
+    def change(
+        self, tenant: str, key: str, renew: Callable[[StoredKey], bytes], added: StoredKey | None = None
+    ) -> StoredKey:
+        """Seals the key as ``renew`` does, given it as it is, while nobody else changes it, and adds another with it;
+        all or, where ``renew`` raises, nothing. The key as it is then. Raises ApiKeyNotFound."""
         ...

@@ -1,10 +1,9 @@
 """Rows of API keys, of all tenants: a request's tenant is known only once its key is found."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from datetime import datetime
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from facesvc.core.api_keys import StoredKey
@@ -42,28 +41,20 @@ class SqlApiKeys:
         with self._rows.reading() as session:
             return [_as_stored(row) for row in session.scalars(query)]
 
-    def revoke(self, tenant: str, key: str, at: datetime) -> StoredKey:
+    def change(
+        self, tenant: str, key: str, renew: Callable[[StoredKey], bytes], added: StoredKey | None = None
+    ) -> StoredKey:
         with self._rows.writing() as session:
-            row = _find(session, tenant, key)
-            row.revoked_at = row.revoked_at or at
+            row = _locked(session, tenant, key)
+            row.sealed = renew(_as_stored(row))
+            if added is not None:
+                session.add(ApiKeyRow(**asdict(added)))
             return _as_stored(row)
 
-    def replace(self, old: str, new: StoredKey, until: datetime) -> None:
-        outlived = func.coalesce(ApiKeyRow.expires_at, until) > until
-        living = (ApiKeyRow.id == old, ApiKeyRow.tenant == new.tenant, ApiKeyRow.revoked_at.is_(None))
-        with self._rows.writing() as session:
-            _find(session, new.tenant, old)
-            mark = update(ApiKeyRow).where(*living, ApiKeyRow.replaced_by.is_(None)).values(replaced_by=new.id)
-            if session.execute(mark.returning(ApiKeyRow.id)).first() is None:
-                raise ApiKeyNotFound(f"API key {old} was revoked or replaced before")
-            never = ApiKeyRow.expires_at.is_(None)
-            session.execute(update(ApiKeyRow).where(*living, never | outlived).values(expires_at=until))
-            session.add(ApiKeyRow(**asdict(new)))
 
-
-def _find(session: Session, tenant: str, key: str) -> ApiKeyRow:
+def _locked(session: Session, tenant: str, key: str) -> ApiKeyRow:
     """Raises ApiKeyNotFound, for another tenant's as for one that is not there."""
-    row = session.get(ApiKeyRow, key)
+    row = session.get(ApiKeyRow, key, with_for_update=True)
     if row is None or row.tenant != tenant:
         raise ApiKeyNotFound(f"no API key {key!r}")
     return row

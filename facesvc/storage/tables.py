@@ -77,8 +77,7 @@ class DataKeyRow(Table):
 
 
 class ApiKeyRow(Table):
-    """digest: keyed, of the secret half. sealed: roles, galleries and label. replaced_by: the key that takes its place,
-    while both are valid."""
+    """digest: keyed, of the secret half as this key's. sealed: all else that is known of the key."""
 
     __tablename__ = "api_keys"
     __table_args__ = (Index(None, "tenant", "created_at"),)
@@ -86,12 +85,7 @@ class ApiKeyRow(Table):
     id: Mapped[str] = mapped_column(primary_key=True)
     digest: Mapped[bytes]
     sealed: Mapped[bytes]
-    identities_per_day: Mapped[int | None]
-    requests_per_minute: Mapped[int | None]
     created_at: Mapped[datetime]
-    expires_at: Mapped[datetime | None]
-    revoked_at: Mapped[datetime | None]
-    replaced_by: Mapped[str | None]
 
 
 class RevealedRow(Table):

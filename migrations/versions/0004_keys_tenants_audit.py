@@ -101,12 +101,7 @@ def create_api_keys() -> None:
         column("id", name()),
         column("digest", sa.LargeBinary()),
         column("sealed", sa.LargeBinary()),
-        column("identities_per_day", sa.BigInteger(), nullable=True),
-        column("requests_per_minute", sa.BigInteger(), nullable=True),
         column("created_at", sa.DateTime(timezone=True)),
-        column("expires_at", sa.DateTime(timezone=True), nullable=True),
-        column("revoked_at", sa.DateTime(timezone=True), nullable=True),
-        column("replaced_by", name(), nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_api_keys"),
     )
     op.create_index("ix_api_keys_tenant_created_at", "api_keys", ["tenant", "created_at"])

@@ -65,7 +65,7 @@ def test_nothing_of_a_key_is_stored_in_the_clear(keys: ApiKeys, locks: Locks) ->
     with locks.reading() as session:
         row = dict(session.execute(text("SELECT * FROM api_keys")).mappings().one())
     stored = repr({name: bytes(value) if isinstance(value, memoryview) else value for name, value in row.items()})
-    secret = issued.text.rsplit("_", 1)[1]
+    secret = issued.text[-43:]
     assert [word for word in (secret, "gate 3", "staff", "enrol") if word in stored] == []
     assert "secret" not in repr(issued)
     assert secret not in repr(issued)
@@ -166,7 +166,7 @@ def test_nobody_gives_his_secret_to_another_key(keys: ApiKeys, locks: Locks) -> 
         digest = session.get_one(ApiKeyRow, mine.key.id).digest
     execute(locks, update(ApiKeyRow).where(ApiKeyRow.id == strong.key.id).values(digest=digest))
     with pytest.raises(Unauthenticated):
-        keys.authenticate(f"facesvc_{strong.key.id}_{mine.text.rsplit('_', 1)[-1]}")
+        keys.authenticate(f"facesvc_{strong.key.id}_{mine.text[-43:]}")
     with pytest.raises(Unauthenticated):
         keys.authenticate(mine.text.replace(mine.key.id, strong.key.id))
 
