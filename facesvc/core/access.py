@@ -36,6 +36,3 @@ class Caller:
     def may(self, roles: Iterable[Role]) -> bool:
         """Whether it has one of these roles."""
         return Role.ADMINISTER in self.roles or not self.roles.isdisjoint(roles)
-
-    def sees(self, gallery: str) -> bool:
-        return self.galleries is None or gallery in self.galleries

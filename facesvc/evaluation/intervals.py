@@ -169,13 +169,6 @@ def pair_bootstrap(
     return bootstrap(comparisons, statistics, resamples=resamples, seed=seed, level=level)
 
 
-def tar_at_fmr_interval(
-    vectors: Vectors, subjects: NDArray[Any], fmr: float, *, resamples: int = RESAMPLES, seed: int = 0
-) -> Interval:
-    """TAR at this FMR over all pairs, with its interval over people."""
-    return identity_bootstrap(vectors, subjects, {"tar": TarAtFmr(fmr)}, resamples=resamples, seed=seed)["tar"]
-
-
 def rates_at_interval(
     vectors: Vectors, subjects: NDArray[Any], threshold: float, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, Interval]:

@@ -48,16 +48,7 @@ class ModelChanges(Transactions):
         )
         lockers = Lockers(self.codec)
         with self.reading() as session:
-            return [
-                Unembedded(
-                    row.key,
-                    row.id,
-                    lockers.who(owner).id,
-                    lockers.of(owner).reference(row).face.box,
-                    row.has_photograph,
-                )
-                for row, owner in session.execute(query.limit(limit))
-            ]
+            return [_unembedded(row, owner, lockers) for row, owner in session.execute(query.limit(limit))]
 
     def add_templates(
         self, gallery: Gallery, template_version: str, made: Mapping[int, Template], failed: Mapping[int, str]

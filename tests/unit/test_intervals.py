@@ -21,7 +21,6 @@ from facesvc.evaluation.intervals import (
     percentiles,
     rates_at_interval,
     resampled_counts,
-    tar_at_fmr_interval,
 )
 
 STATISTICS: dict[str, Statistic] = {
@@ -130,7 +129,8 @@ def test_no_error_seen_is_not_no_error() -> None:
     rates = rates_at_interval(vectors, owners, 0.01)
     assert rates["fmr"] == pytest.approx((0.0, *metrics.wilson(0, 10)))
     assert rates["fnmr"] == pytest.approx((0.0, *metrics.wilson(0, 5)))
-    assert tar_at_fmr_interval(vectors, owners, 0.01) == pytest.approx((1.0, *metrics.wilson(5, 5)))
+    tar = identity_bootstrap(vectors, owners, {"tar": TarAtFmr(0.01)})["tar"]
+    assert tar == pytest.approx((1.0, *metrics.wilson(5, 5)))
 
 
 def test_nothing_to_measure_is_unknown() -> None:

@@ -53,7 +53,7 @@ def judge(
     return Judged(
         name=entrant.name,
         threshold=threshold,
-        people=_over_people(measured, threshold, held_out, people, parts),
+        people=_over_people(measured, threshold, held_out, people),
         pairs=_over_pairs(fitted, unseen, pairs, threshold, resamples),
         studio=_over_studio(fitted(studio), studio, threshold, resamples),
     )
@@ -72,9 +72,7 @@ def _held_out(entrant: Entrant, people: Features) -> tuple[Floats, NDArray[np.in
     return vectors, parts
 
 
-def _over_people(
-    measured: Calibration, threshold: float, vectors: Floats, people: Features, parts: NDArray[np.int64]
-) -> dict[str, Any]:
+def _over_people(measured: Calibration, threshold: float, vectors: Floats, people: Features) -> dict[str, Any]:
     yaws = np.array([abs(pose(points)[0]) for points in people.landmarks])
     mated: list[NDArray[np.float64]] = []
     for subject in np.unique(people.subjects):
