@@ -56,7 +56,7 @@ class SqlExchange(Transactions):
 
     def add(self, gallery: str, entries: Sequence[Entry]) -> Added:
         """Stores entries in one transaction. Subjects that are there keep their name and metadata, and a reference of
-        the same photograph (image_sha256 and box) is not repeated. A new one keeps its id unless the database has it.
+        the same photograph (image_sha256 and box) is not repeated. A new one keeps its id unless the tenant has it.
 
         Raises TemplateVersionMismatch when a template's version is not the gallery's; nothing is stored then.
         """
@@ -90,7 +90,7 @@ class SqlExchange(Transactions):
         if not fresh:
             return
         lockers = {subject: Locker.of(self.codec, owners[subject]) for subject, _, _ in fresh}
-        given = dict(zip(_free_ids(session, list(fresh.values())), fresh.items(), strict=True))
+        given = dict(zip(_free_ids(session, home.tenant, list(fresh.values())), fresh.items(), strict=True))
         rows = [
             reference_values(
                 home, owners[subject].key, lockers[subject], public_id, reference.new, reference.created_at
@@ -98,7 +98,8 @@ class SqlExchange(Transactions):
             for public_id, ((subject, _, _), reference) in given.items()
         ]
         session.execute(insert(ReferenceRow), rows)
-        query = select(ReferenceRow.id, ReferenceRow.key).where(ReferenceRow.id.in_(list(given)))
+        own = (ReferenceRow.tenant == home.tenant, ReferenceRow.id.in_(list(given)))
+        query = select(ReferenceRow.id, ReferenceRow.key).where(*own)
         keys = _keys(session.execute(query.order_by(ReferenceRow.key)))
         kept = [
             photograph_values(home, keys[i], lockers[owned[0]], i, reference.new)
@@ -221,9 +222,11 @@ def _stored(session: Session, images: Set[tuple[int, str]]) -> set[tuple[int, st
     return {(key, image, box) for key, image, box in session.execute(query)}
 
 
-def _free_ids(session: Session, fresh: Sequence[KeptReference]) -> list[str]:
-    """Each reference's own id, or a new one where the database or a reference before it has that."""
-    query = select(ReferenceRow.id).where(ReferenceRow.id.in_([reference.id for reference in fresh]))
+def _free_ids(session: Session, tenant: str, fresh: Sequence[KeptReference]) -> list[str]:
+    """Each reference's own id, or a new one where the tenant or a reference before it has that: what ids others have
+    shows nowhere."""
+    wanted = ReferenceRow.id.in_([reference.id for reference in fresh])
+    query = select(ReferenceRow.id).where(ReferenceRow.tenant == tenant, wanted)
     taken, found = set(session.scalars(query)), []
     for reference in fresh:
         found.append(new_id() if reference.id in taken else reference.id)

@@ -51,16 +51,17 @@ class Table(DeclarativeBase):
 
 class TenantRow(Table):
     """tenant: its id, which tells nothing; sealed: the name it goes by, None for the default tenant. secrets: its root
-    secret, wrapped by the master key; None where nothing is encrypted. audit_sequence, audit_digest: the last line of
-    its audit log."""
+    secret, wrapped by the master key. audit_sequence, audit_digest: the last line of its audit log; audit_head: keyed
+    digest of these two."""
 
     __tablename__ = "tenants"
 
     tenant: Mapped[str] = mapped_column(primary_key=True)
     sealed: Mapped[bytes | None]
-    secrets: Mapped[bytes | None]
-    audit_sequence: Mapped[int] = mapped_column(server_default=text("0"), default=0)
-    audit_digest: Mapped[bytes | None]
+    secrets: Mapped[bytes]
+    audit_sequence: Mapped[int]
+    audit_digest: Mapped[bytes]
+    audit_head: Mapped[bytes]
     created_at: Mapped[datetime]
 
 
@@ -172,6 +173,7 @@ class ReferenceRow(Table):
 
     __tablename__ = "face_references"
     __table_args__ = (
+        UniqueConstraint("tenant", "id"),
         UniqueConstraint("subject_key", "image_sha256", "box"),
         Index(None, "gallery_key", "key"),
         Index(None, "subject_key", "key"),
@@ -179,7 +181,7 @@ class ReferenceRow(Table):
     )
 
     key: Mapped[int] = mapped_column(Key, Identity(), primary_key=True)
-    id: Mapped[str] = mapped_column(unique=True)
+    id: Mapped[str]
     gallery_key: Mapped[int] = mapped_column(ForeignKey("galleries.key", ondelete="CASCADE"))
     subject_key: Mapped[int] = mapped_column(ForeignKey("subjects.key", ondelete="CASCADE"))
     image_sha256: Mapped[str]

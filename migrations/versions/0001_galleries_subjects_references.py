@@ -96,7 +96,7 @@ def create_references() -> None:
         sa.Column("has_photograph", sa.Boolean(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("key", name="pk_face_references"),
-        sa.UniqueConstraint("id", name="uq_face_references_id"),
+        sa.UniqueConstraint("tenant", "id", name="uq_face_references_tenant_id"),
         sa.UniqueConstraint(
             "subject_key", "image_sha256", "box", name="uq_face_references_subject_key_image_sha256_box"
         ),

@@ -23,6 +23,7 @@ from facesvc.index.projection import Projection
 from facesvc.pipeline.formats import sniff
 from facesvc.storage.exchange import SqlExchange
 from facesvc.storage.references import SqlReferenceStore
+from tests.contract.conftest import TENANTS
 from tests.contract.values import NAMES, counts
 from tests.databases import VERSION, new_reference, unit_vectors
 from tests.galleryfiles import JPEG, MOMENT, bare, entry, people, values, write_file
@@ -154,6 +155,18 @@ def test_another_tenants_gallery_is_unknown(store: SqlReferenceStore, exchange: 
         with pytest.raises(GalleryNotFound):
             call()
     assert counts(store) == (1, 1, 1)
+
+
+def test_one_export_into_two_tenants(store: SqlReferenceStore, exchange: SqlExchange) -> None:
+    """Each keeps the references' own ids: neither learns from its own of what the other has."""
+    went = [entry(1, photograph=JPEG), entry(2), entry(3, "bob")]
+    for tenant in TENANTS:
+        theirs = store.scoped(tenant)
+        theirs.create_gallery("staff", VERSION, True, {})
+        into = SqlExchange(store.engine, tenant, theirs.codec)
+        assert into.add("staff", went) == Added(subjects=2, references=3)
+        assert values(by_subject(into, into.entries("staff", photographs=True))) == values(went)
+    assert counts(store) == (0, 0, 0)
 
 
 def test_through_a_file(store: SqlReferenceStore, exchange: SqlExchange, tmp_path: Path) -> None:

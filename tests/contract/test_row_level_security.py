@@ -11,6 +11,7 @@ from sqlalchemy.exc import ProgrammingError
 from facesvc.apikeys import ApiKeys
 from facesvc.core.access import Role
 from facesvc.core.api_keys import Rights
+from facesvc.core.exchange import Added
 from facesvc.core.keys import INSTALLATION
 from facesvc.crypto.keyring import Keyring
 from facesvc.crypto.master import MasterKey
@@ -18,6 +19,7 @@ from facesvc.errors import StoreUnavailable
 from facesvc.register import Register
 from facesvc.storage.api_keys import SqlApiKeys
 from facesvc.storage.engine import TENANT, WRITING, open_engine
+from facesvc.storage.exchange import SqlExchange
 from facesvc.storage.keys import SqlKeyRows
 from facesvc.storage.locks import Locks
 from facesvc.storage.migrate import configured, upgrade
@@ -26,6 +28,7 @@ from facesvc.storage.tables import Table
 from facesvc.storage.tenants import SqlTenants
 from facesvc.storage.transactions import EVERY_TENANT, Transactions
 from tests.databases import VERSION, new_reference, postgresql_database
+from tests.galleryfiles import entry, values
 
 ROLE = "facesvc_restricted"
 TABLES = sorted(Table.metadata.tables)
@@ -136,6 +139,18 @@ def test_the_service_works_so(engine: Engine) -> None:
     register.delete(made)
     assert set(counts(engine, **{TENANT: made.id}).values()) == {0}
     assert [tenant.name for tenant in register.tenants()] == ["default"]
+
+
+def test_one_export_into_two_tenants(engine: Engine) -> None:
+    """Others' ids, which the policies hide, are in nobody's way."""
+    went = [entry(1), entry(2)]
+    for tenant in ("c", "d"):
+        SqlReferenceStore(engine, tenant).create_gallery("staff", VERSION, False, {})
+        exchange = SqlExchange(engine, tenant)
+        assert exchange.add("staff", went) == Added(subjects=1, references=2)
+        assert values(exchange.entries("staff")) == values(went)
+    for tenant in ("c", "d"):
+        SqlReferenceStore(engine, tenant).delete_gallery("staff")
 
 
 def test_it_can_be_taken_back(restricted_url: str) -> None:
