@@ -2,6 +2,7 @@
 # make samples fetch a few photographs to try      make check   format, lint, types, import arrows, tests
 # make bench   time it beside its peers          make faults   kill it at 200 random moments and look what is left
 # make drills  attack it: theft, fuzzing, overload, erasure, other tenants
+# make audit   look for known vulnerabilities of what it depends on, where advisories can be reached
 
 PYTHON ?= python3
 # cpu: PyTorch without CUDA's gigabytes. Any backend of `uv pip install --torch-backend` will do.
@@ -10,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PEERS := .venv-peers
 
-.PHONY: serve samples test test-slow check lint bench faults drills constraints clean
+.PHONY: serve samples test test-slow check lint bench faults drills audit constraints clean
 .DELETE_ON_ERROR:
 
 # In development mode: without API keys, and for programs on this machine alone.
@@ -65,6 +66,9 @@ faults: $(VENV)/.installed-test
 
 drills: $(VENV)/.installed-test
 	$(BIN)/python -m tests.drills
+
+audit: $(VENV)/.installed-test
+	$(BIN)/python -m tests.drills audit
 
 # face_recognition's model package needs pkg_resources, which setuptools dropped with 81; dlib-bin needs no compiler
 $(PEERS)/.installed: $(VENV)/.uv
