@@ -1,19 +1,17 @@
 """`facesvc evaluate`: the error rates of a pack on labelled photographs."""
 
-import json
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from facesvc.cli import options
+from facesvc.cli.console import answer_json, answer_table
 from facesvc.cli.progress import progress
 from facesvc.errors import RequestError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from facesvc.config import Settings
     from facesvc.evaluation.groups import Grouping
     from facesvc.evaluation.sources import Source
@@ -49,13 +47,10 @@ def evaluate(
     pictures: Annotated[
         bool, typer.Option("--pictures/--no-pictures", help="Show the worst mistakes' faces in the report.")
     ] = True,
-    pack: Annotated[str | None, typer.Option(help="Model pack; default: the one in use.")] = None,
-    threshold: Annotated[float | None, typer.Option(help="Default: the pack's.")] = None,
+    threshold: options.Threshold = None,
     resamples: Annotated[int, typer.Option(min=1, help="Of the bootstrap behind the intervals.")] = 1000,
     seed: Annotated[int, typer.Option(help="Of the bootstrap and of the gallery's split.")] = 0,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON, as is done where stdout is no terminal.")
-    ] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Measure a pack on labelled pairs, a folder's people, or a gallery: error rates with their intervals.
 
@@ -63,15 +58,11 @@ def evaluate(
     """
     groupings = read_groupings(groups, subject_column, group_by)
     source = choose_source(pairs, images, folder, gallery, probes, references, seed)
-    settings: Settings = context.obj.model_copy(update={"pack": pack} if pack else {})
-    options = {"resamples": resamples, "seed": seed, "groupings": groupings}
-    figures = measure(settings, source, threshold, options, report, pictures)
-    if as_json or not sys.stdout.isatty():
-        print(json.dumps(figures, indent=2))
-    else:
-        from rich.console import Console
-
-        Console().print(table(figures))
+    asked = {"resamples": resamples, "seed": seed, "groupings": groupings}
+    figures = measure(context.obj, source, threshold, asked, report, pictures)
+    if as_json:
+        return answer_json(figures)
+    answer_table(("Figure", f"{figures['pack']} on {figures['data']}"), headline(figures))
 
 
 def choose_source(
@@ -113,7 +104,7 @@ def measure(
     settings: "Settings",
     source: "Source",
     threshold: float | None,
-    options: Mapping[str, Any],
+    asked: Mapping[str, Any],
     folder: Path | None,
     pictures: bool,
 ) -> dict[str, Any]:
@@ -127,7 +118,7 @@ def measure(
     pack = load_pack(settings)
     with open_extractor(settings, pack) as extractor, progress("photographs", count=lambda: len(source.files)) as step:
         templates = enrol_files(extractor, source.folder, source.files, settings.workers, advance=step)
-        ask = Question(threshold or extractor.threshold, extractor.norm, **options)
+        ask = Question(threshold or extractor.threshold, extractor.norm, **asked)
         calibration = extractor.calibration
     with progress("resampling"):
         experiment = source.experiment(templates, ask)
@@ -143,16 +134,6 @@ def measure(
         limits = DecodeLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
         report.write(folder, figures, experiment, templates, limits if pictures else None)
     return figures
-
-
-def table(figures: Mapping[str, Any]) -> "Table":
-    """The headline for a person at a terminal."""
-    from rich.table import Table
-
-    shown = Table(title=f"{figures['pack']} on {figures['data']}", show_header=False)
-    for row in headline(figures):
-        shown.add_row(*row)
-    return shown
 
 
 def headline(figures: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

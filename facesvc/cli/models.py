@@ -34,7 +34,10 @@ def name_or_chosen(context: typer.Context, name: str | None) -> str:
 
 @app.command("list")
 def list_packs(context: typer.Context, as_json: AsJson = False) -> None:
-    """List packs: which is in use (*), which are built, and what is known of their errors."""
+    """List packs: which is in use (*), which are built, and what is known of their errors.
+
+    Example: facesvc models list
+    """
     packs = packs_of(context)
     rows = [describe(packs, name, name == name_or_chosen(context, None)) for name in packs.names()]
     if as_json:
@@ -58,7 +61,10 @@ def build(
     allow_url: Annotated[bool, typer.Option("--allow-url", help="Weights may be downloaded.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Build a pack from weights on this machine; done at once where it is built and intact."""
+    """Build a pack from weights on this machine; done at once where it is built and intact.
+
+    Example: facesvc models build sface
+    """
     packs = packs_of(context)
     wanted = name_or_chosen(context, name)
     pack = packs.build(wanted, weights=weights or (), manifest=manifest, head=head, allow_url=allow_url)
@@ -72,6 +78,8 @@ def check(context: typer.Context, name: Name = None, as_json: AsJson = False) ->
     """Check a pack, by default every built one: digests, a run of its networks, its calibration.
 
     Exit code 1 where one is unusable.
+
+    Example: facesvc models check fusion
     """
     packs = packs_of(context)
     reports = [report(packs, each) for each in ([name] if name else packs.built())]
@@ -84,7 +92,10 @@ def check(context: typer.Context, name: Name = None, as_json: AsJson = False) ->
 
 @app.command()
 def use(context: typer.Context, name: Annotated[str, typer.Argument(help="A built pack.")]) -> None:
-    """Make a built pack the default; galleries made with another keep their templates and refuse this one's."""
+    """Make a built pack the default; galleries made with another keep their templates and refuse this one's.
+
+    Example: facesvc models use sface
+    """
     pack = packs_of(context).use(name)
     answer(f"{name} is in use: {pack.template_version}")
 

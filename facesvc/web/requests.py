@@ -103,7 +103,7 @@ class KnownSubject(Body):
 class Options(Body):
     """How to decide; neither given means the threshold of the model pack."""
 
-    threshold: Number | None = Field(None, description="Squared L2 distance below which two faces match: 0 to 4, for unit templates.")
+    threshold: Number | None = Field(None, description="Match below this squared L2 (0 to 4, for unit templates).")
     target_fmr: Number | None = Field(None, description="Choose the threshold for this false match rate instead.")
 
     @property

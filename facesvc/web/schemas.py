@@ -17,7 +17,9 @@ Box = Annotated[
     ),
 ]
 Point = Annotated[list[float], Field(min_length=2, max_length=2)]
-Distance = Annotated[float, Field(ge=0, description="Squared L2 of the two templates, 0 to 4 where they are of unit length; lower is more alike.")]
+Distance = Annotated[
+    float, Field(ge=0, description="Squared L2 of the two templates, 0 to 4 for unit ones; lower is more alike.")
+]
 TemplateVersion = Annotated[
     str, Field(description="Digest of the model pack; only templates of one version compare.", examples=[_version])
 ]

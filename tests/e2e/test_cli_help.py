@@ -55,7 +55,7 @@ def test_every_command_and_parameter_has_help(name: str) -> None:
     assert [parameter.name for parameter in command.params if not getattr(parameter, "help", None)] == []
 
 
-@pytest.mark.parametrize("name", [name for name in RUNNABLE if "models" not in name])
+@pytest.mark.parametrize("name", RUNNABLE)
 def test_every_command_has_an_example_of_itself(name: str) -> None:
     assert f"Example: {name}" in RUNNABLE[name].help
 
