@@ -7,7 +7,6 @@ name. Redirects start over. What came back is told of in one sentence whatever i
 it. No proxy, cookie or credential of this machine is used.
 """
 
-import socket
 import ssl
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -20,6 +19,7 @@ import httpcore
 import httpx
 
 from facesvc.errors import Overloaded
+from facesvc.pipeline.lookup import Lookups, Resolve, look_up
 from facesvc.refusals import ImageUrlRefused
 
 MAX_REDIRECTS = 3
@@ -38,14 +38,9 @@ EMBEDDING = [
 (site-local): where they lead depends on the network that one is in."""
 UNUSABLE = "the address gave no public image in time"
 
-Resolve = Callable[[str, int], Sequence[str]]
 Allowed = Callable[[str], bool]
-
-
-def look_up(host: str, port: int) -> list[str]:
-    """All addresses of a name. Raises OSError."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(address[0]) for *_, address in found]
+Arrived = Callable[[int], None]
+"""Told of bytes as they come in; whatever it raises ends the fetching."""
 
 
 def is_public(address: str) -> bool:
@@ -64,7 +59,8 @@ def is_public(address: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class FetchLimits:
-    """max_bytes: of one photograph; seconds: for all of a request together; http: whether plain HTTP is allowed."""
+    """max_bytes: of one photograph; seconds: for all of a request together, looking up names included;
+    http: whether plain HTTP is allowed."""
 
     max_bytes: int
     seconds: float = 10.0
@@ -83,25 +79,26 @@ class PhotographFetcher:
         ports: Iterable[int] = PORTS.values(),
         verify: ssl.SSLContext | None = None,
     ) -> None:
-        self.limits, self.resolve, self.allowed, self.ports = limits, resolve, allowed, frozenset(ports)
+        self.limits, self.allowed, self.ports = limits, allowed, frozenset(ports)
+        self.lookups = Lookups(resolve)
         self.verify = verify or ssl.create_default_context()
         self._turns = BoundedSemaphore(AT_ONCE)
 
-    def fetch(self, urls: Sequence[str]) -> list[bytes]:
-        """The files at these addresses. Raises ImageUrlRefused, Overloaded."""
+    def fetch(self, urls: Sequence[str], arrived: Arrived) -> list[bytes]:
+        """The files at these addresses. Raises ImageUrlRefused, Overloaded, and whatever ``arrived`` raises."""
         if not self._turns.acquire(blocking=False):
             raise Overloaded("too many photographs are being fetched; try again in a moment")
         try:
             deadline = time.monotonic() + self.limits.seconds
-            return [self._fetch(url, deadline) for url in urls]
+            return [self._fetch(url, deadline, arrived) for url in urls]
         finally:
             self._turns.release()
 
-    def _fetch(self, text: str, deadline: float) -> bytes:
+    def _fetch(self, text: str, deadline: float, arrived: Arrived) -> bytes:
         url = self._checked(text)
         for _ in range(MAX_REDIRECTS + 1):
             try:
-                found = self._ask(url, deadline)
+                found = self._ask(url, deadline, arrived)
             except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, OSError) as error:
                 raise ImageUrlRefused(UNUSABLE) from error
             if isinstance(found, bytes):
@@ -118,10 +115,10 @@ class PhotographFetcher:
             raise ImageUrlRefused("an address is a host's name and a path, without credentials or port")
         return url
 
-    def _ask(self, url: httpx.URL, deadline: float) -> bytes | str:
+    def _ask(self, url: httpx.URL, deadline: float, arrived: Arrived) -> bytes | str:
         """The file, or where it is to be found. Raises ImageUrlRefused, and httpcore's and the system's errors."""
         port = url.port or PORTS[url.scheme]
-        addresses = list(self.resolve(url.raw_host.decode("ascii"), port))
+        addresses = list(self.lookups.addresses(url.raw_host.decode("ascii"), port, deadline))
         if not addresses or not all(map(self.allowed, addresses)):
             raise ImageUrlRefused("the address is not one of the public internet")
         backend = _Pinned(addresses[0], deadline)
@@ -133,11 +130,12 @@ class PhotographFetcher:
             if answer.status in REDIRECTS and b"location" in told:
                 return told[b"location"]
             _require_image(answer.status, told)
-            return self._read(answer.iter_stream())
+            return self._read(answer.iter_stream(), arrived)
 
-    def _read(self, chunks: Iterable[bytes]) -> bytes:
+    def _read(self, chunks: Iterable[bytes], arrived: Arrived) -> bytes:
         content = bytearray()
         for chunk in chunks:
+            arrived(len(chunk))
             content += chunk
             if len(content) > self.limits.max_bytes:
                 raise ImageUrlRefused(UNUSABLE)

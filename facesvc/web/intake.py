@@ -92,7 +92,8 @@ def _fetch(request: Request, links: Sequence[EncodedPhotograph]) -> None:
     most = request.app.state.settings.max_images
     if len(links) > most:
         raise RequestTooLarge(f"{len(links)} photographs; one request may have {most}")
-    for link, content in zip(links, fetcher.fetch([link.url or "" for link in links]), strict=True):
+    fetched = fetcher.fetch([link.url or "" for link in links], request.state.arrived)
+    for link, content in zip(links, fetched, strict=True):
         link.fetched(content)
 
 

@@ -1,10 +1,12 @@
-"""What a request's body may cost: bytes, time to arrive, and bytes of all requests together.
+"""What a request may hold: bytes, time to arrive, and bytes of all requests together. What is fetched for it, by the
+addresses that it names, counts as if it had been in its body.
 
 An ASGI middleware that counts while the body streams, so that neither a false Content-Length nor chunked
 encoding goes around it. (Starlette's own RequestBodyLimitMiddleware answers in plain text; we owe a problem.)
 """
 
 import asyncio
+from threading import Lock
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -21,11 +23,11 @@ ALIVE = "/healthz"
 """Answered whatever else goes on: a process that is busy is not dead."""
 BUSY = "too many requests are being worked on; try again in a moment"
 BODIES_HELD = 8
-"""Bodies of full size that may lie in memory at once; further bytes are answered `overloaded`."""
+"""Requests of full size that may lie in memory at once; further bytes are answered `overloaded`."""
 
 
 class BodyLimits:
-    """Bounds bodies to ``max_bytes`` each and BODIES_HELD times that together, and the requests that are worked on to
+    """Bounds requests to ``max_bytes`` each and BODIES_HELD times that together, and the requests that are worked on to
     ``most``, not counting those whose bodies are still arriving: so many threads there are, and where they all wait,
     for a database that is slow, say, others would queue for them without end."""
 
@@ -34,6 +36,7 @@ class BodyLimits:
     ) -> None:
         self.app, self.max_bytes, self.arrival_seconds, self.most = app, max_bytes, arrival_seconds, most
         self.held = self.working = 0
+        self._turn = Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -46,20 +49,27 @@ class BodyLimits:
             await problem(Overloaded(BUSY))(scope, receive, send)
             return
         body = _Body(self, receive)
+        scope.setdefault("state", {})["arrived"] = body.arrived
         self.working += 1
         try:
             with visiting():
                 await self.app(scope, body.receive, send)
         finally:
             self.working -= 1
-            self.held -= body.size
+            self.hold(-body.size)
+
+    def hold(self, size: int) -> int:
+        """Counts bytes in, or out again where there are less than none; how many are held then. Thread-safe."""
+        with self._turn:
+            self.held += size
+            return self.held
 
     def too_large(self) -> RequestTooLarge:
         return RequestTooLarge(f"a request may have at most {self.max_bytes} bytes")
 
 
 class _Body:
-    """One request's body on its way in."""
+    """One request's body on its way in, and what is fetched for it."""
 
     def __init__(self, limits: BodyLimits, receive: Receive) -> None:
         self.limits, self.upstream = limits, receive
@@ -79,16 +89,18 @@ class _Body:
             self.limits.working += 1
         if self.limits.working > self.limits.most:
             raise Overloaded(BUSY)
-        self._count(len(message.get("body", b"")))
+        self.arrived(len(message.get("body", b"")))
         self.complete = not message.get("more_body", False)
         return message
 
-    def _count(self, size: int) -> None:
+    def arrived(self, size: int) -> None:
+        """Counts bytes of the body, or of what is fetched for it; they are held until the request ends. One thread at a
+        time is at a request's bytes. Raises RequestTooLarge, Overloaded."""
         self.size += size
-        self.limits.held += size
+        held = self.limits.hold(size)
         if self.size > self.limits.max_bytes:
             raise self.limits.too_large()
-        if self.limits.held > self.limits.max_bytes * BODIES_HELD:
+        if held > self.limits.max_bytes * BODIES_HELD:
             raise Overloaded("too many photographs are arriving at once; try again in a moment")
 
 

@@ -18,7 +18,8 @@ from facesvc.core.access import DEFAULT_TENANT, Role
 from facesvc.core.api_keys import IssuedKey, Rights
 from facesvc.core.canary import Alarm
 from facesvc.database import open_database
-from facesvc.pipeline.fetch import FetchLimits, PhotographFetcher, look_up
+from facesvc.pipeline.fetch import FetchLimits, PhotographFetcher
+from facesvc.pipeline.lookup import look_up
 from facesvc.web.app import create_app
 from facesvc.web.observe import json_logger, log_alarm
 from tests.api.conftest import problem, references

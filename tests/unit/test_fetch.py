@@ -19,8 +19,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from facesvc.errors import Overloaded
-from facesvc.pipeline.fetch import AT_ONCE, UNUSABLE, FetchLimits, PhotographFetcher, is_public, look_up
+from facesvc.errors import Overloaded, RequestTooLarge
+from facesvc.pipeline.fetch import AT_ONCE, UNUSABLE, FetchLimits, PhotographFetcher, is_public
+from facesvc.pipeline.lookup import Lookups, look_up
 from facesvc.refusals import ImageUrlRefused
 
 PICTURE = b"\xff\xd8\xff picture"
@@ -111,6 +112,10 @@ class Names:
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
 
+def uncounted(size: int) -> None:
+    assert size > 0
+
+
 def fetcher(port: int, seconds: float = 10.0, names: Names | None = None) -> PhotographFetcher:
     limits = FetchLimits(max_bytes=100_000, seconds=seconds, http=True)
     allowed = {"127.0.0.1"}
@@ -119,21 +124,21 @@ def fetcher(port: int, seconds: float = 10.0, names: Names | None = None) -> Pho
 
 def test_a_photograph(server: int) -> None:
     names = Names([["127.0.0.1"]])
-    assert fetcher(server, names=names).fetch([f"http://{NAME}:{server}/good"] * 2) == [PICTURE] * 2
+    assert fetcher(server, names=names).fetch([f"http://{NAME}:{server}/good"] * 2, uncounted) == [PICTURE] * 2
     assert names.asked == [NAME] * 2
     assert Handler.asked == [("/good", f"{NAME}:{server}")] * 2  # the name, though it was connected to by its address
 
 
 def test_redirects_are_followed_and_each_is_looked_up(server: int) -> None:
     names = Names([["127.0.0.1"]])
-    assert fetcher(server, names=names).fetch([f"http://{NAME}:{server}/twice"]) == [PICTURE]
+    assert fetcher(server, names=names).fetch([f"http://{NAME}:{server}/twice"], uncounted) == [PICTURE]
     assert names.asked == [NAME] * 3
 
 
 @pytest.mark.parametrize("path", ["page", "missing", "gzip", "large", "loop"])
 def test_what_is_no_photograph_is_told_of_in_one_way(server: int, path: str) -> None:
     with pytest.raises(ImageUrlRefused) as refusal:
-        fetcher(server).fetch([f"http://{NAME}:{server}/{path}"])
+        fetcher(server).fetch([f"http://{NAME}:{server}/{path}"], uncounted)
     assert refusal.value.detail == UNUSABLE
 
 
@@ -142,7 +147,7 @@ def test_a_redirect_elsewhere(server: int, path: str) -> None:
     limits = FetchLimits(max_bytes=100, http=True)
     with pytest.raises(ImageUrlRefused):
         PhotographFetcher(limits, look_up, {"127.0.0.1"}.__contains__, [server, 80]).fetch(
-            [f"http://127.0.0.1:{server}/{path}"]
+            [f"http://127.0.0.1:{server}/{path}"], uncounted
         )
     assert [asked for asked, _ in Handler.asked] == [f"/{path}"]
 
@@ -150,22 +155,78 @@ def test_a_redirect_elsewhere(server: int, path: str) -> None:
 def test_a_name_that_means_something_else_a_moment_later(server: int) -> None:
     """DNS rebinding: what was looked at is what is connected to, and nothing is looked up again."""
     names = Names([["127.0.0.1"], ["10.0.0.1"]])
-    assert fetcher(server, names=names).fetch([f"http://{NAME}:{server}/good"]) == [PICTURE]
+    assert fetcher(server, names=names).fetch([f"http://{NAME}:{server}/good"], uncounted) == [PICTURE]
     assert names.asked == [NAME]
 
 
 @pytest.mark.parametrize("addresses", [["10.0.0.1"], ["127.0.0.1", "10.0.0.1"], []])
 def test_every_address_of_a_name_must_be_public(server: int, addresses: list[str]) -> None:
     with pytest.raises(ImageUrlRefused, match="not one of the public internet"):
-        fetcher(server, names=Names([addresses])).fetch([f"http://{NAME}:{server}/good"])
+        fetcher(server, names=Names([addresses])).fetch([f"http://{NAME}:{server}/good"], uncounted)
     assert Handler.asked == []
 
 
 def test_a_server_that_drips_gains_no_time(server: int) -> None:
     start = time.monotonic()
     with pytest.raises(ImageUrlRefused, match=UNUSABLE):
-        fetcher(server, seconds=0.3).fetch([f"http://{NAME}:{server}/drip"])
+        fetcher(server, seconds=0.3).fetch([f"http://{NAME}:{server}/drip"], uncounted)
     assert time.monotonic() - start < 3
+
+
+def test_bytes_are_told_as_they_come(server: int) -> None:
+    """Of the large one no more is read than was let in."""
+    told: list[int] = []
+
+    def let_in(size: int) -> None:
+        told.append(size)
+        if sum(told) > len(PICTURE) + 50_000:
+            raise RequestTooLarge
+
+    with pytest.raises(RequestTooLarge):
+        fetcher(server).fetch([f"http://{NAME}:{server}/{path}" for path in ("good", "large", "good")], let_in)
+    assert told[0] == len(PICTURE)
+    assert sum(told[:-1]) <= len(PICTURE) + 50_000 < sum(told) < len(PICTURE) + 100_001 + 1
+    assert [path for path, _ in Handler.asked] == ["/good", "/large"]
+
+
+class SlowNames:
+    """A name server that answers when the test is over."""
+
+    def __init__(self) -> None:
+        self.over, self.asked = threading.Event(), 0
+
+    def __call__(self, host: str, port: int) -> list[str]:
+        self.asked += 1
+        self.over.wait()
+        return ["127.0.0.1"]
+
+
+def test_looking_up_has_the_same_deadline(server: int) -> None:
+    slow = SlowNames()
+    asked = PhotographFetcher(FetchLimits(100_000, 0.1, http=True), slow, {"127.0.0.1"}.__contains__, [server])
+    start = time.monotonic()
+    with pytest.raises(ImageUrlRefused, match=UNUSABLE):
+        asked.fetch([f"http://{NAME}:{server}/good"], uncounted)
+    assert time.monotonic() - start < 3
+    assert Handler.asked == []
+    slow.over.set()
+
+
+def test_names_that_are_never_found_take_so_many_threads() -> None:
+    slow, late = SlowNames(), time.monotonic()
+    lookups = Lookups(slow, at_once=3)
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            lookups.addresses(NAME, 443, late)
+    with pytest.raises(Overloaded):
+        lookups.addresses(NAME, 443, late)
+    assert slow.asked == 3
+    slow.over.set()
+
+
+def test_what_is_no_name_is_not_found() -> None:
+    with pytest.raises(OSError, match="no name"):
+        look_up("a" * 64 + ".example", 443)
 
 
 def test_so_many_at_once(server: int) -> None:
@@ -174,7 +235,7 @@ def test_so_many_at_once(server: int) -> None:
 
     def ask() -> None:
         try:
-            slow.fetch([f"http://{NAME}:{server}/drip"])
+            slow.fetch([f"http://{NAME}:{server}/drip"], uncounted)
         except (ImageUrlRefused, Overloaded) as error:
             outcomes.append(type(error))
 
@@ -198,7 +259,7 @@ def test_so_many_at_once(server: int) -> None:
 def test_addresses_of_the_inside(host: str) -> None:
     """By the system's own resolver, which understands numbers in many notations."""
     with pytest.raises(ImageUrlRefused) as refusal:
-        PhotographFetcher(FetchLimits(max_bytes=100, http=True)).fetch([f"http://{host}/a.jpg"])
+        PhotographFetcher(FetchLimits(max_bytes=100, http=True)).fetch([f"http://{host}/a.jpg"], uncounted)
     assert refusal.value.detail in {"the address is not one of the public internet", UNUSABLE}
 
 
@@ -214,7 +275,7 @@ def test_addresses_of_the_inside(host: str) -> None:
 def test_what_is_not_even_looked_up(url: str) -> None:
     names = Names([["192.0.2.1"]])
     with pytest.raises(ImageUrlRefused):
-        PhotographFetcher(FetchLimits(max_bytes=100), names).fetch([url])
+        PhotographFetcher(FetchLimits(max_bytes=100), names).fetch([url], uncounted)
     assert names.asked == []
 
 
@@ -243,11 +304,11 @@ def test_certificates_go_by_the_name(tmp_path: Path) -> None:
         port = listening.server_port
         asked = FetchLimits(max_bytes=1000), Names([["127.0.0.1"]]), {"127.0.0.1"}.__contains__, [port]
         try:
-            assert PhotographFetcher(*asked, trusting).fetch([f"https://{NAME}:{port}/good"]) == [PICTURE]
+            assert PhotographFetcher(*asked, trusting).fetch([f"https://{NAME}:{port}/good"], uncounted) == [PICTURE]
             with pytest.raises(ImageUrlRefused, match=UNUSABLE):
-                PhotographFetcher(*asked, trusting).fetch([f"https://other.example:{port}/good"])
+                PhotographFetcher(*asked, trusting).fetch([f"https://other.example:{port}/good"], uncounted)
             with pytest.raises(ImageUrlRefused, match=UNUSABLE):
-                PhotographFetcher(*asked).fetch([f"https://{NAME}:{port}/good"])  # signed by nobody
+                PhotographFetcher(*asked).fetch([f"https://{NAME}:{port}/good"], uncounted)  # signed by nobody
         finally:
             listening.shutdown()
             thread.join()
