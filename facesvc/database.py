@@ -10,7 +10,6 @@ from sqlalchemy import Engine
 from facesvc.apikeys import ApiKeys
 from facesvc.config import Settings
 from facesvc.core.access import Caller
-from facesvc.core.audit import Chain
 from facesvc.core.keys import INSTALLATION
 from facesvc.crypto.codec import SealedCodec
 from facesvc.crypto.envelope import Envelope
@@ -40,7 +39,8 @@ class Database:
 
     @cached_property
     def register(self) -> Register:
-        return Register(SqlTenants(self.engine, EVERY_TENANT), self.keyring.tenant(INSTALLATION))
+        rows = SqlTenants(self.engine, EVERY_TENANT)
+        return Register(rows, self.keyring.tenant(INSTALLATION), self.keyring.maker)
 
     @cached_property
     def api_keys(self) -> ApiKeys:
@@ -63,7 +63,7 @@ class Database:
         return self.keyring.tenant(tenant).envelope("snapshots")
 
     def audit(self, tenant: str) -> SqlAuditLog:
-        return SqlAuditLog(self.engine, tenant, Chain(self.keyring.tenant(tenant).derive("audit")))
+        return SqlAuditLog(self.engine, tenant, self.keyring.tenant(tenant).chain())
 
     def disclosures(self, tenant: str) -> SqlDisclosures:
         """What its answers tell of whom."""

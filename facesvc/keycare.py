@@ -6,8 +6,9 @@ lines in the audit log.
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 
-from facesvc.crypto.keyring import new_data_key, open_root, rewrap, wrap_root
+from facesvc.crypto.keyring import rewrap
 from facesvc.crypto.master import MasterKey
 from facesvc.database import Database
 from facesvc.errors import GalleryNotFound
@@ -21,7 +22,7 @@ class KeyCare:
 
     def __init__(self, database: Database, tenant: str) -> None:
         self.tenant = tenant
-        self._master, self._store = database.keyring.master, database.store(tenant)
+        self._maker, self._store = database.keyring.maker, database.store(tenant)
         self._rows, self._trail = SqlKeyRows(database.engine, tenant), database.trail(tenant)
         self._resealing = Resealing(database.engine, tenant, self._store.codec)
 
@@ -30,19 +31,14 @@ class KeyCare:
         believed any more."""
         with self._store.alone("keys"), self._trail.changing("seal"):
             yield from self._resealing.seal()
-            root = self._rows.read().root
-            if root is not None and not self._resealing.holds_plain():
-                secret, _ = open_root(self._master, self.tenant, root)
-                self._rows.put_root(wrap_root(self._master, self.tenant, secret, whole=True))
+            if not self._resealing.holds_plain():
+                self._rows.change(self._maker, partial(self._maker.said_whole, self.tenant))
 
     def rotate_data_key(self) -> Iterator[int]:
         """A new data key, under which all is brought that was under the one before, which is deleted at the end; the
         rows of each step. Goes on with a rotation that was interrupted."""
         with self._store.alone("keys"), self._trail.changing("rotate_data_key"):
-            versions = self._rows.read().data_keys
-            if len(versions) == 1:
-                new = max(versions) + 1
-                self._rows.add_data_key(new, new_data_key(self._master, self.tenant, new))
+            self._rows.change(self._maker, partial(self._maker.with_data_key, self.tenant))
             while True:
                 yield from self._resealing.rewrap()
                 if self._resealing.drop_old_keys():

@@ -5,14 +5,13 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from sqlalchemy import Engine, exists, select
+from sqlalchemy import Engine
 
 from facesvc.config import Settings
 from facesvc.crypto.keyring import Keyring
 from facesvc.crypto.master import MasterKey, from_command, from_file, from_text, make_file
 from facesvc.refusals import MasterKeyUnavailable
-from facesvc.storage.keys import SqlKeyRows
-from facesvc.storage.tables import TenantRow
+from facesvc.storage.keys import SqlKeyRows, anything_sealed
 from facesvc.storage.transactions import EVERY_TENANT, Transactions
 
 FILE = "master.key"
@@ -68,7 +67,7 @@ def source(settings: Settings) -> str:
 def is_sealed(engine: Engine) -> bool:
     """Whether anything in the database was sealed with a master key. Raises StoreUnavailable."""
     with Transactions(engine, EVERY_TENANT).reading() as session:
-        return bool(session.scalar(select(exists().where(TenantRow.secrets.is_not(None)))))
+        return anything_sealed(session)
 
 
 def advice(path: Path) -> str:

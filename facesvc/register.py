@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from facesvc.core.access import DEFAULT_TENANT
+from facesvc.core.keys import KeyMaker
 from facesvc.core.names import require_name
 from facesvc.core.tenants import StoredTenant, Tenant, TenantRows
 from facesvc.crypto.envelope import Envelope
@@ -24,8 +25,13 @@ class Secrets(Protocol):
 class Register:
     """Of all tenants. All raise StoreUnavailable."""
 
-    def __init__(self, rows: TenantRows, secrets: Secrets) -> None:
-        self._rows, self._names = rows, secrets.envelope("tenant names")
+    def __init__(self, rows: TenantRows, secrets: Secrets, maker: KeyMaker) -> None:
+        """secrets: of the installation; maker: of new tenants' keys."""
+        self._rows, self._names, self._maker = rows, secrets.envelope("tenant names"), maker
+
+    def ping(self) -> None:
+        """Raises StoreUnavailable unless the database answers; costs the same however many there are."""
+        self._rows.ping()
 
     def tenants(self) -> list[Tenant]:
         """In the order in which they were made, the default one among them."""
@@ -42,13 +48,14 @@ class Register:
         raise TenantNotFound(f"no tenant {called!r}")
 
     def create(self, name: str) -> Tenant:
-        """Raises TenantExists, RequestError for a bad name."""
+        """Raises TenantExists, RequestError for a bad name, MasterKeyUnavailable."""
         require_name(name)
         with self._rows.alone("tenants"):
             if any(name in (tenant.name, tenant.id) for tenant in self.tenants()):
                 raise TenantExists(f"tenant {name!r} exists already")
             new = Tenant(f"t-{secrets.token_hex(8)}", name, datetime.now(UTC))
-            self._rows.add(StoredTenant(new.id, self._names.seal(name.encode(), new.id), new.created_at))
+            sealed = self._names.seal(name.encode(), new.id)
+            self._rows.add(StoredTenant(new.id, sealed, new.created_at), self._maker)
         return new
 
     def require_deletable(self, tenant: Tenant) -> None:

@@ -6,6 +6,7 @@ import uuid
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,18 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
 
+from facesvc.core.tenants import StoredTenant
 from facesvc.core.types import DIMENSION, Face, NewReference, Quality, Sample, Template, Vectors
 from facesvc.crypto.codec import SealedCodec
-from facesvc.crypto.keyring import Keyring
+from facesvc.crypto.keyring import Keyring, Maker
 from facesvc.crypto.master import MasterKey
 from facesvc.keying import FILE
 from facesvc.storage.cipher import Codec, PlainCodec
 from facesvc.storage.engine import open_engine
 from facesvc.storage.keys import SqlKeyRows
 from facesvc.storage.migrate import upgrade
+from facesvc.storage.tenants import SqlTenants
+from facesvc.storage.transactions import EVERY_TENANT
 
 VERSION = "sha256:test"
 MIGRATED = "facesvc_migrated"
@@ -89,6 +93,11 @@ def plain_codec(_: Engine) -> Codec:
 def sealed_codec(engine: Engine, tenant: str = "default", master: MasterKey | None = None) -> SealedCodec:
     """Of a process of its own: it knows no keys but those in the database, and the master key of all tests."""
     return SealedCodec(Keyring(master or MasterKey(bytes(32)), partial(SqlKeyRows, engine)), tenant)
+
+
+def add_tenant(engine: Engine, tenant: str) -> None:
+    """One that goes by its id, with keys, in a database that is sealed with the master key of all tests."""
+    SqlTenants(engine, EVERY_TENANT).add(StoredTenant(tenant, None, datetime.now(UTC)), Maker(MasterKey(bytes(32))))
 
 
 def make_keys(url: str) -> None:

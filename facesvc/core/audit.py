@@ -2,8 +2,9 @@
 
 Each line's digest is a keyed one (HMAC-SHA-256, RFC 2104) over the digest before it, so that nobody without the
 tenant's key can compute a chain anew (the scheme of Schneier and Kelsey, Secure Audit Logs, 1999, without its evolving
-keys). What a chain alone can't tell is that its end was cut off: the head that is kept beside it tells that, and
-against someone who sets that back, too, any head that was noted elsewhere: receipts hold one.
+keys). What a chain alone can't tell is that its end was cut off: the head that is kept beside it, signed with the same
+key, tells that, and against someone who puts an old one back, too, any head that was noted elsewhere: receipts hold
+one.
 """
 
 import hashlib
@@ -66,6 +67,15 @@ class Chain:
         sequence = head.sequence + 1
         bound = b"%d\0" % sequence + head.digest + entry
         return Line(sequence, entry, hmac.digest(self._key, bound, hashlib.sha256))
+
+    def signed(self, head: Head) -> bytes:
+        """Its keyed digest, without which any earlier line would do as a head."""
+        return hmac.digest(self._key, f"head\0{head.sequence}\0".encode() + head.digest, hashlib.sha256)
+
+    def require_signed(self, head: Head, signature: bytes) -> None:
+        """Raises AuditBroken where ``signature`` is another one."""
+        if not hmac.compare_digest(self.signed(head), signature):
+            raise AuditBroken(f"that the log ends at line {head.sequence} was not written by this service")
 
     def verify(self, lines: Iterable[Line], head: Head, noted: Mapping[int, bytes] | None = None) -> int:
         """How many lines there are. Raises AuditBroken at the first that is not what was written there; where the end

@@ -1,6 +1,6 @@
 """A tenant's keys as they are stored: wrapped by the master key, which is elsewhere."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -12,10 +12,31 @@ FIRST = 1
 
 @dataclass(frozen=True, slots=True)
 class Wrapped:
-    """The root secret, None where there is none yet, and the data keys by version."""
+    """The root secret, None where there is none, and the data keys by version."""
 
     root: bytes | None = None
     data_keys: Mapping[int, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class NewKeys:
+    """What a tenant begins with. root, data_key: wrapped; audit_head: the end of its empty audit log, signed."""
+
+    root: bytes
+    data_key: bytes
+    audit_head: bytes
+
+
+class KeyMaker(Protocol):
+    """Knows the master key."""
+
+    def made(self, tenant: str, whole: bool = True) -> NewKeys:
+        """New keys, wrapped. whole: nothing of the tenant is stored in the clear."""
+        ...
+
+    def require(self, installation: Wrapped) -> None:
+        """Raises MasterKeyUnavailable where another master key wrapped the installation's keys, and so all others."""
+        ...
 
 
 class KeyRows(Protocol):
@@ -23,11 +44,13 @@ class KeyRows(Protocol):
 
     def read(self) -> Wrapped: ...
 
-    def add(self, root: bytes, data_key: bytes) -> None:
-        """Keeps these as the tenant's root secret and first data key, unless it has some: of two processes that are at
-        it, one's count for both. Nothing is kept of a tenant that is not there."""
+    def found(self, maker: KeyMaker) -> None:
+        """Makes the first keys of all, unless there are some: the installation's, and those of the tenants that are
+        there. Of two processes that are at it, one's count for both. Raises SealBroken where something is sealed
+        already: its keys were taken away."""
         ...
 
-    def holds_plain(self) -> bool:
-        """Whether anything of the tenant is stored in the clear."""
+    def change(self, maker: KeyMaker, renew: Callable[[Wrapped], Wrapped]) -> None:
+        """Puts what ``renew`` makes of the tenant's keys in their place, while nobody else writes any. Raises
+        MasterKeyUnavailable where the master key was replaced meanwhile."""
         ...

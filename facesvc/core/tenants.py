@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from facesvc.core.keys import KeyMaker
+
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
@@ -28,11 +30,17 @@ class StoredTenant:
 class TenantRows(Protocol):
     """All raise StoreUnavailable."""
 
+    def ping(self) -> None:
+        """One row at most is read."""
+        ...
+
     def all(self) -> Sequence[StoredTenant]:
         """In the order in which they were made; the default tenant is there from the start."""
         ...
 
-    def add(self, new: StoredTenant) -> None: ...
+    def add(self, new: StoredTenant, maker: KeyMaker) -> None:
+        """With keys of its own. Raises MasterKeyUnavailable where the maker's master key was replaced."""
+        ...
 
     def delete(self, tenant: str) -> None:
         """Deletes every row of it. Raises TenantNotFound."""

@@ -1,31 +1,69 @@
 """The keys of tenants, as they lie in the database, wrapped by the master key.
 
 Each tenant has a root secret, from which keys for single purposes are derived, and numbered data keys, which wrap the
-keys of its subjects and seal what belongs to it as a whole. They are made when they are first needed.
+keys of its subjects and seal what belongs to it as a whole. They are made with the tenant; the installation's and the
+default tenant's when they are first needed.
 """
 
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from threading import Lock
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from facesvc.core.keys import FIRST, INSTALLATION, KeyRows, Wrapped
+from facesvc.core.access import DEFAULT_TENANT
+from facesvc.core.audit import Chain, Head
+from facesvc.core.keys import FIRST, INSTALLATION, KeyRows, NewKeys, Wrapped
 from facesvc.crypto.envelope import Envelope
 from facesvc.crypto.master import KEY_BYTES, MasterKey
 from facesvc.refusals import MasterKeyUnavailable, SealBroken, TenantNotFound
+
+FOUNDED = (INSTALLATION, DEFAULT_TENANT)
+"""Are there once anything is; other tenants may be unknown."""
+
+
+class Maker:
+    """core.keys.KeyMaker, with one master key."""
+
+    def __init__(self, master: MasterKey) -> None:
+        self.master = master
+
+    def made(self, tenant: str, whole: bool = True) -> NewKeys:
+        root = secrets.token_bytes(KEY_BYTES)
+        wrapped = wrap_root(self.master, tenant, root, whole), new_data_key(self.master, tenant, FIRST)
+        return NewKeys(*wrapped, audit_head=chain_of(root).signed(Head()))
+
+    def require(self, installation: Wrapped) -> None:
+        if installation.root is None:
+            raise taken_away(INSTALLATION)
+        open_root(self.master, INSTALLATION, installation.root)
+
+    def said_whole(self, tenant: str, wrapped: Wrapped) -> Wrapped:
+        """The same keys, whose root secret says that everything of the tenant is sealed."""
+        if wrapped.root is None:
+            return wrapped
+        root, _ = open_root(self.master, tenant, wrapped.root)
+        return replace(wrapped, root=wrap_root(self.master, tenant, root, whole=True))
+
+    def with_data_key(self, tenant: str, wrapped: Wrapped) -> Wrapped:
+        """With one more, unless there are several: a rotation that was interrupted goes on with the newest."""
+        if len(wrapped.data_keys) != 1:
+            return wrapped
+        new = max(wrapped.data_keys) + 1
+        return replace(wrapped, data_keys={**wrapped.data_keys, new: new_data_key(self.master, tenant, new)})
 
 
 class TenantKeys:
     """One tenant's keys, read when they are first needed. Thread-safe.
 
-    Raises MasterKeyUnavailable for keys that another master key wrapped, TenantNotFound."""
+    Raises MasterKeyUnavailable for keys that another master key wrapped, TenantNotFound, SealBroken where the root
+    secret was taken away."""
 
-    def __init__(self, tenant: str, rows: KeyRows, master: MasterKey, check: Callable[[], None] | None = None) -> None:
-        """check: whether ``master`` is the database's still, asked before it wraps anything new."""
+    def __init__(self, tenant: str, rows: KeyRows, maker: Maker) -> None:
         self.tenant = tenant
-        self._rows, self._master, self._check = rows, master, check
+        self._rows, self._maker = rows, maker
         self._lock = Lock()
         self._root: bytes | None = None
         self._sealed_whole = False
@@ -36,14 +74,19 @@ class TenantKeys:
 
     @property
     def admits_plain(self) -> bool:
-        """Whether some of the tenant may still be stored in the clear: it was there before its keys were. A thief who
-        can write can't bring this about, since the wrapped root secret says it."""
+        """Whether some of the tenant may still be stored in the clear: it was there before the installation's keys
+        were. The wrapped root secret says so, and none that does is made later: whoever writes the database can bring
+        it about only by putting back a root secret from before `keys seal`, or by an installation that begins anew."""
         self._opened()
         return not self._sealed_whole
 
     def derive(self, purpose: str) -> bytes:
         """32 bytes for one purpose alone (HKDF-SHA-256, RFC 5869); the same as long as the tenant is there."""
-        return HKDF(SHA256(), KEY_BYTES, None, f"facesvc/tenant/{purpose}".encode()).derive(self._opened())
+        return derived(self._opened(), purpose)
+
+    def chain(self) -> Chain:
+        """That of its audit log."""
+        return chain_of(self._opened())
 
     def envelope(self, purpose: str) -> Envelope:
         """Seals what is of one purpose, with a key that no rotation of data keys concerns."""
@@ -73,28 +116,26 @@ class TenantKeys:
     def _open(self) -> None:
         wrapped = self._rows.read()
         if wrapped.root is None:
-            if self._check:
-                self._check()
-            whole = not self._rows.holds_plain()
-            self._rows.add(*new_keys(self._master, self.tenant, whole))
+            self._rows.found(self._maker)
             wrapped = self._rows.read()
         if wrapped.root is None:
-            raise TenantNotFound(f"no tenant {self.tenant!r}")
+            raise taken_away(self.tenant) if self.tenant in FOUNDED else TenantNotFound(f"no tenant {self.tenant!r}")
         self._take(wrapped)  # data keys first: whoever has a root has them, too
-        self._root, self._sealed_whole = open_root(self._master, self.tenant, wrapped.root)
+        self._root, self._sealed_whole = open_root(self._maker.master, self.tenant, wrapped.root)
 
     def _take(self, wrapped: Wrapped) -> None:
         """Versions that are gone meanwhile are kept: rows that were read before may still want them."""
         for version, key in wrapped.data_keys.items():
             if version not in self._data_keys:
-                self._data_keys[version] = Envelope(open_data_key(self._master, self.tenant, version, key), self.tenant)
+                opened = open_data_key(self._maker.master, self.tenant, version, key)
+                self._data_keys[version] = Envelope(opened, self.tenant)
 
 
 class Keyring:
     """All tenants' keys. rows_of: where those of a tenant lie. Thread-safe."""
 
     def __init__(self, master: MasterKey, rows_of: Callable[[str], KeyRows]) -> None:
-        self.master = master
+        self.master, self.maker = master, Maker(master)
         self._rows_of = rows_of
         self._tenants: dict[str, TenantKeys] = {}
         self._lock = Lock()
@@ -102,8 +143,7 @@ class Keyring:
     def tenant(self, tenant: str) -> TenantKeys:
         with self._lock:
             if tenant not in self._tenants:
-                check = None if tenant == INSTALLATION else self.require_master
-                self._tenants[tenant] = TenantKeys(tenant, self._rows_of(tenant), self.master, check)
+                self._tenants[tenant] = TenantKeys(tenant, self._rows_of(tenant), self.maker)
             return self._tenants[tenant]
 
     def derive(self, purpose: str) -> bytes:
@@ -112,15 +152,21 @@ class Keyring:
         return self.tenant(INSTALLATION).derive(purpose)
 
     def require_master(self) -> None:
-        """Raises MasterKeyUnavailable unless the database is sealed with this master key; makes the installation's keys
-        where it is sealed with none yet."""
-        TenantKeys(INSTALLATION, self._rows_of(INSTALLATION), self.master).derive("check")
+        """Raises MasterKeyUnavailable unless the database is sealed with this master key; makes the first keys where it
+        is sealed with none yet."""
+        self.tenant(INSTALLATION).derive("check")
 
 
-def new_keys(master: MasterKey, tenant: str, whole: bool) -> tuple[bytes, bytes]:
-    """A new root secret and first data key, wrapped."""
-    root = wrap_root(master, tenant, secrets.token_bytes(KEY_BYTES), whole)
-    return root, new_data_key(master, tenant, FIRST)
+def derived(root: bytes, purpose: str) -> bytes:
+    return HKDF(SHA256(), KEY_BYTES, None, f"facesvc/tenant/{purpose}".encode()).derive(root)
+
+
+def chain_of(root: bytes) -> Chain:
+    return Chain(derived(root, "audit"))
+
+
+def taken_away(tenant: str) -> SealBroken:
+    return SealBroken(f"tenant {tenant!r} has no root secret: it was taken away")
 
 
 def new_data_key(master: MasterKey, tenant: str, version: int) -> bytes:

@@ -1,20 +1,20 @@
 """The audit log in the database: one chain of lines for each tenant.
 
-Lines are appended under the lock of the tenant's row, so that no two processes continue the chain at one place.
+Lines are appended under the lock of the tenant's row, so that no two processes continue the chain at one place. The row
+has the head, which each continuation signs anew, and none goes on from one that is not signed: that would make a log
+whole whose end was cut off.
 Requests that end together are written together.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from threading import Lock
 
 from sqlalchemy import Engine, func, insert, select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from facesvc.core.audit import START, Chain, Head, Line
-from facesvc.refusals import AuditBroken
+from facesvc.core.audit import Chain, Head, Line
+from facesvc.refusals import AuditBroken, TenantNotFound
 from facesvc.storage.tables import AuditRow, TenantRow
 from facesvc.storage.transactions import Transactions
 
@@ -39,7 +39,8 @@ class SqlAuditLog(Transactions):
         self._turn, self._lock = Lock(), Lock()
 
     def append(self, entries: list[bytes]) -> Head:
-        """Whoever's turn it is writes the lines of all that wait: one commit, however many requests end at once."""
+        """Whoever's turn it is writes the lines of all that wait: one commit, however many requests end at once. Raises
+        AuditBroken where the end of the log was tampered with, TenantNotFound for a tenant that was deleted."""
         mine = _Waiting(entries)
         with self._lock:
             self._waiting.append(mine)
@@ -66,7 +67,7 @@ class SqlAuditLog(Transactions):
     def _write(self, groups: list[list[bytes]]) -> list[Head]:
         with self.writing() as session:
             row = self._locked(session)
-            head, heads, lines = _head(row), [], list[Line]()
+            head, heads, lines = self._head(row), [], list[Line]()
             for entries in groups:
                 for entry in entries:
                     lines.append(self.chain.after(head, entry))
@@ -75,25 +76,27 @@ class SqlAuditLog(Transactions):
             if lines:
                 session.execute(insert(AuditRow), [_columns(self.tenant, line) for line in lines])
                 row.audit_sequence, row.audit_digest = head.sequence, head.digest
+                row.audit_head = self.chain.signed(head)
         return heads
 
     def _locked(self, session: Session) -> TenantRow:
-        """The tenant's row, which is made where there is none yet."""
-        query = select(TenantRow).where(TenantRow.tenant == self.tenant).with_for_update()
-        if (row := session.scalar(query)) is not None:
-            return row
-        try:
-            with session.begin_nested():
-                session.add(TenantRow(tenant=self.tenant, created_at=datetime.now(UTC)))
-        except IntegrityError:  # another process was first
-            pass
-        return session.scalars(query).one()
+        row = session.scalar(select(TenantRow).where(TenantRow.tenant == self.tenant).with_for_update())
+        return self._there(row)
+
+    def _there(self, row: TenantRow | None) -> TenantRow:
+        if row is None:
+            raise TenantNotFound(f"no tenant {self.tenant!r}")
+        return row
+
+    def _head(self, row: TenantRow) -> Head:
+        head = Head(row.audit_sequence, _bytes(row.audit_digest))
+        self.chain.require_signed(head, _bytes(row.audit_head))
+        return head
 
     def head(self) -> Head:
-        """Where the log ends."""
+        """Where the log ends. Raises AuditBroken where it was not the service that wrote so, TenantNotFound."""
         with self.reading() as session:
-            row = session.get(TenantRow, self.tenant)
-            return _head(row) if row else Head()
+            return self._head(self._there(session.get(TenantRow, self.tenant)))
 
     def lines(self, after: int = 0, until: int | None = None) -> Iterator[Line]:
         """In their order; written ones alone, as they stand, whether they are as they were written or not."""
@@ -116,19 +119,19 @@ class SqlAuditLog(Transactions):
         last = select(func.max(AuditRow.sequence)).where(AuditRow.tenant == self.tenant).scalar_subquery()
         query = select(TenantRow.audit_sequence, last).where(TenantRow.tenant == self.tenant)
         with self.reading() as session:  # one statement, one moment: lines are being written meanwhile
-            known, there = session.execute(query).one_or_none() or (0, None)
+            known, there = session.execute(query).one()
         if (there or 0) != known:
             raise AuditBroken(f"there is a line {there}, but the last that was written is {known}")
         return count
 
 
-def _head(row: TenantRow) -> Head:
-    return Head(row.audit_sequence, row.audit_digest or START)
-
-
 def _line(sequence: int, entry: object, digest: object) -> Line:
-    """SQLite's columns hold whatever somebody puts into them, of any type: what is no bytes is no line of ours."""
-    return Line(sequence, *(part if isinstance(part, bytes) else repr(part).encode() for part in (entry, digest)))
+    return Line(sequence, _bytes(entry), _bytes(digest))
+
+
+def _bytes(stored: object) -> bytes:
+    """SQLite's columns hold whatever somebody puts into them, of any type: what is no bytes is nothing of ours."""
+    return stored if isinstance(stored, bytes) else repr(stored).encode()
 
 
 def _columns(tenant: str, line: Line) -> dict[str, object]:

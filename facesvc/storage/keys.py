@@ -1,54 +1,63 @@
-"""The wrapped keys of one tenant, in the database."""
+"""The wrapped keys of tenants, in the database.
+
+Roots are made with their tenants, so that one that is missing was taken away; and those under which something in the
+clear is believed are made together with the installation's, or never. Whoever writes wrapped keys first locks the
+installation's row, and unwraps its root: while the master key is replaced nothing is wrapped with the old one, nor
+afterwards. Locks are taken in this order: the installation's row, the tenants' rows by their ids.
+"""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
-from sqlalchemy import Executable, exists, select, update
+from sqlalchemy import Engine, exists, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from facesvc.core.access import DEFAULT_TENANT
-from facesvc.core.keys import FIRST, INSTALLATION, Wrapped
-from facesvc.storage.tables import DataKeyRow, GalleryRow, Table, TenantRow
-from facesvc.storage.transactions import Transactions
+from facesvc.core.audit import Head
+from facesvc.core.keys import FIRST, INSTALLATION, KeyMaker, NewKeys, Wrapped
+from facesvc.core.tenants import StoredTenant
+from facesvc.refusals import SealBroken
+from facesvc.storage.tables import (
+    ApiKeyRow,
+    AuditRow,
+    DataKeyRow,
+    GalleryRow,
+    ReferenceRow,
+    SubjectRow,
+    TenantRow,
+)
+from facesvc.storage.transactions import EVERY_TENANT, Transactions
 
 
 class SqlKeyRows(Transactions):
     """core.keys.KeyRows. Raises StoreUnavailable."""
 
+    def __init__(self, engine: Engine, tenant: str) -> None:
+        super().__init__(engine, tenant)
+        self._every = Transactions(engine, EVERY_TENANT)
+
     def read(self) -> Wrapped:
         with self.reading() as session:
             return read_keys(session, self.tenant)
 
-    def add(self, root: bytes, data_key: bytes) -> None:
-        now = datetime.now(UTC)
-        with self.writing() as session:
-            if self.tenant in (INSTALLATION, DEFAULT_TENANT):  # others have a row; one that was deleted gets none
-                _insert_new(session, TenantRow, {"tenant": self.tenant, "audit_sequence": 0, "created_at": now})
-            mine = (TenantRow.tenant == self.tenant, TenantRow.secrets.is_(None))
-            done = session.execute(
-                update(TenantRow).where(*mine).values(secrets=root).returning(TenantRow.tenant)
-            ).all()
-            if done:  # the row's lock keeps others from it until this is committed
-                row = {"tenant": self.tenant, "version": FIRST, "wrapped": data_key, "created_at": now}
-                _insert_new(session, DataKeyRow, row)
+    def found(self, maker: KeyMaker) -> None:
+        with self._every.writing() as session:
+            if not _put_installation(session, maker):
+                return
+            if anything_sealed(session):
+                raise SealBroken("something is sealed, and the installation's root secret was taken away")
+            plain = set(session.scalars(select(GalleryRow.tenant).where(GalleryRow.sealed.is_(None)).distinct()))
+            for tenant in sorted({DEFAULT_TENANT, *plain}):
+                new = StoredTenant(tenant, None, datetime.now(UTC))
+                put_tenant(session, new, maker.made(tenant, whole=tenant not in plain))
 
-    def add_data_key(self, version: int, wrapped: bytes) -> None:
-        """All processes seal with it from now on."""
-        row = DataKeyRow(tenant=self.tenant, version=version, wrapped=wrapped, created_at=datetime.now(UTC))
-        with self.writing() as session:
-            session.add(row)
-
-    def put_root(self, root: bytes) -> None:
-        """In place of the one that is there."""
-        with self.writing() as session:
-            session.execute(update(TenantRow).where(TenantRow.tenant == self.tenant).values(secrets=root))
-
-    def holds_plain(self) -> bool:
-        plain = exists().where(GalleryRow.tenant == self.tenant, GalleryRow.sealed.is_(None))
-        with self.reading() as session:
-            return bool(session.scalar(select(plain)))
+    def change(self, maker: KeyMaker, renew: Callable[[Wrapped], Wrapped]) -> None:
+        with self._every.writing() as session:
+            hold_keys(session, maker)
+            _renew(session, self.tenant, renew)
 
 
 def read_keys(session: Session, tenant: str) -> Wrapped:
@@ -57,22 +66,37 @@ def read_keys(session: Session, tenant: str) -> Wrapped:
     return Wrapped(root, dict(iter(session.execute(query))))
 
 
+def hold_keys(session: Session, maker: KeyMaker) -> None:
+    """Nobody else writes wrapped keys until the transaction, of every tenant, ends. Raises MasterKeyUnavailable where
+    those that there are were wrapped by another master key than the maker's."""
+    maker.require(_locked_keys(session, INSTALLATION))
+
+
+def put_tenant(session: Session, new: StoredTenant, keys: NewKeys) -> None:
+    """A new tenant, with its first keys, and the head of its empty audit log."""
+    session.add(TenantRow(**_columns(new, keys)))
+    session.add(_data_key(new.id, FIRST, keys.data_key))
+
+
 def rewrap_all(rows: Transactions, rewrap: Callable[[str, Wrapped], Wrapped]) -> int:
-    """Puts what ``rewrap`` makes of each tenant's keys in their place, all in one transaction; how many tenants have
-    some, ``core.keys.INSTALLATION`` among them. rows: of every tenant."""
+    """Puts what ``rewrap`` makes of each tenant's keys in their place, all in one transaction; how many tenants there
+    are, ``core.keys.INSTALLATION`` among them. rows: of every tenant."""
     with rows.writing() as session:
-        query = select(TenantRow.tenant).where(TenantRow.secrets.is_not(None)).order_by(TenantRow.tenant)
-        tenants = session.scalars(query.with_for_update()).all()
-        for tenant in tenants:
-            _put_keys(session, tenant, rewrap(tenant, read_keys(session, tenant)))
-    return len(tenants)
+        _renew(session, INSTALLATION, partial(rewrap, INSTALLATION))
+        others = session.scalars(select(TenantRow.tenant).where(TenantRow.tenant != INSTALLATION)).all()
+        for tenant in sorted(others):
+            _renew(session, tenant, partial(rewrap, tenant))
+    return 1 + len(others)
 
 
-def _put_keys(session: Session, tenant: str, wrapped: Wrapped) -> None:
-    session.execute(update(TenantRow).where(TenantRow.tenant == tenant).values(secrets=wrapped.root))
-    for version, key in wrapped.data_keys.items():
-        mine = (DataKeyRow.tenant == tenant, DataKeyRow.version == version)
-        session.execute(update(DataKeyRow).where(*mine).values(wrapped=key))
+def anything_sealed(session: Session) -> bool:
+    """Whether any trace of a tenant's keys is there."""
+    tables = (DataKeyRow, ApiKeyRow, AuditRow)
+    sealed = (GalleryRow.sealed, SubjectRow.sealed_key, SubjectRow.sealed, ReferenceRow.sealed)
+    tenants = exists().where(TenantRow.tenant != INSTALLATION)
+    traces = [tenants, *(exists(select(table.tenant)) for table in tables)]
+    traces += [exists().where(column.is_not(None)) for column in sealed]
+    return bool(session.scalar(select(or_(*traces))))
 
 
 def latest_data_key(session: Session, tenant: str) -> int:
@@ -85,8 +109,40 @@ def latest_data_key(session: Session, tenant: str) -> int:
     return found if found is not None else session.execute(locked).scalar_one()
 
 
-def _insert_new(session: Session, table: type[Table], row: dict[str, Any]) -> None:
-    """Leaves a row as it is that is there already."""
+def _locked_keys(session: Session, tenant: str) -> Wrapped:
+    """A tenant's keys; nobody else writes them until the transaction ends. SQLite's writers wait for one another
+    anyway."""
+    session.execute(select(TenantRow.tenant).where(TenantRow.tenant == tenant).with_for_update())
+    return read_keys(session, tenant)
+
+
+def _renew(session: Session, tenant: str, renew: Callable[[Wrapped], Wrapped]) -> None:
+    """Data keys that ``renew`` adds are added; one that was deleted meanwhile, as the tenant itself, stays so."""
+    old = _locked_keys(session, tenant)
+    new = renew(old)
+    session.execute(update(TenantRow).where(TenantRow.tenant == tenant).values(secrets=new.root))
+    for version, key in new.data_keys.items():
+        if version in old.data_keys:
+            mine = (DataKeyRow.tenant == tenant, DataKeyRow.version == version)
+            session.execute(update(DataKeyRow).where(*mine).values(wrapped=key))
+        else:
+            session.add(_data_key(tenant, version, key))
+
+
+def _put_installation(session: Session, maker: KeyMaker) -> bool:
+    """Whether it had no keys yet. Who is second waits for the first one's commit."""
+    new, keys = StoredTenant(INSTALLATION, None, datetime.now(UTC)), maker.made(INSTALLATION)
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-    statement: Executable = insert(table).values(row).on_conflict_do_nothing()
-    session.execute(statement)
+    statement = insert(TenantRow).values(_columns(new, keys)).on_conflict_do_nothing()
+    return session.execute(statement.returning(TenantRow.tenant)).first() is not None
+
+
+def _columns(new: StoredTenant, keys: NewKeys) -> dict[str, Any]:
+    """Of TenantRow."""
+    columns = {"tenant": new.id, "sealed": new.sealed, "created_at": new.created_at, "secrets": keys.root}
+    head = Head()
+    return columns | {"audit_sequence": head.sequence, "audit_digest": head.digest, "audit_head": keys.audit_head}
+
+
+def _data_key(tenant: str, version: int, wrapped: bytes) -> DataKeyRow:
+    return DataKeyRow(tenant=tenant, version=version, wrapped=wrapped, created_at=datetime.now(UTC))

@@ -1,23 +1,27 @@
 """The rows of tenants, and the deletion of all that is theirs."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from facesvc.core.access import DEFAULT_TENANT
-from facesvc.core.keys import INSTALLATION
+from facesvc.core.keys import INSTALLATION, KeyMaker
 from facesvc.core.tenants import StoredTenant
 from facesvc.refusals import TenantNotFound
 from facesvc.storage.engine import wipe_log
+from facesvc.storage.keys import hold_keys, put_tenant
 from facesvc.storage.locks import Locks
 from facesvc.storage.tables import Table, TenantRow
 
 
 class SqlTenants(Locks):
     """core.tenants.TenantRows, over the rows of every tenant."""
+
+    def ping(self) -> None:
+        with self.reading() as session:
+            session.execute(select(TenantRow.tenant).limit(1))
 
     def all(self) -> Sequence[StoredTenant]:
         query = select(TenantRow).where(TenantRow.tenant != INSTALLATION)
@@ -28,10 +32,10 @@ class SqlTenants(Locks):
             found.insert(0, StoredTenant(DEFAULT_TENANT, None, datetime.fromtimestamp(0, UTC)))
         return found
 
-    def add(self, new: StoredTenant) -> None:
+    def add(self, new: StoredTenant, maker: KeyMaker) -> None:
         with self.writing() as session:
-            values = asdict(new)
-            session.add(TenantRow(tenant=values.pop("id"), **values))
+            hold_keys(session, maker)
+            put_tenant(session, new, maker.made(new.id))
 
     def delete(self, tenant: str) -> None:
         with self.writing() as session:

@@ -78,9 +78,10 @@ def create_tenants() -> None:
         "tenants",
         column("tenant", name()),
         column("sealed", sa.LargeBinary(), nullable=True),
-        column("secrets", sa.LargeBinary(), nullable=True),
-        sa.Column("audit_sequence", sa.BigInteger(), nullable=False, server_default="0"),
-        column("audit_digest", sa.LargeBinary(), nullable=True),
+        column("secrets", sa.LargeBinary()),
+        column("audit_sequence", sa.BigInteger()),
+        column("audit_digest", sa.LargeBinary()),
+        column("audit_head", sa.LargeBinary()),
         column("created_at", sa.DateTime(timezone=True)),
         sa.PrimaryKeyConstraint("tenant", name="pk_tenants"),
     )

@@ -1,19 +1,15 @@
 """Every contract of the store runs on SQLite and on PostgreSQL, in the clear, and sealed."""
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
 
-from facesvc.core.tenants import StoredTenant
 from facesvc.storage.cipher import Codec
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
-from facesvc.storage.tenants import SqlTenants
-from facesvc.storage.transactions import EVERY_TENANT
-from tests.databases import VERSION, migrated_sqlite, plain_codec, postgresql_database, sealed_codec
+from tests.databases import VERSION, add_tenant, migrated_sqlite, plain_codec, postgresql_database, sealed_codec
 from tests.engines import ENGINES, EngineKeepers
 
 CodecOf = Callable[[Engine], Codec]
@@ -79,12 +75,12 @@ def codec_of(request: pytest.FixtureRequest, url: str) -> CodecOf:
 
 
 @pytest.fixture
-def store(url: str, codec_of: CodecOf) -> Iterator[SqlReferenceStore]:
+def store(request: pytest.FixtureRequest, url: str, codec_of: CodecOf) -> Iterator[SqlReferenceStore]:
     """A store with the empty gallery "staff", which keeps no photographs."""
     engine = open_engine(url)
     store = SqlReferenceStore(engine, codec=codec_of(engine))
-    for tenant in TENANTS:
-        SqlTenants(engine, EVERY_TENANT).add(StoredTenant(tenant, None, datetime.now(UTC)))
+    for tenant in TENANTS if is_sealed(request.node) else ():
+        add_tenant(engine, tenant)
     store.create_gallery("staff", VERSION, False, {})
     yield store
     engine.dispose()

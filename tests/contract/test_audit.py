@@ -2,33 +2,40 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 
 from facesvc.core.access import Caller
-from facesvc.core.audit import Chain, Head
+from facesvc.core.audit import Head
+from facesvc.crypto.keyring import Keyring
+from facesvc.crypto.master import MasterKey
+from facesvc.database import Database
 from facesvc.errors import FaceServiceError, SubjectNotFound
-from facesvc.refusals import AuditBroken
+from facesvc.refusals import AuditBroken, TenantNotFound
 from facesvc.storage.audit import SqlAuditLog
 from facesvc.storage.engine import WRITING, open_engine
+from facesvc.storage.keys import SqlKeyRows
 from facesvc.trail import Trail
 
-CHAIN = Chain(bytes(range(32)))
+
+def database_at(engine: Engine) -> Database:
+    return Database(engine, Keyring(MasterKey(bytes(32)), partial(SqlKeyRows, engine)))
 
 
 @pytest.fixture
 def log(url: str) -> Iterator[SqlAuditLog]:
     engine = open_engine(url)
-    yield SqlAuditLog(engine, "default", CHAIN)
+    yield database_at(engine).audit("default")
     engine.dispose()
 
 
 @pytest.fixture
-def elsewhere(url: str) -> Iterator[SqlAuditLog]:
+def elsewhere(url: str, log: SqlAuditLog) -> Iterator[SqlAuditLog]:
     """Another process's."""
     engine = open_engine(url)
-    yield SqlAuditLog(engine, "default", CHAIN)
+    yield database_at(engine).audit("default")
     engine.dispose()
 
 
@@ -62,7 +69,8 @@ def test_processes_and_threads_continue_one_chain(log: SqlAuditLog, elsewhere: S
 
 
 def test_tenants_have_chains_of_their_own(log: SqlAuditLog) -> None:
-    theirs = SqlAuditLog(log.engine, "acme", CHAIN)
+    database = database_at(log.engine)
+    theirs = database.audit(database.register.create("acme").id)
     log.append([b"ours"])
     theirs.append([b"theirs"])
     assert [[line.entry for line in of.lines()] for of in (log, theirs)] == [[b"ours"], [b"theirs"]]
@@ -79,6 +87,7 @@ CHANGES = {
     "WHERE sequence = 6",
     "all gone": "DELETE FROM audit",
     "head set back": "UPDATE tenants SET audit_sequence = 5",
+    "head of no bytes": "UPDATE tenants SET audit_head = audit_digest",
 }
 
 
@@ -91,6 +100,68 @@ def test_changes_in_the_database_are_found(log: SqlAuditLog, kind: str) -> None:
         log.verify()
 
 
+CUTS = {0: f"decode('{'00' * 32}', 'hex')", 4: "(SELECT digest FROM audit WHERE sequence = 4)"}
+"""Digests of earlier heads."""
+
+
+def cut(log: SqlAuditLog, at: int) -> None:
+    """The lines after this one, and the head set back to it."""
+    digest = f"x'{'00' * 32}'" if at == 0 and log.engine.dialect.name == "sqlite" else CUTS[at]
+    change(log, f"DELETE FROM audit WHERE tenant = 'default' AND sequence > {at}")
+    change(log, f"UPDATE tenants SET audit_sequence = {at}, audit_digest = {digest} WHERE tenant = 'default'")
+
+
+@pytest.mark.parametrize("at", CUTS)
+def test_an_end_cut_off_with_its_head_set_back_is_found(log: SqlAuditLog, elsewhere: SqlAuditLog, at: int) -> None:
+    """Nor does anything that is written afterwards make the log whole again."""
+    log.append([b"%d" % number for number in range(6)])
+    cut(log, at)
+    for ask in (log.verify, log.head, lambda: log.append([b"7"]), lambda: elsewhere.append([b"7"]), elsewhere.verify):
+        with pytest.raises(AuditBroken, match=f"that the log ends at line {at} was not written by this service"):
+            ask()
+    assert [line.sequence for line in log.lines()] == list(range(1, at + 1))
+
+
+def test_an_older_head_that_was_copied_is_found_by_one_that_was_noted(log: SqlAuditLog) -> None:
+    """What remains: whoever kept an old row, and puts it back."""
+    log.append([b"1", b"2"])
+    change(log, "CREATE TABLE kept AS SELECT * FROM tenants")
+    noted = log.append([b"3"])
+    change(log, "DELETE FROM audit WHERE sequence > 2")
+    change(log, "DELETE FROM tenants")
+    change(log, "INSERT INTO tenants SELECT * FROM kept")
+    assert log.verify() == 2
+    with pytest.raises(AuditBroken, match="line 3, whose digest was noted, is missing"):
+        log.verify({noted.sequence: noted.digest})
+
+
+def test_heads_of_other_tenants_do_not_do(log: SqlAuditLog) -> None:
+    database = database_at(log.engine)
+    acme = database.register.create("acme").id
+    database.audit(acme).append([b"1"])
+    log.append([b"1"])
+    change(
+        log,
+        "UPDATE tenants SET audit_head = (SELECT t.audit_head FROM tenants AS t WHERE t.tenant = 'default') "
+        f"WHERE tenant = '{acme}'",
+    )
+    with pytest.raises(AuditBroken):
+        database.audit(acme).append([b"2"])
+    assert log.append([b"2"]).sequence == 2
+
+
+def test_a_tenant_that_was_deleted_gets_no_lines(log: SqlAuditLog) -> None:
+    database = database_at(log.engine)
+    acme = database.register.create("acme")
+    theirs = database.audit(acme.id)
+    theirs.append([b"1"])
+    database.register.delete(acme)
+    for ask in (lambda: theirs.append([b"2"]), theirs.head):
+        with pytest.raises(TenantNotFound):
+            ask()
+    assert acme.id not in database.register.ids()
+
+
 def test_one_flipped_byte_is_found(log: SqlAuditLog) -> None:
     log.append([b"%d" % number for number in range(6)])
     flipped = {"sqlite": "x'07'", "postgresql": "'\\x07'::bytea"}[log.engine.dialect.name]
@@ -100,7 +171,7 @@ def test_one_flipped_byte_is_found(log: SqlAuditLog) -> None:
 
 
 def test_lines_say_who_asked_what_and_name_nobody(log: SqlAuditLog) -> None:
-    trail = Trail(log, CHAIN, Caller(key="k1"), "r-1")
+    trail = Trail(log, log.chain, Caller(key="k1"), "r-1")
     with trail.asked("verify", "staff", "Ada Lovelace") as outcome:
         outcome.told = {"decision": "match"}
     with pytest.raises(SubjectNotFound), trail.by(Caller(key="k2")).changing("erase", "staff", "Bob"):
@@ -112,9 +183,9 @@ def test_lines_say_who_asked_what_and_name_nobody(log: SqlAuditLog) -> None:
         ("k2", None, "erase", {"error": "subject_not_found"}),
     ]
     assert [t["subject"] for t in told] == [
-        CHAIN.token("subject", "staff", name) for name in ("Ada Lovelace", "Bob", "Bob")
+        log.chain.token("subject", "staff", name) for name in ("Ada Lovelace", "Bob", "Bob")
     ]
-    assert {t["gallery"] for t in told} == {CHAIN.token("gallery", "staff")}
+    assert {t["gallery"] for t in told} == {log.chain.token("gallery", "staff")}
     kept = b"".join(line.entry for line in log.lines())
     assert [name for name in (b"Ada", b"Bob", b"staff") if name in kept] == []
 
@@ -122,6 +193,6 @@ def test_lines_say_who_asked_what_and_name_nobody(log: SqlAuditLog) -> None:
 def test_without_the_log_there_is_no_answer(log: SqlAuditLog) -> None:
     change(log, "DROP TABLE audit")
     answered = False
-    with pytest.raises(FaceServiceError), Trail(log, CHAIN, Caller()).changing("erase", "staff", "ada"):
+    with pytest.raises(FaceServiceError), Trail(log, log.chain, Caller()).changing("erase", "staff", "ada"):
         answered = True
     assert not answered

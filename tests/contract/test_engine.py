@@ -13,13 +13,13 @@ WRITER = """
 import sys
 from sqlalchemy import text
 from facesvc.storage.engine import WRITING, open_engine
-INSERT = "INSERT INTO tenants (tenant, audit_sequence, created_at) VALUES (:tenant, 0, '2026-01-01')"
+INSERT = "INSERT INTO data_keys (tenant, version, wrapped, created_at) VALUES (:tenant, 1, '', '2026-01-01')"
 engine = open_engine(sys.argv[1])
 with engine.execution_options(**{WRITING: True}).begin() as connection:
     connection.execute(text(INSERT), {"tenant": sys.argv[2]})
 engine.dispose()
 """
-COUNT = text("SELECT count(*) FROM tenants")
+COUNT = text("SELECT count(*) FROM data_keys")
 
 
 def test_a_second_engine_leaves_the_first_ones_locks_alone(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 
 import numpy as np
@@ -11,7 +10,6 @@ import pytest
 from sqlalchemy import Engine, select, text
 
 from facesvc.core.compare import squared_l2
-from facesvc.core.tenants import StoredTenant
 from facesvc.core.types import Receipt, Ticket
 from facesvc.crypto.keyring import Keyring
 from facesvc.crypto.master import MasterKey
@@ -25,8 +23,6 @@ from facesvc.storage.engine import open_engine
 from facesvc.storage.keys import SqlKeyRows
 from facesvc.storage.references import SqlReferenceStore
 from facesvc.storage.tables import GalleryRow, PhotographRow, ReferenceRow, SubjectRow, TemplateRow
-from facesvc.storage.tenants import SqlTenants
-from facesvc.storage.transactions import EVERY_TENANT
 from tests.contract.values import JPEG, assert_same
 from tests.databases import VERSION, new_reference, unit_vectors
 from tests.galleryfiles import bare
@@ -153,9 +149,8 @@ def test_a_new_master_key(engine: Engine) -> None:
     derived = running.keyring.derive("api keys")
     assert rotate_master(process(engine), new) == 2  # the installation, and the tenant
     assert running.store("default").subject("staff", "ada").display_name == "Ada"
-    SqlTenants(engine, EVERY_TENANT).add(StoredTenant("acme", None, datetime.now(UTC)))
     with pytest.raises(MasterKeyUnavailable):  # else it would wrap keys that no other process can open
-        running.store("acme")
+        running.register.create("acme")
     with pytest.raises(MasterKeyUnavailable, match="it is the wrong one, or was rotated"):
         process(engine).store("default")
     with pytest.raises(MasterKeyUnavailable):

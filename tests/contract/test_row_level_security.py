@@ -105,7 +105,7 @@ def test_a_tenant_stays_named_for_its_transaction_alone(engine: Engine) -> None:
 def test_rows_of_others_can_not_be_written(engine: Engine) -> None:
     writing = {TENANT: "a", WRITING: True}
     with engine.connect().execution_options(**writing) as connection:
-        made = "INSERT INTO tenants (tenant, audit_sequence, created_at) VALUES ('{}', 0, now())"
+        made = "INSERT INTO data_keys (tenant, version, wrapped, created_at) VALUES ('{}', 1, '', now())"
         with pytest.raises(ProgrammingError) as refused:
             connection.execute(text(made.format("b")))
         assert getattr(refused.value.orig, "sqlstate", None) == DENIED
@@ -122,9 +122,10 @@ def test_rows_of_others_can_not_be_written(engine: Engine) -> None:
 
 def test_the_service_works_so(engine: Engine) -> None:
     """Keys are found before their tenant is known, tenants are listed, and cascades reach their rows."""
-    secrets = Keyring(MasterKey(bytes(32)), partial(SqlKeyRows, engine)).tenant(INSTALLATION)
+    keyring = Keyring(MasterKey(bytes(32)), partial(SqlKeyRows, engine))
+    secrets = keyring.tenant(INSTALLATION)
     register, keys = (
-        Register(SqlTenants(engine, EVERY_TENANT), secrets),
+        Register(SqlTenants(engine, EVERY_TENANT), secrets, keyring.maker),
         ApiKeys(SqlApiKeys(Locks(engine, EVERY_TENANT)), secrets),
     )
     made = register.create("acme")
@@ -138,7 +139,7 @@ def test_the_service_works_so(engine: Engine) -> None:
     assert counts(engine, **{TENANT: made.id})["photographs"] == 0
     register.delete(made)
     assert set(counts(engine, **{TENANT: made.id}).values()) == {0}
-    assert [tenant.name for tenant in register.tenants()] == ["default"]
+    assert [tenant.name for tenant in register.tenants()] == ["a", "b", "default"]  # the two had rows before the keys
 
 
 def test_one_export_into_two_tenants(engine: Engine) -> None:

@@ -54,16 +54,18 @@ def test_from_consent_to_receipt(cli: CommandLine, tmp_path: Path) -> None:
     head = cli.run("audit", "head").stdout.decode().strip()
     assert head.startswith(f"{whole['lines']}:")
 
-    with sqlite3.connect(cli.data / "facesvc.db") as database:  # the end is cut off, and the head set back to it
-        database.execute("DELETE FROM audit WHERE sequence = ?", [whole["lines"]])
-        database.execute(
-            "UPDATE tenants SET audit_sequence = audit_sequence - 1, audit_digest = "
-            "(SELECT digest FROM audit ORDER BY sequence DESC LIMIT 1) WHERE tenant = 'default'"
-        )
-    assert cli.json("audit", "verify")["whole"] is True
-    assert cli.json("audit", "verify", "--noted", head, code=1)["whole"] is False
+    assert cli.json("audit", "verify", "--noted", head)["whole"] is True
     with sqlite3.connect(cli.data / "facesvc.db") as database:  # one byte
         (entry,) = database.execute("SELECT entry FROM audit WHERE sequence = 2").fetchone()
         database.execute("UPDATE audit SET entry = ? WHERE sequence = 2", [entry[:-1] + b"]"])
     found = cli.json("audit", "verify", code=1)
     assert found == {"whole": False, "detail": "line 2 was altered, or does not belong there"}
+    with sqlite3.connect(cli.data / "facesvc.db") as database:  # the end is cut off, and the head set back to it
+        database.execute("UPDATE audit SET entry = ? WHERE sequence = 2", [entry])
+        database.execute("DELETE FROM audit WHERE sequence = ?", [whole["lines"]])
+        database.execute(
+            "UPDATE tenants SET audit_sequence = audit_sequence - 1, audit_digest = "
+            "(SELECT digest FROM audit ORDER BY sequence DESC LIMIT 1) WHERE tenant = 'default'"
+        )
+    assert cli.json("audit", "verify", code=1)["whole"] is False
+    assert cli.refusal("subjects", "erase", "bob", "--gallery", "staff", "--yes").endswith("[audit_broken]")

@@ -73,6 +73,19 @@ def test_an_end_cut_off_with_its_head_set_back_is_found_by_a_head_noted_elsewher
         chain.verify(LINES, END, {3: START})
 
 
+def test_a_head_is_signed_as_the_documentation_says() -> None:
+    signature = hmac.new(KEY, b"head\x004\0" + LINES[-1].digest, hashlib.sha256).digest()
+    assert chain.signed(END) == signature
+    chain.require_signed(END, signature)
+
+
+@pytest.mark.parametrize("wrong", [Head(), Head(3, LINES[2].digest), Head(3, END.digest), Head(4, LINES[2].digest)])
+def test_no_other_head_is_signed_with_it(wrong: Head) -> None:
+    for signature in (chain.signed(END), wrong.digest, Chain(bytes(32)).signed(wrong), b""):
+        with pytest.raises(AuditBroken, match=f"ends at line {wrong.sequence} was not written by this service"):
+            chain.require_signed(wrong, signature)
+
+
 def test_another_key_computes_another_chain() -> None:
     with pytest.raises(AuditBroken, match="line 1 was altered"):
         Chain(bytes(32)).verify(LINES, END)

@@ -2,6 +2,7 @@
 
 import re
 import struct
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from facesvc.core.keys import Wrapped
+from facesvc.core.keys import KeyMaker, Wrapped
 from facesvc.core.types import Photograph, Vectors
 from facesvc.crypto.codec import SealedCodec
 from facesvc.crypto.keyring import Keyring
@@ -44,11 +45,12 @@ class Rows:
     def read(self) -> Wrapped:
         return self.wrapped
 
-    def add(self, root: bytes, data_key: bytes) -> None:
-        self.wrapped = Wrapped(root, {1: data_key})
+    def found(self, maker: KeyMaker) -> None:
+        made = maker.made("acme")
+        self.wrapped = Wrapped(made.root, {1: made.data_key})
 
-    def holds_plain(self) -> bool:
-        return False
+    def change(self, maker: KeyMaker, renew: Callable[[Wrapped], Wrapped]) -> None:
+        raise NotImplementedError
 
 
 WHO = Who("ada", "Ada", {"born": 1815}, "contract 7")
