@@ -40,6 +40,12 @@ class Secrets(Protocol):
         ...
 
 
+def claimed_id(text: str) -> str | None:
+    """The id of which a text says that it is the key; None where the text is of no key at all."""
+    parsed = TEXT.fullmatch(text)
+    return parsed[1] if parsed else None
+
+
 class ApiKeys:
     """Of all tenants. secrets: of the installation; the same after the master key was changed."""
 

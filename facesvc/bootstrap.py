@@ -6,7 +6,8 @@ from functools import partial
 
 import cv2
 
-from facesvc.audited import AuditedModelChanges, AuditedService
+from facesvc.audited import AuditedService
+from facesvc.audited_changes import AuditedModelChanges
 from facesvc.config import Settings, environment
 from facesvc.core.canary import Alarms, Watch
 from facesvc.core.erasure import Signer
@@ -200,8 +201,9 @@ def open_tenant(
     store = database.store(tenant)
     with open_keeper(settings, store, in_memory(settings, store, database.snapshots(tenant))) as keeper:
         projection, trail = Projection(store, keeper), database.trail(tenant)
-        watch = Watch(database.disclosures(tenant), alarms)
-        yield Opened(AuditedService(packs, store, projection, trail, database.signer(tenant), watch), projection)
+        watch, signer = Watch(database.disclosures(tenant), alarms), database.signer(tenant)
+        service = AuditedService(packs, store, projection, trail, signer, watch, settings.max_references)
+        yield Opened(service, projection)
 
 
 @contextmanager

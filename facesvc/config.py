@@ -82,8 +82,12 @@ class Settings(BaseSettings):
     max_image_bytes: int = Field(default=20 * 2**20, ge=1024)
     max_image_pixels: int = Field(default=50_000_000, ge=10_000)
     max_request_bytes: int = Field(default=64 * 2**20, ge=1024)
+    """Its body and the photographs that are fetched for it."""
     max_images: int = Field(default=32, ge=1)
     """Photographs in one enrolment request."""
+    max_references: int = Field(default=1000, ge=1)
+    """Of one subject, however many imports bring. Searches have a bound by it: whoever is nearest, so many references
+    lie before the next subject at most. (Amazon Rekognition allows 100 faces of a user, Azure Face 248 of a person.)"""
     max_faces: int = Field(default=100, ge=1)
     """Faces in one photograph."""
     image_urls: bool = False
@@ -91,7 +95,7 @@ class Settings(BaseSettings):
     image_urls_http: bool = False
     """From http:// ones too; https:// alone otherwise."""
     image_url_seconds: float = Field(default=10.0, gt=0)
-    """For all photographs of one request to be fetched."""
+    """For all photographs of one request to be fetched, and their names to be looked up."""
     requests_per_minute: int = Field(default=3000, ge=1)
     """Of one API key that has no limit of its own, at each process; none in development mode."""
     requests_per_minute_per_address: int = Field(default=300, ge=1)
@@ -101,8 +105,8 @@ class Settings(BaseSettings):
     """Addresses and networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed; in the environment
     as JSON. Default: nobody's, and all that comes through a proxy comes from its address."""
     identities_per_day: int | None = Field(default=None, ge=1)
-    """Different subjects that one API key may be told of by identification within a day (UTC); a key's own limit goes
-    before. Default: no limit."""
+    """Different subjects that one API key may be told of within a day (UTC), by identification, listing or reading; a
+    key's own limit goes before. Default: no limit."""
     default_gallery: str = "default"
     follow_seconds: float = Field(default=2.0, gt=0)
     """Between two looks of a server at what other processes wrote. Answers never wait for it: it is how long what

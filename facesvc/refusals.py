@@ -4,6 +4,7 @@
 
     request   --authenticate--> Caller     unauthenticated, forbidden
     Caller    --ask----------> answer      rate_limited, identity_budget_spent, image_url_refused
+    Subject   --enrol--------> Reference   too_many_references
     stored    --open---------> value       master_key_unavailable, seal_broken
     keys, tenants                          api_key_not_found, tenant_not_found, tenant_exists
     audit, receipts                        audit_broken, receipt_invalid
@@ -42,6 +43,12 @@ class ImageUrlRefused(RequestError):
     """A photograph's address that is not fetched: URLs are off, or this one is not of a public image."""
 
     code, title = "image_url_refused", "Photograph's address refused"
+
+
+class TooManyReferences(StoreError):
+    """The subject has as many references as one may have, or would with these."""
+
+    code, title = "too_many_references", "Too many references of one subject"
 
 
 class MasterKeyUnavailable(StoreError):

@@ -4,16 +4,14 @@
 Whatever concerns a gallery is answered by the model pack of that gallery, with that pack's threshold.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
 from time import perf_counter
 from typing import Self, TypeVar
 
-import numpy as np
-
 from facesvc.core.answers import Identification, IdentifiedFace, Verification
-from facesvc.core.compare import distance, fuse_minimum, require_version, similarity, squared_l2
+from facesvc.core.compare import distance, similarity
 from facesvc.core.decide import DecisionRule, Threshold, choose_threshold
 from facesvc.core.model_change import ModelChangeStore
 from facesvc.core.ports import Extractor, Extractors, GalleryIndexes
@@ -22,13 +20,12 @@ from facesvc.core.types import (
     Capture,
     FaceChoice,
     Gallery,
-    Reference,
-    Template,
 )
 from facesvc.enrolment import Enrolments
 from facesvc.errors import FaceServiceError, RequestError, SubjectNotFound
 from facesvc.holdings import Holdings
 from facesvc.model_change import ModelChanges
+from facesvc.search import Search, nearest_reference
 
 Answer = TypeVar("Answer")
 
@@ -46,8 +43,14 @@ def blame(source: str) -> Iterator[None]:
 class FaceService(Enrolments, Holdings):
     """Everything the edges (HTTP, CLI) may ask for, for one tenant's store."""
 
-    def __init__(self, extractors: Extractors, store: ModelChangeStore, indexes: GalleryIndexes) -> None:
-        Enrolments.__init__(self, extractors, store)
+    def __init__(
+        self,
+        extractors: Extractors,
+        store: ModelChangeStore,
+        indexes: GalleryIndexes,
+        max_references: int | None = None,
+    ) -> None:
+        Enrolments.__init__(self, extractors, store, max_references)
         Holdings.__init__(self, extractors, store, indexes)
         self.changing = store
 
@@ -99,11 +102,14 @@ class FaceService(Enrolments, Holdings):
 
         def ask(pack: Extractor) -> Verification:
             threshold = _threshold(pack, rule)
-            references = self._comparable(gallery, subject)
+            current = self.store.gallery(gallery)
+            references = self._comparable(current, subject)
             capture = _sample(pack, probe, choice, "probe")
             sample = capture.samples[0]
             start = perf_counter()
-            nearest = _candidates(sample.template, references, 1)[0]
+            nearest = nearest_reference(self.store, current, references, sample.template)
+            if nearest is None:
+                raise _nothing_to_compare(gallery, subject, "no references any more")
             timings = {**capture.timings, "compare": (perf_counter() - start) * 1000}
             acceptable = sample.quality.acceptable
             return _verification(pack, nearest.distance, threshold, acceptable, capture, nearest, timings)
@@ -131,7 +137,7 @@ class FaceService(Enrolments, Holdings):
             capture = _sample(pack, photograph, choice, "image")
             start = perf_counter()
             current = self.store.gallery(gallery)  # read after the pipeline, so that a fresh enrolment is seen
-            found = self._search(current, [sample.template for sample in capture.samples], top_k)
+            found = self._search(current, capture, top_k)
             faces = tuple(
                 IdentifiedFace(sample, candidates, threshold)
                 for sample, candidates in zip(capture.samples, found, strict=True)
@@ -162,33 +168,23 @@ class FaceService(Enrolments, Holdings):
                 if self.store.gallery(gallery).template_version == used:
                     return answer
 
-    def _comparable(self, gallery: str, subject: str) -> list[Reference]:
-        """The subject's references that have a template. Raises SubjectNotFound where there is none."""
-        references = list(self.references(gallery, subject))
-        found = [reference for reference in references if reference.has_template]
+    def _comparable(self, gallery: Gallery, subject: str) -> list[int]:
+        """Keys of the subject's references that have a template. Raises SubjectNotFound where there is none."""
+        found = self.store.comparable(gallery, subject)
         if not found:
-            what = "left behind by a model change: enrol it again" if references else "no references"
-            raise SubjectNotFound(f"subject {subject!r} in gallery {gallery!r} has {what}")
+            kept = self.store.subject(gallery.name, subject).references
+            what = "left behind by a model change: enrol it again" if kept else "no references"
+            raise _nothing_to_compare(gallery.name, subject, what)
         return found
 
-    def _search(self, gallery: Gallery, probes: Sequence[Template], top_k: int) -> list[tuple[Candidate, ...]]:
-        """Shortlists from the index, rescored exactly: of each the nearest ``wanted`` references, which are certainly
-        in it, until they are of top_k subjects."""
-        for probe in probes:
-            require_version(gallery.template_version, probe.version)
-        vectors = np.stack([probe.vector for probe in probes])
-        wanted, size = top_k * 4, max(gallery.templates, 1)
-        while True:
-            nearest = min(wanted, size)
-            shortlists = self.indexes.search(gallery, vectors, nearest)
-            known = {r.key: r for r in self.store.references_by_key(gallery, sorted(set().union(*shortlists)))}
-            found = [
-                _candidates(probe, [known[key] for key in keys if key in known], top_k, nearest)
-                for probe, keys in zip(probes, shortlists, strict=True)
-            ]
-            if wanted >= size or all(len(candidates) == top_k for candidates in found):
-                return found
-            wanted *= 4
+    def _search(self, gallery: Gallery, capture: Capture, top_k: int) -> list[tuple[Candidate, ...]]:
+        """The nearest subjects of each sample."""
+        probes = [sample.template for sample in capture.samples]
+        return Search(self.store, self.indexes, gallery, probes).nearest(top_k)
+
+
+def _nothing_to_compare(gallery: str, subject: str, what: str) -> SubjectNotFound:
+    return SubjectNotFound(f"subject {subject!r} in gallery {gallery!r} has {what}")
 
 
 def _threshold(pack: Extractor, rule: DecisionRule) -> Threshold:
@@ -199,24 +195,6 @@ def _threshold(pack: Extractor, rule: DecisionRule) -> Threshold:
 def _sample(pack: Extractor, photograph: bytes, choice: FaceChoice, source: str) -> Capture:
     with blame(source):
         return pack.extract(photograph, choice)
-
-
-def _candidates(
-    probe: Template, references: Sequence[Reference], top_k: int, nearest: int | None = None
-) -> tuple[Candidate, ...]:
-    """The top_k nearest subjects, by the ``nearest`` of the references; all of them count where it is None."""
-    if not references:
-        return ()
-    for reference in references:
-        require_version(reference.sample.template.version, probe.version)
-    vectors = np.stack([r.sample.template.vector for r in references])
-    distances = squared_l2(probe.vector[None], vectors)[0]
-    order = np.argsort(distances, kind="stable")[:nearest].tolist()
-    fused = fuse_minimum([references[i].subject for i in order], distances[order].tolist())[:top_k]
-    found = [(subject, order[i]) for subject, i in fused]
-    return tuple(
-        Candidate(subject, references[i].display_name, float(distances[i]), references[i].id) for subject, i in found
-    )
 
 
 def _verification(

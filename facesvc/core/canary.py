@@ -12,7 +12,7 @@ from typing import Protocol
 
 from facesvc.core.access import Caller
 from facesvc.core.answers import Identification, Verification
-from facesvc.core.types import Candidate
+from facesvc.core.types import Candidate, Subject
 
 SECONDS_OF_A_DAY = 86_400
 logger = logging.getLogger(__name__)
@@ -24,6 +24,10 @@ class Disclosures(Protocol):
     def reveal(self, references: Collection[str], key: str, day: int, most: int) -> None:
         """Notes that the API key ``key`` is told of the subjects of these references on ``day`` (UTC, days since 1970).
         Raises IdentityBudgetSpent, and notes nothing, where it would then know of more than ``most``."""
+        ...
+
+    def reveal_subjects(self, subjects: Collection[int], key: str, day: int, most: int) -> None:
+        """The same of subjects by the store's own numbers, with references or without."""
         ...
 
     def canaries(self, references: Collection[str]) -> Collection[str]:
@@ -65,11 +69,20 @@ class Watch:
     def identified(self, answer: Identification, caller: Caller, request: str | None) -> bool:
         """Whether a canary matched. Raises IdentityBudgetSpent: then nothing may be told."""
         told = [candidate for face in answer.faces for candidate in face.candidates]
-        if caller.identities_per_day is not None and told:
-            references = {candidate.reference for candidate in told}
-            self.disclosures.reveal(references, caller.key, self.today(), caller.identities_per_day)
+        self.told_by({candidate.reference for candidate in told}, caller)
         matching = [candidate for candidate in told if answer.threshold.matches(candidate.distance)]
         return self._sound(matching, caller, request, "identify")
+
+    def told(self, subjects: Collection[Subject], caller: Caller) -> None:
+        """Before these subjects are listed or read. Raises IdentityBudgetSpent: then nothing may be told."""
+        if caller.identities_per_day is not None and subjects:
+            keys = {subject.key for subject in subjects}
+            self.disclosures.reveal_subjects(keys, caller.key, self.today(), caller.identities_per_day)
+
+    def told_by(self, references: Collection[str], caller: Caller) -> None:
+        """Before their subjects are told of by these references, in whichever answer. Raises IdentityBudgetSpent."""
+        if caller.identities_per_day is not None and references:
+            self.disclosures.reveal(references, caller.key, self.today(), caller.identities_per_day)
 
     def verified(self, answer: Verification, caller: Caller, request: str | None) -> bool:
         """Whether a canary matched."""

@@ -181,8 +181,8 @@ class Gallery:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A person in a gallery. id: the caller's own (external) identifier, unique in the gallery. consent,
-    expires_at: see core.retention."""
+    """A person in a gallery. id: the caller's own (external) identifier, unique in the gallery; key: the store's own
+    number. consent, expires_at: see core.retention."""
 
     id: str
     gallery: str
@@ -193,6 +193,7 @@ class Subject:
     updated_at: datetime
     consent: str | None = None
     expires_at: datetime | None = None
+    key: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,11 +16,15 @@ from facesvc.core.types import (
     Receipt,
     Reference,
 )
-from facesvc.errors import PhotographNotFound, ReferenceNotFound
+from facesvc.errors import PhotographNotFound, ReferenceNotFound, SubjectExists
+from facesvc.refusals import TooManyReferences
 from facesvc.storage.answers import Answers, forget_answers
+from facesvc.storage.comparables import Comparables
 from facesvc.storage.cursors import decode_cursor, encode_cursor
 from facesvc.storage.engine import wipe_log
+from facesvc.storage.erasures import Erasures
 from facesvc.storage.galleries import Galleries, advance, find_gallery, lock_gallery
+from facesvc.storage.lapsing import Lapsing
 from facesvc.storage.locker import Identity, Locker, Lockers, Who, plain_identity
 from facesvc.storage.locks import Locks
 from facesvc.storage.model_change import ModelChanges
@@ -29,10 +33,10 @@ from facesvc.storage.rows import as_reference, new_id, photograph_values, refere
 from facesvc.storage.subjects import (
     Subjects,
     find_subject,
+    has_ended,
     insert_subject,
     living,
     locked_subject,
-    remove_expired,
     seek_subject,
 )
 from facesvc.storage.tables import GalleryRow, PhotographRow, ReferenceRow, SubjectRow, TemplateRow
@@ -52,7 +56,7 @@ BATCH = 5_000
 """Keys in one statement; databases allow 32766 parameters and more."""
 
 
-class SqlReferenceStore(Galleries, Subjects, Revisions, Answers, Locks, ModelChanges):
+class SqlReferenceStore(Galleries, Subjects, Revisions, Comparables, Answers, Erasures, Lapsing, Locks, ModelChanges):
     """core.ports.ReferenceStore on SQLite or PostgreSQL, for one tenant: no method reads or writes another's rows.
 
     ``SqlReferenceStore(engine, tenant="default", codec=PlainCodec())``. Thread-safe. Raises RequestError for text
@@ -74,6 +78,7 @@ class SqlReferenceStore(Galleries, Subjects, Revisions, Answers, Locks, ModelCha
         new: Sequence[NewReference],
         receipt: Receipt | None = None,
         versions: Sequence[str] | None = None,
+        most: int | None = None,
     ) -> list[Reference]:
         """Also raises StoreError for a template that is not (128,) finite numbers. Stores no subject when ``new``
         is empty."""
@@ -82,19 +87,26 @@ class SqlReferenceStore(Galleries, Subjects, Revisions, Answers, Locks, ModelCha
         with self.writing() as session:
             home = lock_gallery(session, self, gallery)
             require_templates(home, new, versions)
-            owner, created = self._find_or_insert(session, home, subject) if new else (None, False)
-            stored = self._add(session, home, owner, created, new) if owner else []
+            owner, created = self._find_or_insert(session, home, subject, bool(new))
+            stored = self._add(session, home, owner, created, new, most) if owner else []
             if receipt:
                 self.keep_answer(session, home, owner, receipt, receipt.answer(stored))
             return stored
 
     def _add(
-        self, session: Session, home: GalleryRow, owner: SubjectRow, created: bool, new: Sequence[NewReference]
+        self,
+        session: Session,
+        home: GalleryRow,
+        owner: SubjectRow,
+        created: bool,
+        new: Sequence[NewReference],
+        most: int | None,
     ) -> list[Reference]:
         locker = locked_subject(session, self, owner)
         wanted = {locker.identity(reference): reference for reference in new}
         rows = _stored(session, owner, wanted)
         fresh = {identifier: reference for identifier, reference in wanted.items() if identifier not in rows}
+        _require_room(owner, len(fresh), most)
         made = {identifier: self._row(home, owner, locker, reference) for identifier, reference in fresh.items()}
         self._insert(session, home, owner, locker, list(zip(made.values(), fresh.values(), strict=True)))
         rows |= made
@@ -127,12 +139,17 @@ class SqlReferenceStore(Galleries, Subjects, Revisions, Answers, Locks, ModelCha
     def _row(self, home: GalleryRow, owner: SubjectRow, locker: Locker, new: NewReference) -> ReferenceRow:
         return ReferenceRow(**reference_values(home, owner.key, locker, new_id(), new, datetime.now(UTC)))
 
-    def _find_or_insert(self, session: Session, home: GalleryRow, subject: str) -> tuple[SubjectRow, bool]:
-        """The subject, and whether it is new; the gallery's lock keeps others from adding it in between."""
-        if found := seek_subject(session, self, home, subject):
-            return found, False
-        remove_expired(session, self, home, subject)
-        return insert_subject(session, self, home, Who(subject, None, {})), True
+    def _find_or_insert(
+        self, session: Session, home: GalleryRow, subject: str, wanted: bool
+    ) -> tuple[SubjectRow | None, bool]:
+        """The subject, where it is ``wanted`` if need be a new one, and whether it is; the gallery's lock keeps others
+        from adding it in between."""
+        found = seek_subject(session, self, home, subject, expired=True)
+        if found is None:
+            return (insert_subject(session, self, home, Who(subject, None, {})), True) if wanted else (None, False)
+        if has_ended(found):
+            raise SubjectExists(f"subject {subject!r} has expired, and is still to be erased")
+        return found, False
 
     def _read(
         self, session: Session, home: GalleryRow, owner: SubjectRow, rows: Sequence[ReferenceRow]
@@ -157,6 +174,14 @@ class SqlReferenceStore(Galleries, Subjects, Revisions, Answers, Locks, ModelCha
             found = [as_reference(row, owner, template, version, lockers) for row, template, version in rows]
         more = len(found) > limit
         return Page(tuple(found[:limit]), encode_cursor(listing, found[limit - 1].key) if more else None)
+
+    def reference(self, gallery: str, subject: str, reference: str) -> Reference:
+        with self.reading() as session:
+            owner = self._owner(session, gallery, subject)
+            query = _with_templates(owner.key).where(ReferenceRow.id == reference)
+            for row, template, version in session.execute(query):
+                return as_reference(row, owner, template, version, Lockers(self.codec))
+        raise ReferenceNotFound(f"no reference {reference!r} of subject {subject!r}")
 
     def references_by_key(self, gallery: Gallery, keys: Sequence[int]) -> list[Reference]:
         version = gallery.template_version
@@ -211,6 +236,11 @@ def find_reference(session: Session, owner: SubjectRow, subject: str, reference:
     if row is None:
         raise ReferenceNotFound(f"no reference {reference!r} of subject {subject!r}")
     return row
+
+
+def _require_room(owner: SubjectRow, fresh: int, most: int | None) -> None:
+    if most is not None and fresh and owner.references + fresh > most:
+        raise TooManyReferences(f"a subject may have {most} references; this one has {owner.references}")
 
 
 def _stored(session: Session, owner: SubjectRow, wanted: dict[Identity, NewReference]) -> dict[Identity, ReferenceRow]:

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import Select, delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from facesvc.core.canary import SECONDS_OF_A_DAY
@@ -20,11 +20,17 @@ class SqlDisclosures(Transactions):
     """core.canary.Disclosures of one tenant."""
 
     def reveal(self, references: Collection[str], key: str, day: int, most: int) -> None:
+        owners = select(ReferenceRow.subject_key)
+        owners = owners.where(ReferenceRow.tenant == self.tenant, ReferenceRow.id.in_(references))
+        self._reveal(owners, key, day, most)
+
+    def reveal_subjects(self, subjects: Collection[int], key: str, day: int, most: int) -> None:
+        there = select(SubjectRow.key).where(SubjectRow.tenant == self.tenant, SubjectRow.key.in_(subjects))
+        self._reveal(there, key, day, most)
+
+    def _reveal(self, told: Select[int], key: str, day: int, most: int) -> None:
         """Counted in the same transaction, one after the other for each key, so that no two processes both take the
         last place."""
-        told = select(ReferenceRow.subject_key).where(
-            ReferenceRow.tenant == self.tenant, ReferenceRow.id.in_(references)
-        )
         known = select(RevealedRow.subject_key).where(RevealedRow.api_key == key, RevealedRow.day == day)
         with self.writing() as session:
             _one_at_a_time(session, key)

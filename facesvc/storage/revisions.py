@@ -62,7 +62,7 @@ class Revisions(Transactions):
         within = _templates(gallery, after, until)
         count = session.scalar(select(func.count()).select_from(TemplateRow).where(*within)) or 0
         keys, vectors = np.empty(count, np.int64), np.empty((count, DIMENSION), np.float32)
-        query = _sealed().where(*within).order_by(TemplateRow.revision, TemplateRow.reference_key)
+        query = sealed_vectors().where(*within).order_by(TemplateRow.revision, TemplateRow.reference_key)
         filled, lockers, version = 0, Lockers(self.codec), gallery.template_version
         rows = session.execute(query, execution_options={"yield_per": BATCH})
         for key, public_id, stored, subject, name, wrapped, data_key in rows:
@@ -75,7 +75,7 @@ class Revisions(Transactions):
         return keys[:filled], self.issued(gallery, vectors[:filled])
 
 
-def _sealed() -> Select[int, str, bytes, int, str, bytes | None, int | None]:
+def sealed_vectors() -> Select[int, str, bytes, int, str, bytes | None, int | None]:
     """Keys, public ids and vectors as stored, and what opens the vectors: the columns that Lockers.at takes, but for
     the gallery's."""
     key = (SubjectRow.key, SubjectRow.id, SubjectRow.sealed_key, SubjectRow.data_key)

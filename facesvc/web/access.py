@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
 
+from facesvc.apikeys import claimed_id
 from facesvc.audited import AuditedService
 from facesvc.config import Settings
 from facesvc.core.access import DEFAULT_TENANT, Caller
@@ -15,6 +16,7 @@ from facesvc.tenancy import Tenants
 from facesvc.web.metrics import Metrics
 from facesvc.web.permissions import permission_of
 from facesvc.web.rates import count_caller
+from facesvc.web.readiness import Readiness
 
 DEVELOPER = Caller(DEFAULT_TENANT, "development")
 """Who asks in development mode."""
@@ -52,7 +54,11 @@ async def _caller(request: Request, token: str | None) -> Caller:
     if token is None:
         raise Unauthenticated("send an API key: Authorization: Bearer facesvc_...")
     tenants: Tenants = request.app.state.tenants
-    caller = (await run_in_threadpool(tenants.api_keys.authenticate, token)).caller
+    try:
+        caller = (await run_in_threadpool(tenants.api_keys.authenticate, token)).caller
+    except Unauthenticated:
+        request.state.claimed_key = claimed_id(token)
+        raise
     return replace(caller, identities_per_day=caller.identities_per_day or settings.identities_per_day)
 
 
@@ -63,25 +69,33 @@ def _is_metrics_token(request: Request, token: str | None) -> bool:
     return hmac.compare_digest(token.encode(), wanted.metrics_token.get_secret_value().encode())
 
 
-def _settings(request: Request) -> Settings:
+# These are coroutines so that they take no thread: /healthz answers where all are taken.
+
+
+async def _settings(request: Request) -> Settings:
     return request.app.state.settings
 
 
-def _tenants(request: Request) -> Tenants:
+async def _tenants(request: Request) -> Tenants:
     return request.app.state.tenants
 
 
-def _metrics(request: Request) -> Metrics:
+async def _metrics(request: Request) -> Metrics:
     return request.app.state.metrics
 
 
-def _asking(request: Request) -> Caller:
+async def _readiness(request: Request) -> Readiness:
+    return request.app.state.readiness
+
+
+async def _asking(request: Request) -> Caller:
     return request.state.caller
 
 
 SettingsDep = Annotated[Settings, Depends(_settings)]
 TenantsDep = Annotated[Tenants, Depends(_tenants)]
 MetricsDep = Annotated[Metrics, Depends(_metrics)]
+ReadinessDep = Annotated[Readiness, Depends(_readiness)]
 CallerDep = Annotated[Caller, Depends(_asking)]
 
 

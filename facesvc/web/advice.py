@@ -57,6 +57,7 @@ ADVICE = {
     "rate_limited": "Ask less often. Try again after the seconds in Retry-After.",
     "identity_budget_spent": "This key has been told of all the subjects it may within a day; see Retry-After.",
     "image_url_refused": "Send the photograph itself, or the https address of a public image where URLs are allowed.",
+    "too_many_references": "Delete references that are not needed; a few good photographs of a person are plenty.",
     "master_key_unavailable": "Whoever runs the service must give it the master key; see `facesvc doctor`.",
     "seal_broken": "A stored value was changed outside the service, or sealed with another key; restore a backup.",
     "api_key_not_found": "There is no API key with this id; GET /v1/api-keys lists them.",

@@ -21,6 +21,7 @@ from facesvc.web.metrics import Metrics
 from facesvc.web.observe import Observed, json_logger, log_alarm
 from facesvc.web.openapi import install_openapi
 from facesvc.web.rates import AddressRates, Rates
+from facesvc.web.readiness import Readiness
 from facesvc.web.routes import (
     api_keys,
     audit,
@@ -100,7 +101,7 @@ def create_app(settings: Settings, open_tenants: Callable[[], AbstractContextMan
         generate_unique_id_function=_operation_id,
     )
     app.state.settings, app.state.metrics, app.state.rates = settings, Metrics(), Rates()
-    app.state.fetcher = fetcher(settings)
+    app.state.fetcher, app.state.readiness = fetcher(settings), Readiness()
     for routes in ROUTES:
         app.include_router(routes.router)
     mount_page(app)

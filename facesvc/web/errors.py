@@ -62,6 +62,7 @@ STATUS: dict[type[FaceServiceError], int] = {
     refusals.Unauthenticated: 401,
     refusals.Forbidden: 403,
     refusals.RateLimited: 429,
+    refusals.TooManyReferences: 409,
     refusals.MasterKeyUnavailable: 503,
     refusals.ApiKeyNotFound: 404,
     refusals.TenantNotFound: 404,

@@ -11,6 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from facesvc.core.access import Caller
 from facesvc.core.canary import Alarm
 from facesvc.errors import FaceServiceError
 from facesvc.web.errors import problem
@@ -94,7 +95,18 @@ class Observed:
             route=route,  # the template: names of subjects are personal data and stay out of the log
             status=exchange.status,
             ms=round(seconds * 1000, 1),
+            **_who(exchange.scope),
         )
+
+
+def _who(scope: Scope) -> dict[str, str | None]:
+    """tenant, key: whose the request was, by the API key's id, also where it may not; None where nobody's. claimed_key:
+    the id that a key said of itself which was refused. Anybody can say any, so it is nobody's."""
+    state = scope["state"]
+    caller: Caller | None = state.get("caller")
+    who = {"tenant": caller.tenant if caller else None, "key": caller.key if caller else None}
+    claimed = state.get("claimed_key")
+    return who | {"claimed_key": claimed} if claimed else who
 
 
 class _Exchange:

@@ -34,7 +34,7 @@ STATUSES = {
     408: {"request_timeout"},
     409: {
         "gallery_exists", "subject_exists", "template_version_mismatch", "idempotency_key_in_use",
-        "model_change_conflict", "model_change_incomplete", "tenant_exists",
+        "model_change_conflict", "model_change_incomplete", "tenant_exists", "too_many_references",
     },
     413: {"image_too_large", "request_too_large"},
     415: {"unsupported_format", "unsupported_media_type"},

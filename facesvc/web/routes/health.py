@@ -4,7 +4,7 @@ from fastapi import APIRouter, Response
 
 from facesvc.core.access import Role
 from facesvc.web import schemas
-from facesvc.web.access import MetricsDep, SettingsDep, TenantsDep
+from facesvc.web.access import MetricsDep, ReadinessDep, SettingsDep, TenantsDep
 from facesvc.web.openapi import problems
 from facesvc.web.permissions import allows, public
 
@@ -20,9 +20,9 @@ async def healthz(settings: SettingsDep) -> dict[str, str | bool]:
 
 @router.get("/readyz", response_model=schemas.Readiness, responses=problems(503))
 @public
-def readyz(tenants: TenantsDep) -> dict[str, str]:
-    """The model is loaded and the database answers."""
-    tenants.ready()
+async def readyz(tenants: TenantsDep, readiness: ReadinessDep) -> dict[str, str]:
+    """The model is loaded and the database answers, or did a second ago."""
+    await readiness.require(tenants.ready)
     return {"status": "ready"}
 
 

@@ -42,7 +42,7 @@ def list_references(
     gallery: GalleryPath, subject: SubjectPath, service: ServiceDep, limit: Limit = 50, cursor: Cursor = None
 ) -> views.View:
     """The references of a subject, oldest first. Templates' vectors never leave the service."""
-    return views.page(service.store.references(gallery, subject, limit, cursor), views.reference)
+    return views.page(service.list_references(gallery, subject, limit, cursor), views.reference)
 
 
 @router.post("", status_code=201, response_model=schemas.Enrolment, responses=ENROL, openapi_extra=intake.openapi)
@@ -82,7 +82,7 @@ def enrol(
 def read_reference(
     gallery: GalleryPath, subject: SubjectPath, reference: ReferencePath, service: ServiceDep
 ) -> views.View:
-    return views.reference(service.reference(gallery, subject, reference))
+    return views.reference(service.read_reference(gallery, subject, reference))
 
 
 @router.delete("/{reference}", status_code=204, responses=READ)

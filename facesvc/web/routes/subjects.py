@@ -25,7 +25,7 @@ change = Intake[SubjectChange](json=SubjectChange, max_json=SMALL_JSON)
 @allows(Role.ENROL)
 def list_subjects(gallery: GalleryPath, service: ServiceDep, limit: Limit = 50, cursor: Cursor = None) -> views.View:
     """The subjects of a gallery, each once; in an order that lasts, and tells nothing of their ids."""
-    return views.page(service.store.subjects(gallery, limit, cursor), views.subject)
+    return views.page(service.list_subjects(gallery, limit, cursor), views.subject)
 
 
 @router.post("", status_code=201, response_model=schemas.Subject, responses=CHANGE, openapi_extra=creation.openapi)
@@ -42,7 +42,7 @@ def create_subject(
 @router.get("/{subject}", response_model=schemas.Subject, responses=READ)
 @allows(Role.ENROL)
 def read_subject(gallery: GalleryPath, subject: SubjectPath, service: ServiceDep) -> views.View:
-    return views.subject(service.store.subject(gallery, subject))
+    return views.subject(service.read_subject(gallery, subject))
 
 
 @router.patch("/{subject}", response_model=schemas.Subject, responses=CHANGE, openapi_extra=change.openapi)

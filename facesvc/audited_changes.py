@@ -1,0 +1,39 @@
+"""Model changes with lines in the audit log for each step: see ``facesvc.trail``."""
+
+from collections.abc import Callable
+from functools import partial
+
+from facesvc.core.model_change import ModelChangeStore
+from facesvc.core.ports import VersionedExtractors
+from facesvc.core.types import Gallery
+from facesvc.model_change import ModelChanges
+from facesvc.trail import Trail
+
+
+class AuditedModelChanges(ModelChanges):
+    """The steps by which a gallery comes to be answered by another model."""
+
+    def __init__(self, extractors: VersionedExtractors, store: ModelChangeStore, trail: Trail) -> None:
+        super().__init__(extractors, store)
+        self.trail = trail
+
+    def start(self, gallery: str, pack: str) -> Gallery:
+        return self._noted("start_model_change", gallery, partial(super().start, gallery, pack))
+
+    def cut_over(self, gallery: str, leave_behind: bool = False) -> Gallery:
+        return self._noted("cut_over", gallery, partial(super().cut_over, gallery, leave_behind))
+
+    def roll_back(self, gallery: str, leave_behind: bool = False) -> Gallery:
+        return self._noted("roll_back", gallery, partial(super().roll_back, gallery, leave_behind))
+
+    def finish(self, gallery: str) -> Gallery:
+        return self._noted("finish_model_change", gallery, partial(super().finish, gallery))
+
+    def abandon(self, gallery: str) -> Gallery:
+        return self._noted("abandon_model_change", gallery, partial(super().abandon, gallery))
+
+    def _noted(self, action: str, gallery: str, change: Callable[[], Gallery]) -> Gallery:
+        with self.trail.changing(action, gallery) as outcome:
+            changed = change()
+            outcome.told = {"template_version": changed.template_version}
+        return changed
