@@ -18,6 +18,7 @@ from facesvc.core.types import FaceChoice, Vectors
 from facesvc.crypto.codec import SealedCodec
 from facesvc.crypto.keyring import Keyring
 from facesvc.crypto.master import MasterKey
+from facesvc.database import Database
 from facesvc.storage.engine import open_engine
 from facesvc.storage.keys import SqlKeyRows
 from facesvc.storage.migrate import upgrade
@@ -73,8 +74,9 @@ def codec(folder: Path, tenant: str) -> SealedCodec:
     upgrade(url)
     master = folder / "master"
     master.write_bytes(master.read_bytes() if master.exists() else os.urandom(32))
-    rows = partial(SqlKeyRows, open_engine(url))
-    return SealedCodec(Keyring(MasterKey(master.read_bytes()), rows).tenant(tenant))
+    engine = open_engine(url)
+    database = Database(engine, Keyring(MasterKey(master.read_bytes()), partial(SqlKeyRows, engine)))
+    return database.codec(database.register.create(tenant).id)
 
 
 def distances(first: Vectors, second: Vectors) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -47,7 +47,10 @@ def test_from_consent_to_receipt(cli: CommandLine, tmp_path: Path) -> None:
     ]
     assert actions == [
         ("local", action)
-        for action in ("enrol", "enrol", "update_subject", "update_subject", "export_subject", "erase", "erase")
+        for action in (
+            *("enrol", "enrol", "update_subject", "update_subject", "export_subject", "erase", "erase"),
+            "read_subject",  # who was not there any more
+        )
     ]
     whole = cli.json("audit", "verify", "--receipt", receipt)
     assert whole["whole"] is True
