@@ -1,22 +1,20 @@
 """The use cases with a line in the audit log for each: see ``facesvc.trail``."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
-from functools import partial
 from typing import Any
 
+from facesvc.audited_changes import AuditedModelChanges
 from facesvc.core.access import Caller
 from facesvc.core.answers import Enrolment, Identification, Verification
-from facesvc.core.audit import Head
 from facesvc.core.canary import Watch
 from facesvc.core.decide import DecisionRule, Threshold
-from facesvc.core.erasure import Erased, ErasureReceipt, Signer, receipt
+from facesvc.core.erasure import Deleted, ErasureReceipt, Expired, Signer, receipt, statement
 from facesvc.core.model_change import ModelChangeStore
-from facesvc.core.ports import Extractors, GalleryIndexes, VersionedExtractors
+from facesvc.core.ports import Extractors, GalleryIndexes
 from facesvc.core.retention import NO_LIMIT, Retention
-from facesvc.core.types import FaceChoice, Gallery, Photograph, Subject
+from facesvc.core.types import FaceChoice, Gallery, Page, Photograph, Reference, Subject
 from facesvc.enrolment import Once
-from facesvc.model_change import ModelChanges
 from facesvc.service import FaceService
 from facesvc.trail import Trail
 
@@ -32,8 +30,9 @@ class AuditedService(FaceService):
         trail: Trail,
         signer: Signer,
         watch: Watch,
+        max_references: int | None = None,
     ) -> None:
-        super().__init__(extractors, store, indexes)
+        super().__init__(extractors, store, indexes, max_references)
         self.trail, self.signer, self.watch = trail, signer, watch
 
     def by(self, caller: Caller, request: str | None = None) -> "AuditedService":
@@ -43,7 +42,7 @@ class AuditedService(FaceService):
         return mine
 
     @property
-    def model_changes(self) -> "AuditedModelChanges":
+    def model_changes(self) -> AuditedModelChanges:
         return AuditedModelChanges(self.extractors, self.changing, self.trail)
 
     # --- decisions ---------------------------------------------------------------------------------
@@ -166,6 +165,8 @@ class AuditedService(FaceService):
     ) -> Subject:
         changes = {"display_name": display_name, "metadata": metadata, "retention": retention}
         with self.trail.changing("update_subject", gallery, subject):
+            if self.trail.caller.identities_per_day is not None:  # the answer tells of all that was there before
+                self.watch.told([self.store.subject(gallery, subject)], self.trail.caller)
             return super().update_subject(gallery, subject, **changes)
 
     def mark_canary(self, gallery: str, subject: str, canary: bool) -> None:
@@ -177,58 +178,67 @@ class AuditedService(FaceService):
         with self.trail.changing("delete_subject", gallery, subject):
             super().delete_subject(gallery, subject)
 
-    def erase_subject(self, gallery: str, subject: str) -> Erased:
-        return self._erase(gallery, subject)[0]
-
     def erase(self, gallery: str, subject: str) -> ErasureReceipt:
-        """``erase_subject`` with a signed receipt."""
-        erased, head = self._erase(gallery, subject)
-        return receipt(erased, self.trail.caller.tenant, self.trail.caller.key, head, self.signer)
-
-    def _erase(self, gallery: str, subject: str) -> tuple[Erased, Head]:
+        """Deletes the subject with all that is kept of it, takes its vectors out of the indexes and their snapshots,
+        looks whether anything is left, and signs what was done. Where that ended early, asking again goes on with it;
+        for a day after its end, the receipt is given again. Raises GalleryNotFound, SubjectNotFound, IndexUnavailable.
+        """
         with self.trail.changing("erase", gallery, subject) as outcome:
-            erased = super().erase_subject(gallery, subject)
-            outcome.told = {"references": len(erased.references), "photographs": erased.photographs}
-        return erased, outcome.head
+            erasure = self.store.begin_erasure(gallery, subject)
+            erased = self.purged(gallery, erasure) if erasure.statement is None else None
+            outcome.told = _erased(erasure.references) if erased else {"repeated": True}
+        stated = erasure.statement or {}
+        if erased:
+            caller = self.trail.caller
+            stated = self.store.finish_erasure(erasure, statement(erased, caller.tenant, caller.key, outcome.head))
+        return receipt(stated, gallery, subject, self.signer)
+
+    def erase_expired(self, expired: Expired) -> Sequence[Deleted]:
+        with self.trail.changing("erase", expired.gallery, expired.subject) as outcome:
+            gone = super().erase_expired(expired)
+            outcome.told = {"expired": True, **_erased(gone)}
+        return gone
 
     def delete_reference(self, gallery: str, subject: str, reference: str) -> None:
         with self.trail.changing("delete_reference", gallery, subject) as outcome:
             outcome.told = {"reference": reference}
             super().delete_reference(gallery, subject, reference)
 
+    # --- who is kept: no more of them than the caller's identities_per_day are told of -------------------
+
+    def list_subjects(self, gallery: str, limit: int, cursor: str | None = None) -> Page[Subject]:
+        with self.trail.asked("list_subjects", gallery) as outcome:
+            page = super().list_subjects(gallery, limit, cursor)
+            self.watch.told(page.items, self.trail.caller)
+            outcome.told = {"subjects": len(page.items)}
+        return page
+
+    def read_subject(self, gallery: str, subject: str) -> Subject:
+        with self.trail.asked("read_subject", gallery, subject):
+            found = super().read_subject(gallery, subject)
+            self.watch.told([found], self.trail.caller)
+        return found
+
+    def list_references(self, gallery: str, subject: str, limit: int, cursor: str | None = None) -> Page[Reference]:
+        with self.trail.asked("list_references", gallery, subject) as outcome:
+            page = super().list_references(gallery, subject, limit, cursor)
+            self.watch.told_by([reference.id for reference in page.items], self.trail.caller)
+            outcome.told = {"references": len(page.items)}
+        return page
+
+    def read_reference(self, gallery: str, subject: str, reference: str) -> Reference:
+        with self.trail.asked("read_reference", gallery, subject) as outcome:
+            found = super().read_reference(gallery, subject, reference)
+            self.watch.told_by([found.id], self.trail.caller)
+            outcome.told = {"reference": found.id}
+        return found
+
     def photograph(self, gallery: str, subject: str, reference: str) -> Photograph:
         with self.trail.asked("read_photograph", gallery, subject) as outcome:
             outcome.told = {"reference": reference}
-            return super().photograph(gallery, subject, reference)
-
-
-class AuditedModelChanges(ModelChanges):
-    """The steps by which a gallery comes to be answered by another model."""
-
-    def __init__(self, extractors: VersionedExtractors, store: ModelChangeStore, trail: Trail) -> None:
-        super().__init__(extractors, store)
-        self.trail = trail
-
-    def start(self, gallery: str, pack: str) -> Gallery:
-        return self._noted("start_model_change", gallery, partial(super().start, gallery, pack))
-
-    def cut_over(self, gallery: str, leave_behind: bool = False) -> Gallery:
-        return self._noted("cut_over", gallery, partial(super().cut_over, gallery, leave_behind))
-
-    def roll_back(self, gallery: str, leave_behind: bool = False) -> Gallery:
-        return self._noted("roll_back", gallery, partial(super().roll_back, gallery, leave_behind))
-
-    def finish(self, gallery: str) -> Gallery:
-        return self._noted("finish_model_change", gallery, partial(super().finish, gallery))
-
-    def abandon(self, gallery: str) -> Gallery:
-        return self._noted("abandon_model_change", gallery, partial(super().abandon, gallery))
-
-    def _noted(self, action: str, gallery: str, change: Callable[[], Gallery]) -> Gallery:
-        with self.trail.changing(action, gallery) as outcome:
-            changed = change()
-            outcome.told = {"template_version": changed.template_version}
-        return changed
+            found = super().photograph(gallery, subject, reference)
+            self.watch.told_by([reference], self.trail.caller)
+        return found
 
 
 def _by(threshold: Threshold) -> dict[str, Any]:
@@ -252,3 +262,7 @@ def _decided(answer: Verification) -> dict[str, Any]:
 def _enrolled(answer: Enrolment) -> dict[str, Any]:
     refused = [outcome.error.code for outcome in answer.outcomes if outcome.error]
     return {"references": [o.reference.id for o in answer.outcomes if o.reference], "refused": refused}
+
+
+def _erased(references: Sequence[Deleted]) -> dict[str, Any]:
+    return {"references": len(references), "photographs": sum(deleted.had_photograph for deleted in references)}

@@ -25,8 +25,10 @@ from facesvc.errors import (
     Overloaded,
     SampleError,
     StoreError,
+    SubjectExists,
     TemplateVersionMismatch,
 )
+from facesvc.expiry import Expiry
 
 Assessed = NewReference | FaceServiceError
 """What is to be stored of a photograph, or the error that refused it."""
@@ -40,11 +42,11 @@ class Once:
     render: Callable[[Enrolment], bytes]
 
 
-class Enrolments:
-    """Enrolment into one tenant's store."""
+class Enrolments(Expiry):
+    """Enrolment into one tenant's store. max_references: of one subject; None for any number."""
 
-    def __init__(self, extractors: Extractors, store: ReferenceStore) -> None:
-        self.extractors, self.store = extractors, store
+    def __init__(self, extractors: Extractors, store: ReferenceStore, max_references: int | None = None) -> None:
+        self.extractors, self.store, self.max_references = extractors, store, max_references
 
     def enrol(
         self,
@@ -58,7 +60,7 @@ class Enrolments:
         refused are stored together, or none is.
 
         strict refuses samples that fail their quality checks. Raises GalleryNotFound, TemplateVersionMismatch where the
-        gallery's model pack is not here, RequestError for a bad name.
+        gallery's model pack is not here, TooManyReferences, RequestError for a bad name.
         """
         return self._enrol(_Asked(gallery, subject, photographs, choice, strict))
 
@@ -104,8 +106,12 @@ class Enrolments:
         if once:
             receipt = Receipt(once.ticket, lambda stored: once.render(_enrolment(asked, assessed, stored)))
         new = [found for found in assessed if isinstance(found, NewReference)]
-        stored = self.store.add_references(asked.gallery, asked.subject, new, receipt, target.versions)
-        return _enrolment(asked, assessed, stored)
+        wanted = (asked.gallery, asked.subject, new, receipt, target.versions, self.max_references)
+        while True:
+            try:
+                return _enrolment(asked, assessed, self.store.add_references(*wanted))
+            except SubjectExists:  # one that has expired: the new one takes its place
+                self.make_place(asked.gallery, asked.subject)
 
     def _assess(self, gallery: Gallery, photograph: bytes, asked: "_Asked") -> Assessed:
         extractor = self.extractors.of(gallery.template_version)

@@ -5,19 +5,19 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from facesvc.core.erasure import Erased
+from facesvc.core.erasure import Erased, Erasure
 from facesvc.core.names import require_name
 from facesvc.core.ports import Extractors, GalleryIndexes, ReferenceStore
 from facesvc.core.retention import NO_LIMIT, Retention
-from facesvc.core.types import Gallery, Photograph, Reference, Subject
-from facesvc.errors import GalleryExists, GalleryNotFound, ReferenceNotFound, SubjectNotFound
+from facesvc.core.types import Gallery, Page, Photograph, Reference, Subject
+from facesvc.errors import GalleryExists, GalleryNotFound, SubjectExists
+from facesvc.expiry import Expiry
 
 REFERENCES_AT_ONCE = 500
 """References read from the store in one go."""
-PURGED_AT_ONCE = 100
 
 
-class Holdings:
+class Holdings(Expiry):
     """What one tenant keeps. All raise StoreUnavailable."""
 
     def __init__(self, extractors: Extractors, store: ReferenceStore, indexes: GalleryIndexes) -> None:
@@ -54,9 +54,15 @@ class Holdings:
         metadata: Mapping[str, Any],
         retention: Retention = NO_LIMIT,
     ) -> Subject:
-        """Raises GalleryNotFound, SubjectExists, RequestError for a bad name."""
+        """Takes the place of one of that name that has expired. Raises GalleryNotFound, SubjectExists, RequestError
+        for a bad name."""
         require_name(subject)
-        return self.store.create_subject(gallery, subject, display_name, metadata, retention)
+        while True:
+            try:
+                return self.store.create_subject(gallery, subject, display_name, metadata, retention)
+            except SubjectExists:
+                if not self.make_place(gallery, subject):
+                    raise
 
     def update_gallery(
         self, name: str, *, keep_photographs: bool | None = None, metadata: Mapping[str, Any] | None = None
@@ -85,27 +91,16 @@ class Holdings:
         """Raises GalleryNotFound, SubjectNotFound."""
         self.store.delete_subject(gallery, subject)
 
-    def purge_expired(self, limit: int = PURGED_AT_ONCE) -> int:
-        """Erases subjects that have expired, at most so many; how many it were."""
-        expired = self.store.expired(limit)
-        for gallery, subject in expired:
-            with suppress(GalleryNotFound, SubjectNotFound):  # another process was faster
-                self.erase_subject(gallery, subject)
-        return len(expired)
-
-    def erase_subject(self, gallery: str, subject: str) -> Erased:
-        """Deletes the subject with all that is kept of it, takes its vectors out of the indexes and their snapshots,
-        and looks whether anything is left. Raises GalleryNotFound, SubjectNotFound, IndexUnavailable."""
-        references = self.store.delete_subject(gallery, subject)
-        home, keys = self.store.gallery(gallery), [reference.key for reference in references]
-        on_disk = self.indexes.purge(home, keys)
+    def purged(self, gallery: str, erasure: Erasure) -> Erased:
+        """Takes the vectors of what an erasure deleted out of the indexes and their snapshots, and looks whether
+        anything is left. Raises GalleryNotFound, IndexUnavailable, OSError; can be done again."""
+        home = self.store.gallery(gallery)
+        on_disk = self.indexes.purge(home, [reference.key for reference in erasure.references])
         return Erased(
-            gallery=gallery,
-            subject=subject,
-            references=tuple(reference.id for reference in references),
-            photographs=sum(reference.had_photograph for reference in references),
+            references=tuple(reference.id for reference in erasure.references),
+            photographs=sum(reference.had_photograph for reference in erasure.references),
             erased_at=datetime.now(UTC),
-            remaining={"database": len(self.store.references_by_key(home, keys)), "snapshots": on_disk},
+            remaining={"database": self.store.remaining(erasure), "snapshots": on_disk},
         )
 
     def delete_reference(self, gallery: str, subject: str, reference: str) -> None:
@@ -116,12 +111,21 @@ class Holdings:
         """Raises GalleryNotFound, SubjectNotFound, ReferenceNotFound, PhotographNotFound."""
         return self.store.photograph(gallery, subject, reference)
 
-    def reference(self, gallery: str, subject: str, reference: str) -> Reference:
+    def list_subjects(self, gallery: str, limit: int, cursor: str | None = None) -> Page[Subject]:
+        """Raises GalleryNotFound, InvalidCursor, RequestError for a limit below one."""
+        return self.store.subjects(gallery, limit, cursor)
+
+    def read_subject(self, gallery: str, subject: str) -> Subject:
+        """Raises GalleryNotFound, SubjectNotFound."""
+        return self.store.subject(gallery, subject)
+
+    def list_references(self, gallery: str, subject: str, limit: int, cursor: str | None = None) -> Page[Reference]:
+        """Oldest first. Raises GalleryNotFound, SubjectNotFound, InvalidCursor, RequestError for a limit below one."""
+        return self.store.references(gallery, subject, limit, cursor)
+
+    def read_reference(self, gallery: str, subject: str, reference: str) -> Reference:
         """Raises GalleryNotFound, SubjectNotFound, ReferenceNotFound."""
-        for found in self.references(gallery, subject):
-            if found.id == reference:
-                return found
-        raise ReferenceNotFound(f"subject {subject!r} has no reference {reference!r}")
+        return self.store.reference(gallery, subject, reference)
 
     def ready(self) -> None:
         """Raises StoreUnavailable unless the database answers."""

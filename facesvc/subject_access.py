@@ -11,13 +11,14 @@
 import base64
 import json
 import mimetypes
-from collections.abc import Iterator
-from typing import IO
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import suppress
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
 from facesvc import views
 from facesvc.audited import AuditedService
-from facesvc.core.types import Reference
+from facesvc.core.types import Photograph, Reference, Subject
+from facesvc.errors import PhotographNotFound, ReferenceNotFound
 
 README = """What facesvc keeps of one subject of one gallery.
 
@@ -31,23 +32,66 @@ audit.jsonl     When the subject was asked for, enrolled, changed or told of, an
 """
 
 
-def write_archive(service: AuditedService, gallery: str, subject: str, file: IO[bytes]) -> None:
-    """Writes the archive (zip) into ``file``. Raises GalleryNotFound, SubjectNotFound, StoreUnavailable."""
-    token = service.trail.subject(gallery, subject)
+def archive(service: AuditedService, gallery: str, subject: str) -> Iterator[bytes]:
+    """The archive (zip), in pieces: one photograph at a time is in memory, and nothing of it on any disk. The line in
+    the audit log is written before this returns.
+
+    Raises GalleryNotFound, SubjectNotFound, StoreUnavailable; so does the iterator where the subject is erased, or the
+    database leaves, while it is read: what came before is no whole archive then."""
     with service.trail.asked("export_subject", gallery, subject) as outcome:
         kept = service.store.subject(gallery, subject)
+        service.watch.told([kept], service.trail.caller)
         references = list(service.references(gallery, subject))
         outcome.told = {"references": len(references)}
-        with ZipFile(file, "w", ZIP_DEFLATED) as archive:
-            archive.writestr("README.txt", README.format(token=token))
-            told = views.subject(kept) | {"references": [_reference(reference) for reference in references]}
-            archive.writestr("subject.json", json.dumps(told, ensure_ascii=False, indent=2) + "\n")
-            for reference in references:
-                if reference.has_photograph:
-                    photograph = service.store.photograph(gallery, subject, reference.id)
-                    name = f"photographs/{reference.id}{mimetypes.guess_extension(photograph.media_type) or ''}"
-                    archive.writestr(name, photograph.content, ZIP_STORED)
-            archive.writestr("audit.jsonl", b"".join(line + b"\n" for line in _lines(service, token)))
+    return filter(None, _written(service, kept, references, outcome.head.sequence))
+
+
+def _written(
+    service: AuditedService, kept: Subject, references: Sequence[Reference], last_line: int
+) -> Generator[bytes, None, None]:
+    token, told = service.trail.subject(kept.gallery, kept.id), views.subject(kept)
+    described = told | {"references": [_reference(reference) for reference in references]}
+    pieces = _Pieces()
+    with ZipFile(pieces, "w", ZIP_DEFLATED) as written:
+        written.writestr("README.txt", README.format(token=token))
+        written.writestr("subject.json", json.dumps(described, ensure_ascii=False, indent=2) + "\n")
+        for reference in references:
+            if reference.has_photograph:
+                with suppress(ReferenceNotFound, PhotographNotFound):  # deleted since the archive was begun
+                    photograph = service.store.photograph(kept.gallery, kept.id, reference.id)
+                    written.writestr(_named(reference, photograph), photograph.content, ZIP_STORED)
+                yield pieces.taken()
+        with written.open("audit.jsonl", "w") as lines:
+            for line in _lines(service, token, last_line):
+                lines.write(line + b"\n")
+                yield pieces.taken()
+    yield pieces.taken()
+
+
+class _Pieces:
+    """A file without a place: what is written to it is taken away."""
+
+    def __init__(self) -> None:
+        self._written = bytearray()
+
+    def write(self, piece: bytes, /) -> int:
+        self._written += piece
+        return len(piece)
+
+    def flush(self) -> None:
+        """There is nothing behind it."""
+
+    def close(self) -> None:
+        """Nor to be given back."""
+
+    def taken(self) -> bytes:
+        """All that was written since; perhaps nothing, while it is compressed."""
+        taken, self._written = bytes(self._written), bytearray()
+        return taken
+
+
+def _named(reference: Reference, photograph: Photograph) -> str:
+    return f"photographs/{reference.id}{mimetypes.guess_extension(photograph.media_type) or ''}"
 
 
 def _reference(reference: Reference) -> views.View:
@@ -55,9 +99,9 @@ def _reference(reference: Reference) -> views.View:
     return views.reference(reference) | {"template": base64.b64encode(vector).decode() if vector else None}
 
 
-def _lines(service: AuditedService, token: str) -> Iterator[bytes]:
-    """In which the subject comes up at all."""
+def _lines(service: AuditedService, token: str, last: int) -> Iterator[bytes]:
+    """In which the subject comes up at all, until this one."""
     wanted = f'"{token}"'.encode()
-    for line in service.trail.log.lines():
+    for line in service.trail.log.lines(until=last):
         if wanted in line.entry:
             yield line.entry

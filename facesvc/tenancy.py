@@ -2,7 +2,7 @@
 else."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
 
@@ -62,23 +62,25 @@ class Tenants:
 
     def ready(self) -> None:
         """Raises StoreUnavailable unless the database answers."""
-        self.register.ids()
+        self.register.ping()
 
     def follow(self, ended: Callable[[], bool]) -> None:
-        """Erases subjects that have expired, has the indexes of every tenant that there is follow the database, and
-        closes the services of those that are there no longer; one tenant's failure stops no other's. Raises the first
-        failure."""
+        """Erases subjects that have expired, forgets what was kept for a while, has the indexes of every tenant that
+        there is follow the database, and closes the services of those that are there no longer. One's failure stops no
+        other's, nor what else is to be done for its tenant. Raises the first."""
         failures: list[FaceServiceError | OSError] = []
         there = self.register.ids()
         for tenant in (*there, *self._gone(there)):
             if ended():
                 return
-            try:
+            with noting(failures):
                 opened = self._opened(tenant, known=True)
-                opened.service.by(Caller(tenant, RETENTION)).purge_expired()
+                service = opened.service.by(Caller(tenant, RETENTION))
+                with noting(failures):
+                    service.purge_expired()
+                with noting(failures):
+                    service.store.forget_lapsed()
                 opened.projection.follow(ended)
-            except (FaceServiceError, OSError) as error:
-                failures.append(error)
         for tenant in self._gone(there):  # their last look has deleted what was kept of them
             self._close(tenant)
         if failures:
@@ -125,3 +127,12 @@ class Tenants:
         if place is not None:
             with place.turn:
                 place.closing.close()
+
+
+@contextmanager
+def noting(failures: list[FaceServiceError | OSError]) -> Iterator[None]:
+    """Adds what fails within to those before, and goes on."""
+    try:
+        yield
+    except (FaceServiceError, OSError) as error:
+        failures.append(error)

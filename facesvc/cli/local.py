@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from typing import Any, BinaryIO
 
 from facesvc import views
@@ -13,7 +14,7 @@ from facesvc.config import Settings
 from facesvc.core.decide import DecisionRule
 from facesvc.core.retention import Retention
 from facesvc.core.types import FaceChoice, Page
-from facesvc.subject_access import write_archive
+from facesvc.subject_access import archive
 
 PAGE = 500
 """Rows of a listing read from the database at once."""
@@ -64,10 +65,10 @@ class LocalBackend:
         self.service.delete_gallery(name)
 
     def subjects(self, gallery: str) -> Iterator[View]:
-        return listed(lambda limit, cursor: self.service.store.subjects(gallery, limit, cursor), views.subject)
+        return listed(partial(self.service.list_subjects, gallery), views.subject)
 
     def subject(self, gallery: str, subject: str) -> View:
-        return views.subject(self.service.store.subject(gallery, subject))
+        return views.subject(self.service.read_subject(gallery, subject))
 
     def rename_subject(self, gallery: str, subject: str, display_name: str) -> View:
         return views.subject(self.service.update_subject(gallery, subject, display_name=display_name))
@@ -83,14 +84,13 @@ class LocalBackend:
         return views.erasure_receipt(self.service.erase(gallery, subject))
 
     def export_subject(self, gallery: str, subject: str, file: BinaryIO) -> None:
-        write_archive(self.service, gallery, subject, file)
+        file.writelines(archive(self.service, gallery, subject))
 
     def delete_subject(self, gallery: str, subject: str) -> None:
         self.service.delete_subject(gallery, subject)
 
     def references(self, gallery: str, subject: str) -> Iterator[View]:
-        store = self.service.store
-        return listed(lambda limit, cursor: store.references(gallery, subject, limit, cursor), views.reference)
+        return listed(partial(self.service.list_references, gallery, subject), views.reference)
 
 
 def listed(read: Callable[[int, str | None], Page[Any]], shape: Callable[[Any], View]) -> Iterator[View]:

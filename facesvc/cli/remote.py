@@ -98,7 +98,7 @@ class RemoteBackend:
         return self._ask("PATCH", subject_path(gallery, subject), json=changes)
 
     def erase_subject(self, gallery: str, subject: str) -> View:
-        return self._ask("POST", f"{subject_path(gallery, subject)}/erasure", again=False)
+        return self._ask("POST", f"{subject_path(gallery, subject)}/erasure")
 
     def export_subject(self, gallery: str, subject: str, file: BinaryIO) -> None:
         with self.client.stream("GET", f"{subject_path(gallery, subject)}/export") as response:

@@ -1,5 +1,11 @@
-"""What is told of an erasure, and to whom it can be proved."""
+"""How a subject is erased, what is told of it, and to whom that can be proved.
 
+The deletion is one transaction, and what follows it may fail: taking vectors out of indexes, signing. So the store
+keeps with the deletion that an erasure is under way, and afterwards, for a while, the statement of its receipt:
+who asks again gets the same one.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -19,12 +25,67 @@ class Deleted:
 
 
 @dataclass(frozen=True, slots=True)
+class Erasure:
+    """One whose deletion is committed. key: its number in the store; subjects: the store's keys of what was deleted,
+    several where the subject was enrolled anew before its erasure had ended. statement: as ``statement`` makes it, None
+    while the erasure is under way."""
+
+    key: int
+    subjects: tuple[int, ...]
+    references: tuple[Deleted, ...]
+    statement: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """A subject that is to be deleted. key: the store's; gallery, subject: None where these can't be opened."""
+
+    key: int
+    gallery: str | None
+    subject: str | None
+
+
+class ErasingStore(Protocol):
+    """What the store does for it; a part of ``core.ports.ReferenceStore``."""
+
+    def begin_erasure(self, gallery: str, subject: str) -> Erasure:
+        """Deletes the subject, also one that has expired, and notes that its erasure is under way. Where one is
+        already, the two are one from then on. Of a subject that is not there (any more), the erasure that was begun
+        and has not lapsed. Raises GalleryNotFound, SubjectNotFound."""
+        ...
+
+    def remaining(self, erasure: Erasure) -> int:
+        """Rows of any kind that are still there of what the erasure deleted."""
+        ...
+
+    def finish_erasure(self, erasure: Erasure, statement: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Keeps the statement for a while. The one that stands: where another request finished the same erasure before,
+        that one's."""
+        ...
+
+    def expired(self, limit: int) -> Sequence[Expired]:
+        """Those that have expired and are to be deleted, the longest expired first."""
+        ...
+
+    def expired_subject(self, gallery: str, subject: str) -> Expired | None:
+        """The one of that name, where it has expired and was not deleted yet. Raises GalleryNotFound."""
+        ...
+
+    def delete_expired(self, key: int) -> Sequence[Deleted]:
+        """By the store's key: nothing is opened for it. The references that went with it. Raises SubjectNotFound where
+        it is gone."""
+        ...
+
+    def forget_lapsed(self) -> None:
+        """Deletes kept answers and erasures whose time has come."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Erased:
     """references: public ids of what was deleted; photographs: how many of them had one; remaining: what was still
     found afterwards, by where it was looked for: rows in the database, vectors in snapshots on disk."""
 
-    gallery: str
-    subject: str
     references: tuple[str, ...]
     photographs: int
     erased_at: datetime
@@ -62,10 +123,11 @@ class ErasureReceipt:
         return canonical(self.statement)
 
 
-def receipt(erased: Erased, tenant: str, key: str, head: Head, signer: Signer) -> ErasureReceipt:
-    """key: id of the API key that asked for it; head: the audit log's end after the erasure's last line, whose digest
-    is thereby noted where nobody who changes the log can change it."""
-    statement = {
+def statement(erased: Erased, tenant: str, key: str, head: Head) -> dict[str, Any]:
+    """What a receipt states, but for the names of whom it is about: so it can be kept. key: id of the API key that
+    asked for it; head: the audit log's end after the erasure's last line, whose digest is thereby noted where nobody
+    who changes the log can change it."""
+    return {
         "kind": KIND,
         "tenant": tenant,
         **asdict(erased),
@@ -74,4 +136,9 @@ def receipt(erased: Erased, tenant: str, key: str, head: Head, signer: Signer) -
         "key": key,
         "audit": {"sequence": head.sequence, "digest": head.digest.hex()},
     }
-    return ErasureReceipt(statement, signer.sign(canonical(statement)))
+
+
+def receipt(stated: Mapping[str, Any], gallery: str, subject: str, signer: Signer) -> ErasureReceipt:
+    """The same for the same statement: Ed25519 has no chance in it (RFC 8032, section 5.1.6)."""
+    whole = {**stated, "gallery": gallery, "subject": subject}
+    return ErasureReceipt(whole, signer.sign(canonical(whole)))

@@ -7,8 +7,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from facesvc.core.comparables import ComparableStore
 from facesvc.core.decide import Calibration
-from facesvc.core.erasure import Deleted
+from facesvc.core.erasure import ErasingStore
 from facesvc.core.loaded import LoadedIndex
 from facesvc.core.retention import NO_LIMIT, Retention
 from facesvc.core.types import (
@@ -172,7 +173,7 @@ class GalleryIndexes(Protocol):
         ...
 
 
-class ReferenceStore(Protocol):
+class ReferenceStore(ComparableStore, ErasingStore, Protocol):
     """The truth: galleries, subjects, references, photographs, for one tenant. Every write is one transaction
     that also appends to the revision log. All methods raise StoreUnavailable when the database can't be reached,
     and GalleryNotFound / SubjectNotFound / ReferenceNotFound for names that are not there."""
@@ -207,7 +208,7 @@ class ReferenceStore(Protocol):
         metadata: Mapping[str, Any],
         retention: Retention = NO_LIMIT,
     ) -> Subject:
-        """Raises SubjectExists. Takes the place of one of that name that has expired."""
+        """Raises SubjectExists, also for one that has expired and was not deleted yet."""
         ...
 
     def subject(self, gallery: str, subject: str) -> Subject: ...
@@ -230,12 +231,8 @@ class ReferenceStore(Protocol):
         """Whether its match raises an alarm; see ``core.canary``."""
         ...
 
-    def delete_subject(self, gallery: str, subject: str) -> list[Deleted]:
-        """Also one that has expired, which for all else is not there. The references that went with it."""
-        ...
-
-    def expired(self, limit: int) -> list[tuple[str, str]]:
-        """Gallery and subject of those that have expired and are to be deleted."""
+    def delete_subject(self, gallery: str, subject: str) -> None:
+        """Also one that has expired, which for all else is not there."""
         ...
 
     def add_references(
@@ -245,13 +242,16 @@ class ReferenceStore(Protocol):
         new: Sequence[NewReference],
         receipt: Receipt | None = None,
         versions: Sequence[str] | None = None,
+        most: int | None = None,
     ) -> list[Reference]:
         """Stores references, and the subject if it is new. A reference of the same photograph (image_sha256 and
         box) already stored for this subject is returned, not repeated; it is given the templates that it lacks.
-        receipt: its answer is kept with them; raises IdempotencyKeyInUse, and stores nothing, where another request's
-        answer has been kept meanwhile. versions: of which templates were made, where they could be.
+        receipt: its answer is kept with the subject, where there is one; raises IdempotencyKeyInUse, and stores
+        nothing, where another request's answer has been kept meanwhile. versions: of which templates were made, where
+        they could be.
         Raises TemplateVersionMismatch for a reference without a template of the gallery's version, and where the
-        gallery holds a version that is not among ``versions`` (any more)."""
+        gallery holds a version that is not among ``versions`` (any more); TooManyReferences where the subject would
+        then have more than ``most``; SubjectExists where one of that id has expired and was not deleted yet."""
         ...
 
     def claim(self, ticket: Ticket) -> bytes | None:
@@ -268,10 +268,7 @@ class ReferenceStore(Protocol):
         """Oldest first. Raises InvalidCursor."""
         ...
 
-    def references_by_key(self, gallery: Gallery, keys: Sequence[int]) -> list[Reference]:
-        """Those of keys that (still) exist in the gallery and have a template of ``gallery.template_version``, in any
-        order."""
-        ...
+    def reference(self, gallery: str, subject: str, reference: str) -> Reference: ...
 
     def delete_reference(self, gallery: str, subject: str, reference: str) -> None: ...
 

@@ -2,6 +2,9 @@
 
 A claim lapses after LEASE, so that a killed process blocks nobody for long. Should a slower one still be at work
 then, the answer that is committed first stands, and the other request stores nothing.
+
+An answer tells of a subject: it is sealed with that one's key, and goes with it. A request that stored nothing for
+somebody who is not there leaves no answer: to do it again changes as little.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -12,8 +15,9 @@ from sqlalchemy.orm import Session
 from facesvc.core.types import Receipt, Ticket
 from facesvc.errors import IdempotencyKeyInUse, IdempotencyKeyReused
 from facesvc.storage.cipher import require_plain
+from facesvc.storage.lapsing import purge_lapsed
 from facesvc.storage.locker import Locker
-from facesvc.storage.sealing import data_key_of, is_token, stored_names
+from facesvc.storage.sealing import is_token, stored_names
 from facesvc.storage.tables import AnswerRow, GalleryRow, SubjectRow
 from facesvc.storage.transactions import Transactions
 
@@ -29,7 +33,7 @@ class Answers(Transactions):
     def claim(self, ticket: Ticket) -> bytes | None:
         now = datetime.now(UTC)
         with self.writing(conflict=in_use()) as session:
-            self._purge(session, now)
+            purge_lapsed(session, AnswerRow, self.tenant)
             row = session.scalar(self._kept(ticket))
             if row is None:
                 session.add(self._claimed(ticket, now + LEASE))
@@ -41,43 +45,40 @@ class Answers(Transactions):
             return self._open_answer(session, row, row.answer)
 
     def release(self, ticket: Ticket) -> None:
-        mine = (AnswerRow.tenant == self.tenant, AnswerRow.key.in_(self._keys(ticket)), AnswerRow.answer.is_(None))
         with self.writing() as session:
-            session.execute(delete(AnswerRow).where(*mine))
+            self._give_back(session, ticket)
 
     def keep_answer(
         self, session: Session, home: GalleryRow, owner: SubjectRow | None, receipt: Receipt, answer: bytes
     ) -> None:
-        """Keeps ``answer`` in the transaction of ``session``. owner: the subject it tells of, None where nothing was
-        stored. Raises IdempotencyKeyInUse where another's was kept."""
+        """Keeps ``answer`` in the transaction of ``session``. owner: the subject it tells of, with its own key where
+        rows are sealed; None where there is none, and the claim is given back. Raises IdempotencyKeyInUse where
+        another's was kept."""
         expires = datetime.now(UTC) + KEPT
         row = session.scalar(self._kept(receipt.ticket).with_for_update())
+        if row is not None and (row.answer is not None or row.request not in self._requests(receipt.ticket)):
+            raise in_use()
+        if owner is None:
+            self._give_back(session, receipt.ticket)
+            return
         if row is None:  # the claim lapsed
             row = self._claimed(receipt.ticket, expires)
             session.add(row)
-        if row.answer is not None or row.request not in self._requests(receipt.ticket):
-            raise in_use()
         row.key = self._keys(receipt.ticket)[0]  # not as it was claimed, where that was in the clear
         row.request = self._requests(receipt.ticket)[0]
-        row.gallery_key, row.subject_key = home.key, owner.key if owner else None
+        row.gallery_key, row.subject_key = home.key, owner.key
         row.expires_at = expires
-        self.put_answer(session, row, owner, answer)
+        row.answer = Locker.of(self.codec, owner).put_answer(row.key, answer)
 
-    def put_answer(self, session: Session, row: AnswerRow, owner: SubjectRow | None, answer: bytes) -> None:
-        """Into its row: sealed with the key of the subject that it tells of; where there is none, with the tenant's."""
-        if owner is not None:
-            row.answer = Locker.of(self.codec, owner).put_answer(row.key, answer)
-        elif (version := data_key_of(session, self)) is not None:
-            row.answer, row.data_key = self.codec.tenants(version).seal(answer, owner_of_answer(row.key)), version
-        else:
-            row.answer = answer
+    def _give_back(self, session: Session, ticket: Ticket) -> None:
+        """The claim, where it was not answered."""
+        mine = (AnswerRow.tenant == self.tenant, AnswerRow.key.in_(self._keys(ticket)), AnswerRow.answer.is_(None))
+        session.execute(delete(AnswerRow).where(*mine))
 
     def _open_answer(self, session: Session, row: AnswerRow, answer: bytes) -> bytes:
         if not is_token(row.key):
             require_plain(self.codec, "an answer")
             return answer
-        if row.data_key is not None:
-            return self.codec.tenants(row.data_key).open(answer, owner_of_answer(row.key))
         owner = session.get_one(SubjectRow, row.subject_key)
         return Locker.of(self.codec, owner).answer(row.key, answer)
 
@@ -93,17 +94,6 @@ class Answers(Transactions):
 
     def _requests(self, ticket: Ticket) -> tuple[str, ...]:
         return stored_names(self.codec, "request", ticket.request)
-
-    def _purge(self, session: Session, now: datetime) -> None:
-        """Deletes what has expired, but for rows that a slow request is answering at this moment."""
-        lapsed = select(AnswerRow.key).where(AnswerRow.tenant == self.tenant, AnswerRow.expires_at <= now)
-        lapsed = lapsed.with_for_update(skip_locked=True)
-        session.execute(delete(AnswerRow).where(AnswerRow.tenant == self.tenant, AnswerRow.key.in_(lapsed)))
-
-
-def owner_of_answer(key: str) -> str:
-    """key: as stored."""
-    return f"answer {key}"
 
 
 def in_use() -> IdempotencyKeyInUse:

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import Session
 
 from facesvc.core.types import NewReference, Sample, Template
-from facesvc.storage.answers import Answers, owner_of_answer
+from facesvc.storage.answers import Answers
 from facesvc.storage.engine import wipe_log
 from facesvc.storage.galleries import lock_gallery
 from facesvc.storage.keys import latest_data_key
@@ -75,7 +75,6 @@ class Resealing(Answers):
             newest = latest_data_key(session, self.tenant)
         yield from self._until_done(GalleryRow, GalleryRow.data_key < newest, self._reseal_gallery)
         yield from self._until_done(SubjectRow, SubjectRow.data_key < newest, self._rewrap_subject)
-        yield from self._until_done(AnswerRow, AnswerRow.data_key < newest, self._rewrap_answer)
 
     def drop_old_keys(self) -> bool:
         """Deletes the data keys before the newest; False where something is sealed with them: a slow transaction's.
@@ -84,8 +83,7 @@ class Resealing(Answers):
             newest = latest_data_key(session, self.tenant)
             old = (DataKeyRow.tenant == self.tenant) & (DataKeyRow.version < newest)
             session.execute(select(DataKeyRow.version).where(old).with_for_update())
-            tables = (GalleryRow, SubjectRow, AnswerRow)
-            if any(self._count(session, table, table.data_key < newest) for table in tables):
+            if any(self._count(session, table, table.data_key < newest) for table in (GalleryRow, SubjectRow)):
                 return False
             session.execute(delete(DataKeyRow).where(old).execution_options(synchronize_session=False))
         wipe_log(self.engine)
@@ -96,7 +94,7 @@ class Resealing(Answers):
         with self.reading() as session:
             versions = session.scalars(select(DataKeyRow.version).where(DataKeyRow.tenant == self.tenant))
             found = dict.fromkeys(sorted(versions), 0)
-            for table in (GalleryRow, SubjectRow, AnswerRow):
+            for table in (GalleryRow, SubjectRow):
                 query = select(table.data_key, func.count()).where(table.tenant == self.tenant)
                 for version, count in session.execute(query.group_by(table.data_key)):
                     if version is not None:
@@ -145,15 +143,14 @@ class Resealing(Answers):
         row.sealed_key, row.data_key = self.codec.tenants(newest).seal(key, owner), newest
 
     def _seal_answer(self, session: Session, row: AnswerRow) -> None:
-        answer, owner = row.answer or b"", session.get(SubjectRow, row.subject_key) if row.subject_key else None
+        """Those that tell of nobody who is there were kept before subjects owned them, for a day: they go."""
+        owner = session.get(SubjectRow, row.subject_key) if row.subject_key else None
+        if owner is None:
+            session.delete(row)
+            return
         row.key = stored_names(self.codec, "idempotency key", row.key)[0]
         row.request = stored_names(self.codec, "request", row.request)[0]
-        self.put_answer(session, row, owner, answer)
-
-    def _rewrap_answer(self, session: Session, row: AnswerRow) -> None:
-        assert row.data_key is not None
-        owner = owner_of_answer(row.key)
-        self.put_answer(session, row, None, self.codec.tenants(row.data_key).open(row.answer or b"", owner))
+        row.answer = Locker.of(self.codec, owner).put_answer(row.key, row.answer or b"")
 
     def _seal_references(self) -> Iterator[int]:
         after = 0

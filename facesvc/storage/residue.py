@@ -1,4 +1,4 @@
-"""What should not be in the database: rows whose owner is gone, and answers that have lapsed. Foreign keys see to it
+"""What should not be in the database: rows whose owner is gone, and what has lapsed. Foreign keys see to it
 that there is none; a copy that was made or mended by other means may have it all the same."""
 
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Table, delete, func, select
 from sqlalchemy.orm import Session
 
 from facesvc.storage.engine import wipe_log
-from facesvc.storage.tables import AnswerRow
+from facesvc.storage.tables import AnswerRow, ErasureRow
 from facesvc.storage.tables import Table as Base
 from facesvc.storage.transactions import Transactions
 
@@ -31,8 +31,9 @@ class Residue(Transactions):
             for key in table.foreign_keys:
                 orphaned = key.parent.is_not(None) & key.parent.not_in(select(key.column))
                 yield f"rows of {table.name} without their row of {key.column.table.name}", table, orphaned
-        answers = Base.metadata.tables[AnswerRow.__tablename__]
-        yield "lapsed answers to enrolments", answers, answers.c.expires_at < datetime.now(UTC)
+        for kind, what in ((AnswerRow, "lapsed answers to enrolments"), (ErasureRow, "lapsed receipts of erasures")):
+            table = Base.metadata.tables[kind.__tablename__]
+            yield what, table, table.c.expires_at < datetime.now(UTC)
 
     def _delete(self, session: Session, table: Table, which: ColumnElement[bool]) -> int:
         own = which & (table.c.tenant == self.tenant)

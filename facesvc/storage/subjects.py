@@ -1,6 +1,7 @@
 """Subjects: the people of a gallery, by the caller's own identifiers."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -8,10 +9,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.orm import Session
 
-from facesvc.core.erasure import Deleted
+from facesvc.core.erasure import Deleted, Expired
 from facesvc.core.retention import NO_LIMIT, Retention
 from facesvc.core.types import Page, Subject
 from facesvc.errors import SubjectExists, SubjectNotFound
+from facesvc.refusals import SealBroken
 from facesvc.storage.cursors import decode_cursor, encode_cursor
 from facesvc.storage.engine import wipe_log
 from facesvc.storage.galleries import advance, find_gallery, lock_gallery
@@ -37,8 +39,7 @@ class Subjects(Transactions):
         exists = SubjectExists(f"subject {subject!r} exists already in {gallery!r}")
         with self.writing(conflict=exists) as session:
             home = lock_gallery(session, self, gallery)
-            remove_expired(session, self, home, subject)
-            if seek_subject(session, self, home, subject):  # perhaps in the clear, which no constraint would tell
+            if seek_subject(session, self, home, subject, expired=True):  # perhaps in the clear: no constraint tells
                 raise exists
             row = insert_subject(session, self, home, Who(subject, display_name, metadata, retention.consent))
             row.expires_at = retention.expires_at
@@ -89,28 +90,42 @@ class Subjects(Transactions):
             home = lock_gallery(session, self, gallery)
             find_subject(session, self, home, gallery, subject).canary = canary
 
-    def delete_subject(self, gallery: str, subject: str) -> list[Deleted]:
+    def delete_subject(self, gallery: str, subject: str) -> None:
         with self.writing() as session:
             home = lock_gallery(session, self, gallery)
             row = find_subject(session, self, home, gallery, subject, expired=True)
-            query = select(ReferenceRow.key, ReferenceRow.id, ReferenceRow.has_photograph)
-            gone = [Deleted(*found) for found in session.execute(query.where(ReferenceRow.subject_key == row.key))]
-            remove_subject(session, home, row)
+            remove_subject(session, home, row.key, row.references)
+        wipe_log(self.engine)
+
+    def expired(self, limit: int) -> list[Expired]:
+        query = select(GalleryRow, SubjectRow).join(GalleryRow, GalleryRow.key == SubjectRow.gallery_key)
+        query = query.where(SubjectRow.tenant == self.tenant, ended()).order_by(SubjectRow.expires_at)
+        with self.reading() as session:
+            return [self._expired(home, row) for home, row in session.execute(query.limit(limit))]
+
+    def expired_subject(self, gallery: str, subject: str) -> Expired | None:
+        with self.reading() as session:
+            row = seek_subject(session, self, find_gallery(session, self, gallery), subject, expired=True)
+            return Expired(row.key, gallery, subject) if row is not None and has_ended(row) else None
+
+    def delete_expired(self, key: int) -> list[Deleted]:
+        which = (SubjectRow.key == key, SubjectRow.tenant == self.tenant, ended())
+        of_it = select(SubjectRow.gallery_key).where(*which).scalar_subquery()
+        with self.writing() as session:
+            home = session.scalar(select(GalleryRow).where(GalleryRow.key == of_it).with_for_update())
+            references = session.scalar(select(SubjectRow.references).where(*which))
+            if home is None or references is None:
+                raise SubjectNotFound("the subject is gone")
+            gone = remove_subject(session, home, key, references)
         wipe_log(self.engine)
         return gone
 
-    def expired(self, limit: int) -> list[tuple[str, str]]:
-        query = (
-            select(GalleryRow, SubjectRow)
-            .join(GalleryRow, GalleryRow.key == SubjectRow.gallery_key)
-            .where(SubjectRow.tenant == self.tenant, SubjectRow.expires_at <= datetime.now(UTC))
-            .order_by(SubjectRow.expires_at)
-        )
-        with self.reading() as session:
-            return [
-                (open_gallery(self.codec, home).name, Locker.of(self.codec, row).subject(row).id)
-                for home, row in session.execute(query.limit(limit))
-            ]
+    def _expired(self, home: GalleryRow, row: SubjectRow) -> Expired:
+        gallery = subject = None
+        with suppress(SealBroken):  # what can't be read can be deleted all the same
+            gallery = open_gallery(self.codec, home).name
+            subject = Locker.of(self.codec, row).subject(row).id
+        return Expired(row.key, gallery, subject)
 
     def _subject(self, row: SubjectRow, gallery: str) -> Subject:
         return as_subject(row, Locker.of(self.codec, row).subject(row), gallery)
@@ -121,20 +136,26 @@ def living() -> ColumnElement[bool]:
     return SubjectRow.expires_at.is_(None) | (SubjectRow.expires_at > datetime.now(UTC))
 
 
-def remove_subject(session: Session, home: GalleryRow, row: SubjectRow) -> None:
-    """Deletes a subject with all that is its own; the caller holds the gallery's lock."""
-    all_of_it = ReferenceRow.subject_key == row.key
-    gone = count_templates(session, all_of_it)
-    revision = advance(session, home, subjects=-1, references=-row.references, templates=fewer(gone))
+def ended() -> ColumnElement[bool]:
+    """The others."""
+    return SubjectRow.expires_at <= datetime.now(UTC)
+
+
+def has_ended(row: SubjectRow) -> bool:
+    return row.expires_at is not None and row.expires_at <= datetime.now(UTC)
+
+
+def remove_subject(session: Session, home: GalleryRow, key: int, references: int) -> list[Deleted]:
+    """Deletes a subject, by its key and the number of its references, with all that is its own; the references that
+    went. The caller holds the gallery's lock."""
+    all_of_it = ReferenceRow.subject_key == key
+    query = select(ReferenceRow.key, ReferenceRow.id, ReferenceRow.has_photograph).where(all_of_it)
+    gone = [Deleted(*found) for found in session.execute(query.order_by(ReferenceRow.key))]
+    templates = fewer(count_templates(session, all_of_it))
+    revision = advance(session, home, subjects=-1, references=-references, templates=templates)
     log_removed(session, home, all_of_it, revision)
-    session.execute(delete(SubjectRow).where(SubjectRow.key == row.key))  # the rest by ON DELETE CASCADE
-
-
-def remove_expired(session: Session, rows: Transactions, home: GalleryRow, subject: str) -> None:
-    """Makes place for a subject of the same id as one that has expired and was not deleted yet."""
-    row = seek_subject(session, rows, home, subject, expired=True)
-    if row is not None and row.expires_at is not None and row.expires_at <= datetime.now(UTC):
-        remove_subject(session, home, row)
+    session.execute(delete(SubjectRow).where(SubjectRow.key == key))  # the rest by ON DELETE CASCADE
+    return gone
 
 
 def find_subject(
@@ -185,4 +206,5 @@ def as_subject(row: SubjectRow, who: Who, gallery: str) -> Subject:
         updated_at=row.updated_at,
         consent=who.consent,
         expires_at=row.expires_at,
+        key=row.key,
     )

@@ -253,8 +253,8 @@ class AnswerRow(Table):
     """What an enrolment with an idempotency key was answered, so that the same request gets the same answer again.
 
     key, request: SHA-256 of the caller's key and of the request, or tokens of these. answer: through
-    ``storage.cipher``, sealed with the tenant's key of version data_key; None while the request runs. Goes with its
-    gallery, and with its subject, of whom it tells; both are unknown until then.
+    ``storage.cipher``, sealed with the key of the subject of whom it tells; None while the request runs. Goes with its
+    gallery and its subject; both are unknown until then.
     """
 
     __tablename__ = "idempotent_answers"
@@ -266,5 +266,24 @@ class AnswerRow(Table):
     gallery_key: Mapped[int | None] = mapped_column(ForeignKey("galleries.key", ondelete="CASCADE"))
     subject_key: Mapped[int | None] = mapped_column(ForeignKey("subjects.key", ondelete="CASCADE"))
     answer: Mapped[bytes | None]
-    data_key: Mapped[int | None]
+    expires_at: Mapped[datetime]
+
+
+class ErasureRow(Table):
+    """An erasure, from its deletion on until nobody asks for its receipt any more. subject: a stand-in of its id, see
+    ``storage.erasures``. deleted: keys of subjects; keys and ids of references, and whether they had photographs.
+    statement: of the receipt, without names; None while the erasure is under way. Nothing of that tells of anybody."""
+
+    __tablename__ = "erasures"
+    __table_args__ = (
+        UniqueConstraint("gallery_key", "subject"),
+        Index(None, "tenant", "expires_at"),
+        {"sqlite_autoincrement": True},
+    )
+
+    key: Mapped[int] = mapped_column(Key, Identity(), primary_key=True)
+    gallery_key: Mapped[int] = mapped_column(ForeignKey("galleries.key", ondelete="CASCADE"))
+    subject: Mapped[str]
+    deleted: Mapped[dict[str, Any]]
+    statement: Mapped[dict[str, Any] | None]
     expires_at: Mapped[datetime]

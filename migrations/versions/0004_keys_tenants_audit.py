@@ -1,4 +1,4 @@
-"""Tenants with keys of their own, API keys, sealed columns, expiry of subjects, and the audit log.
+"""Tenants with keys of their own, API keys, sealed columns, expiry and erasure of subjects, and the audit log.
 
 What is there stays in the clear until `facesvc keys seal` has gone over it. The way back is open only to a database of
 which nothing is sealed: the older schema has no place for the keys.
@@ -21,7 +21,6 @@ ADDED = {
     "galleries": ("sealed", "data_key", "issue"),
     "subjects": ("sealed", "sealed_key", "data_key", "consent", "canary", "expires_at"),
     "face_references": ("sealed",),
-    "idempotent_answers": ("data_key",),
 }
 KINDS = {
     "sealed": sa.LargeBinary(),
@@ -39,6 +38,7 @@ def upgrade() -> None:
     create_tenants()
     create_api_keys()
     create_audit()
+    create_erasures()
     for table, columns in ADDED.items():
         for column in columns:
             default = DEFAULTS.get(column)
@@ -54,7 +54,7 @@ def downgrade() -> None:
     for table, columns in ADDED.items():
         for column in columns:
             op.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
-    for table in ("audit", "revealed_identities", "api_keys", "data_keys", "tenants"):
+    for table in ("erasures", "audit", "revealed_identities", "api_keys", "data_keys", "tenants"):
         op.drop_table(table)
 
 
@@ -129,3 +129,23 @@ def create_audit() -> None:
         column("digest", sa.LargeBinary()),
         sa.PrimaryKeyConstraint("tenant", "sequence", name="pk_audit"),
     )
+
+
+def create_erasures() -> None:
+    op.create_table(
+        "erasures",
+        sa.Column("key", key(), sa.Identity(), nullable=False),
+        column("tenant", name()),
+        column("gallery_key", key()),
+        column("subject", name()),
+        column("deleted", sa.JSON()),
+        column("statement", sa.JSON(), nullable=True),
+        column("expires_at", sa.DateTime(timezone=True)),
+        sa.PrimaryKeyConstraint("key", name="pk_erasures"),
+        sa.UniqueConstraint("gallery_key", "subject", name="uq_erasures_gallery_key_subject"),
+        sa.ForeignKeyConstraint(
+            ["gallery_key"], ["galleries.key"], ondelete="CASCADE", name="fk_erasures_gallery_key_galleries"
+        ),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_erasures_tenant_expires_at", "erasures", ["tenant", "expires_at"])

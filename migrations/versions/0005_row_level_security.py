@@ -27,6 +27,7 @@ TABLES = (
     "photographs",
     "revisions",
     "idempotent_answers",
+    "erasures",
 )
 NAMED = "(SELECT current_setting('facesvc.tenant', true))"
 """In a subselect it is evaluated once for a statement, not for each row."""

@@ -3,9 +3,11 @@
 import base64
 import io
 import json
+import tempfile
 import zipfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -94,7 +96,11 @@ def test_an_erasure_is_proved(client: httpx.Client, gallery: str, enrol: Enrol) 
     end = lines(client, statement["audit"]["sequence"] - 1)[0]
     assert (end["digest"], end["action"]) == (statement["audit"]["digest"], "erase")
     assert end["outcome"] == {"photographs": 2, "references": 2}
-    assert problem(client.post(f"{subject(gallery)}/erasure"))["code"] == "subject_not_found"
+    again = client.post(f"{subject(gallery)}/erasure")  # as if the first answer had been lost
+    assert (again.status_code, again.json()) == (200, receipt)
+    outcomes = [line["outcome"] for line in lines(client, statement["audit"]["sequence"]) if line["action"] == "erase"]
+    assert outcomes == [{"state": "begun"}, {"repeated": True}]
+    assert problem(client.post(f"{subject(gallery, 'eve')}/erasure"))["code"] == "subject_not_found"
 
 
 def test_all_that_is_kept_of_a_subject(
@@ -116,7 +122,33 @@ def test_all_that_is_kept_of_a_subject(
     assert vector.shape == (128,)
     assert float(vector @ vector) == pytest.approx(1.0, abs=1e-5)
     actions = [json.loads(line)["action"] for line in archive.read("audit.jsonl").splitlines()]
-    assert actions == ["create_subject", "create_subject", "enrol", "enrol"]
+    assert actions[:4] == ["create_subject", "create_subject", "enrol", "enrol"]
+    assert actions[-1] == "export_subject"
+
+
+def test_an_archive_leaves_in_pieces_and_nothing_of_it_is_on_a_disk(
+    client: httpx.Client, gallery: str, enrol: Enrol, photographs: dict[str, bytes], tmp_path: Path, monkeypatch: Any
+) -> None:
+    """More than 8 MiB of photographs: none is written to a temporary file, and the line is there before the first
+    piece of the answer."""
+    client.patch(f"/v1/galleries/{gallery}", json={"keep_photographs": True})
+    large = {name: photographs[name] + bytes(3 * 2**20) for name in ("obama", "obama2", "obama3")}
+    files = [("images", (f"{name}.jpg", content)) for name, content in large.items()]
+    assert client.post(references(gallery, "ada"), files=files).json()["enrolled"] == 3
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))  # where any temporary file would fail
+    after = last(client)
+    with client.stream("GET", f"{subject(gallery)}/export") as answer:
+        assert (answer.status_code, "content-length" in answer.headers) == (200, False)
+        pieces = answer.iter_bytes()
+        first = next(pieces)
+        assert [(line["action"], line["outcome"]) for line in lines(client, after)] == [
+            ("export_subject", {"references": 3})
+        ]
+        archive = zipfile.ZipFile(io.BytesIO(first + b"".join(pieces)))
+    assert archive.testzip() is None
+    kept = {archive.read(name) for name in archive.namelist() if name.startswith("photographs/")}
+    assert kept == set(large.values())
+    assert len(json.loads(archive.read("subject.json"))["references"]) == 3
 
 
 def test_every_question_has_a_line(

@@ -3,11 +3,12 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import numpy as np
 import pytest
-from sqlalchemy import Engine, select, text
+from sqlalchemy import Engine, insert, select, text
 
 from facesvc.core.compare import squared_l2
 from facesvc.core.types import Receipt, Ticket
@@ -22,8 +23,8 @@ from facesvc.refusals import MasterKeyUnavailable, SealBroken
 from facesvc.storage.engine import open_engine
 from facesvc.storage.keys import SqlKeyRows
 from facesvc.storage.references import SqlReferenceStore
-from facesvc.storage.tables import GalleryRow, PhotographRow, ReferenceRow, SubjectRow, TemplateRow
-from tests.contract.values import JPEG, assert_same
+from facesvc.storage.tables import AnswerRow, GalleryRow, PhotographRow, ReferenceRow, SubjectRow, TemplateRow
+from tests.contract.values import JPEG, assert_same, rows
 from tests.databases import VERSION, new_reference, unit_vectors
 from tests.galleryfiles import bare
 
@@ -56,6 +57,10 @@ def fill(store: SqlReferenceStore) -> None:
 def test_what_was_in_the_clear_is_read_and_sealed(engine: Engine) -> None:
     plain = SqlReferenceStore(engine)
     fill(plain)
+    with plain.writing() as session:  # as it was kept before subjects owned answers
+        later = datetime.now(UTC) + timedelta(hours=1)
+        values = {"tenant": "default", "key": "c" * 64, "request": "d" * 64, "answer": b'{"subject":"eve"}'}
+        session.execute(insert(AnswerRow).values(**values, gallery_key=1, expires_at=later))
     wanted = plain.references("staff", "ada", 10).items
     database = process(engine)
     store, care = database.store("default"), KeyCare(database, "default")
@@ -63,13 +68,14 @@ def test_what_was_in_the_clear_is_read_and_sealed(engine: Engine) -> None:
     assert store.photograph("staff", "ada", wanted[0].id).content == JPEG
     assert store.add_references("staff", "ada", [new_reference(1), new_reference(4)])[0].id == wanted[0].id
     assert care.plain() == {"galleries": 1, "subjects": 1, "references": 3, "templates": 3, "photographs": 1}
-    assert sum(care.seal()) == 6  # the gallery, bob, three references, the answer
+    assert sum(care.seal()) == 7  # the gallery, bob, three references, the answer; the one of nobody goes
     assert care.plain() == NOTHING
     after = process(engine).store("default")
     assert after.gallery("staff").metadata == {"floor": 3}
     assert after.subject("staff", "ada").display_name == "Ada"
     for found, reference in zip(after.references("staff", "ada", 2).items, wanted, strict=True):
         assert_same(found, reference)
+    assert rows(after, AnswerRow) == 1
     assert (after.claim(TICKET), after.photograph("staff", "ada", wanted[0].id).content) == (b"told", JPEG)
     assert [*care.seal()] == []
 
@@ -106,19 +112,19 @@ def test_a_new_data_key_takes_over(engine: Engine) -> None:
     before = process(engine).store("default")
     fill(before)
     before.claim(replace(TICKET, key="c" * 64))
-    before.add_references("staff", "eve", [], Receipt(replace(TICKET, key="c" * 64), lambda _: b"none"))
+    before.add_references("staff", "bob", [], Receipt(replace(TICKET, key="c" * 64), lambda _: b"none"))
     wanted = before.references("staff", "ada", 10).items
     care = KeyCare(process(engine), "default")
-    assert care.data_keys() == {1: 4}
-    assert sum(care.rotate_data_key()) == 4  # the gallery, two subjects, and an answer that tells of none
-    assert care.data_keys() == {2: 4}
+    assert care.data_keys() == {1: 3}
+    assert sum(care.rotate_data_key()) == 3  # the gallery and two subjects, whose answers are under their own keys
+    assert care.data_keys() == {2: 3}
     for store in (before, process(engine).store("default")):
         found = store.references("staff", "ada", 10).items
         for one, other in zip(found, wanted, strict=True):
             assert_same(one, other)
         assert store.claim(replace(TICKET, key="c" * 64)) == b"none"
     before.add_references("staff", "new", [new_reference(7)])
-    assert care.data_keys() == {2: 5}
+    assert care.data_keys() == {2: 4}
 
 
 def test_a_rotation_that_stopped_goes_on(engine: Engine) -> None:

@@ -26,9 +26,10 @@ from tests.databases import VERSION, new_reference, unit_vectors
 
 TABLES = {
     "galleries", "subjects", "face_references", "templates", "template_failures", "photographs", "revisions",
-    "idempotent_answers", "tenants", "data_keys", "api_keys", "revealed_identities", "audit", "alembic_version",
+    "idempotent_answers", "tenants", "data_keys", "api_keys", "revealed_identities", "audit", "erasures",
+    "alembic_version",
 }  # fmt: skip
-LATER = {"tenants", "data_keys", "api_keys", "revealed_identities", "audit"}
+LATER = {"tenants", "data_keys", "api_keys", "revealed_identities", "audit", "erasures"}
 """Have their rows in tests of their own."""
 TICKET = Ticket("key", "request")
 

@@ -3,11 +3,14 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import select
 
+from facesvc.core.erasure import Deleted
 from facesvc.core.retention import Retention
 from facesvc.core.types import Reference
-from facesvc.errors import SubjectNotFound
+from facesvc.errors import SubjectExists, SubjectNotFound
 from facesvc.storage.references import SqlReferenceStore
+from facesvc.storage.tables import SubjectRow
 from tests.contract.values import counts
 from tests.databases import new_reference
 
@@ -46,16 +49,33 @@ def test_who_has_expired_answers_nothing(store: SqlReferenceStore) -> None:
 
 def test_who_has_expired_is_deleted_with_everything(store: SqlReferenceStore) -> None:
     gone, _ = enrolled(store, "ada", PAST), enrolled(store, "charles", FUTURE)
-    assert store.expired(9) == [("staff", "ada")]
-    assert [(deleted.key, deleted.id) for deleted in store.delete_subject("staff", "ada")] == [(gone.key, gone.id)]
+    (expired,) = store.expired(9)
+    assert (expired.gallery, expired.subject) == ("staff", "ada")
+    assert store.expired_subject("staff", "ada") == expired
+    assert store.expired_subject("staff", "charles") is None
+    assert store.delete_expired(expired.key) == [Deleted(gone.key, gone.id, had_photograph=False)]
     assert (store.expired(9), counts(store)[1:]) == ([], (1, 1))
+    with pytest.raises(SubjectNotFound):
+        store.delete_expired(expired.key)
     assert store.changes(store.gallery("staff"), 1).removed.tolist() == [gone.key]
 
 
-def test_an_id_is_free_again_once_its_subject_expired(store: SqlReferenceStore) -> None:
+def test_who_has_not_expired_is_not_deleted_as_such(store: SqlReferenceStore) -> None:
+    enrolled(store, "ada", FUTURE)
+    with store.reading() as session:
+        (key,) = session.scalars(select(SubjectRow.key))
+    with pytest.raises(SubjectNotFound):
+        store.delete_expired(key)
+    assert counts(store)[1:] == (1, 1)
+
+
+def test_an_id_is_taken_until_who_has_expired_is_deleted(store: SqlReferenceStore) -> None:
+    """Who takes the place has to say so in the audit log first: see ``facesvc.expiry``."""
     enrolled(store, "ada", PAST)
+    with pytest.raises(SubjectExists):
+        store.add_references("staff", "ada", [new_reference(40)])
+    with pytest.raises(SubjectExists):
+        store.create_subject("staff", "ada", "Another", {})
+    store.delete_expired(store.expired(1)[0].key)
     (again,) = store.add_references("staff", "ada", [new_reference(40)])
     assert [reference.id for reference in store.references("staff", "ada", 9).items] == [again.id]
-    enrolled(store, "bob", PAST)
-    assert store.create_subject("staff", "bob", "Another", {}).references == 0
-    assert counts(store)[1:] == (2, 1)

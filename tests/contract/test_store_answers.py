@@ -125,11 +125,39 @@ def test_answers_are_forgotten_after_a_day(store: SqlReferenceStore) -> None:
     assert store.claim(TICKET) is None
 
 
-def test_nothing_enrolled_is_an_answer_too(store: SqlReferenceStore) -> None:
+def refused(store: SqlReferenceStore, subject: str) -> None:
+    """An enrolment whose photographs are all refused."""
     assert store.claim(TICKET) is None
-    assert store.add_references("staff", "ada", [], Receipt(TICKET, lambda _: b"refused")) == []
+    assert store.add_references("staff", subject, [], Receipt(TICKET, lambda _: b"refused")) == []
+
+
+def test_nothing_enrolled_is_an_answer_too(store: SqlReferenceStore) -> None:
+    """It tells of the subject as any other does, and goes with it."""
+    store.create_subject("staff", "ada", None, {})
+    refused(store, "ada")
     assert store.claim(TICKET) == b"refused"
+    assert counts(store) == (1, 1, 0)
+    store.begin_erasure("staff", "ada")
+    assert rows(store, AnswerRow) == 0
+
+
+def test_nothing_enrolled_of_nobody_leaves_no_answer(store: SqlReferenceStore) -> None:
+    """No row tells of a subject that is not there; done again, it changes as little."""
+    refused(store, "eve")
+    assert rows(store, AnswerRow) == 0
+    refused(store, "eve")
     assert counts(store) == (0, 0, 0)
+
+
+def test_lapsed_answers_go_without_another_request(store: SqlReferenceStore) -> None:
+    enrol(store, TICKET, 1)
+    enrol(store, OTHER, 2)
+    store.forget_lapsed()
+    assert rows(store, AnswerRow) == 2
+    expire(store, TICKET)
+    store.forget_lapsed()
+    assert rows(store, AnswerRow) == 1
+    assert store.claim(OTHER) is not None
 
 
 @pytest.mark.parametrize("erased", ["reference", "subject", "gallery"])

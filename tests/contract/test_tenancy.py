@@ -3,28 +3,32 @@
 import re
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import select, text, update
 
 from facesvc.bootstrap import open_tenant
 from facesvc.config import Settings
+from facesvc.core.access import Caller
 from facesvc.core.canary import Alarms
-from facesvc.core.ports import Extractor
-from facesvc.core.types import Gallery
+from facesvc.core.ports import Extractor, Extractors
+from facesvc.core.retention import Retention
+from facesvc.core.types import Capture, FaceChoice, Gallery, Ticket
 from facesvc.database import Database, open_database
-from facesvc.errors import RequestError
+from facesvc.errors import FaceServiceError, RequestError, SubjectExists
 from facesvc.index.projection import Projection
 from facesvc.index.snapshots import SnapshotKeeper, Snapshotted
 from facesvc.indexing import in_memory, snapshots_of
 from facesvc.pipeline.loaded import LoadedPacks
 from facesvc.refusals import SealBroken, TenantExists, TenantNotFound
-from facesvc.storage.tables import TenantRow
+from facesvc.storage.tables import AnswerRow, ReferenceRow, SubjectRow, TenantRow
 from facesvc.storage.transactions import EVERY_TENANT, Transactions
 from facesvc.tenancy import Tenants
+from tests.contract.values import rows
 from tests.databases import VERSION, new_reference
 
 
@@ -153,3 +157,102 @@ def test_a_deleted_tenant_leaves_memory_and_disk(tenants: Tenants, database: Dat
     assert list(folder.iterdir()) == []
     with pytest.raises(TenantNotFound):
         tenants.of(acme.id)
+
+
+def expire(database: Database, subject: str, seed: int, ago: timedelta) -> int:
+    """A subject of "staff" that expired so long ago; its reference's key."""
+    store = database.store("default")
+    (reference,) = store.add_references("staff", subject, [new_reference(seed)])
+    store.update_subject("staff", subject, retention=Retention(expires_at=datetime.now(UTC) - ago))
+    return reference.key
+
+
+def damage(database: Database, reference: int) -> None:
+    """One byte of what is sealed of the subject whose reference has this key."""
+    with Transactions(database.engine, "default").writing() as session:
+        owner = select(ReferenceRow.subject_key).where(ReferenceRow.key == reference).scalar_subquery()
+        row = session.scalars(select(SubjectRow).where(SubjectRow.key == owner)).one()
+        assert row.sealed is not None
+        row.sealed = row.sealed[:-1] + bytes([row.sealed[-1] ^ 1])
+
+
+def erasures(database: Database) -> list[tuple[bool, dict[str, Any]]]:
+    """What the log says of those that ended: whether it knows of whom, and their outcome."""
+    lines = [line.told for line in database.audit("default").lines()]
+    ended = [line for line in lines if line["action"] == "erase" and line["outcome"] != {"state": "begun"}]
+    return [("subject" in line, line["outcome"]) for line in ended]
+
+
+def test_a_damaged_row_is_erased_when_it_expires_as_any_other(tenants: Tenants, database: Database) -> None:
+    gallery = enrolled(database, "default", 1)
+    damaged = expire(database, "bob", 2, ago=timedelta(days=2))
+    expire(database, "carl", 3, ago=timedelta(days=1))
+    damage(database, damaged)
+    tenants.follow(never)
+    assert database.store("default").gallery("staff").subjects == 1
+    assert [index.references for index in tenants.loaded()] == [1]
+    gone = {"expired": True, "references": 1, "photographs": 0}
+    assert erasures(database) == [(False, gone), (True, gone)]
+    assert gallery.references == 1
+
+
+FORBID = {
+    "sqlite": [
+        "CREATE TRIGGER kept BEFORE DELETE ON subjects BEGIN SELECT RAISE(ABORT, 'kept') WHERE OLD.key = 2; END"
+    ],
+    "postgresql": [
+        "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS "
+        "'BEGIN IF OLD.key = 2 THEN RAISE ''kept''; END IF; RETURN OLD; END'",
+        "CREATE TRIGGER kept BEFORE DELETE ON subjects FOR EACH ROW EXECUTE FUNCTION keep()",
+    ],
+}
+"""The second subject can't be deleted."""
+
+
+def test_who_can_not_be_erased_stops_nobody_elses_end_and_no_index(tenants: Tenants, database: Database) -> None:
+    enrolled(database, "default", 1)
+    expire(database, "bob", 2, ago=timedelta(days=2))
+    expire(database, "carl", 3, ago=timedelta(days=1))
+    store = database.store("default")
+    with store.writing() as session:
+        for statement in FORBID[database.engine.dialect.name]:
+            session.execute(text(statement))
+    assert store.claim(Ticket("a" * 64, "b" * 64)) is None
+    with store.writing() as session:
+        session.execute(update(AnswerRow).values(expires_at=datetime(2020, 1, 1, tzinfo=UTC)))
+    with pytest.raises(FaceServiceError):
+        tenants.follow(never)
+    assert [each.subject for each in store.expired(9)] == ["bob"]
+    assert [index.references for index in tenants.loaded()] == [2]  # bob's, too, which answers nothing
+    assert rows(store, AnswerRow) == 0
+    assert [told for _, told in erasures(database)][1] == {"expired": True, "references": 1, "photographs": 0}
+
+
+def test_who_takes_the_place_of_one_that_has_expired_says_so_in_the_log(tenants: Tenants, database: Database) -> None:
+    enrolled(database, "default", 1)
+    service = tenants.of("default").by(Caller(key="k7"))
+    gone = {"expired": True, "references": 1, "photographs": 0}
+    expire(database, "bob", 2, ago=timedelta(days=1))
+    assert service.create_subject("staff", "bob", "Another", {}).references == 0
+    assert erasures(database) == [(True, gone)]
+    with pytest.raises(SubjectExists):
+        service.create_subject("staff", "bob", "A third", {})
+
+    expire(database, "carl", 3, ago=timedelta(days=1))
+    service.extractors = cast(Extractors, OnePhotograph())
+    outcome = service.enrol("staff", "carl", [b"a photograph"]).outcomes[0]
+    assert outcome.reference is not None
+    assert [r.id for r in service.references("staff", "carl")] == [outcome.reference.id]
+    assert erasures(database) == [(True, gone), (True, gone)]
+    lines = [(line.told["key"], line.told["action"]) for line in database.audit("default").lines()][-4:]
+    assert lines == [("k7", "enrol"), ("k7", "erase"), ("k7", "erase"), ("k7", "enrol")]
+
+
+class OnePhotograph:
+    """Extractors of which every photograph gives one sample."""
+
+    def of(self, template_version: str) -> "OnePhotograph":
+        return self
+
+    def extract(self, photograph: bytes, choice: FaceChoice) -> Capture:
+        return Capture((new_reference(40).sample,), 1, 100, 100, format="JPEG")

@@ -1,15 +1,11 @@
 """What the person behind a subject may ask for: all that is kept of them, and that it be erased."""
 
-from collections.abc import Iterator
-from tempfile import SpooledTemporaryFile
-from typing import IO
-
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 
 from facesvc import views
 from facesvc.core.access import Role
-from facesvc.subject_access import write_archive
+from facesvc.subject_access import archive
 from facesvc.web import proofs
 from facesvc.web.access import ServiceDep
 from facesvc.web.names import GalleryPath, SubjectPath
@@ -17,9 +13,6 @@ from facesvc.web.openapi import READ, Responses
 from facesvc.web.permissions import allows
 
 router = APIRouter(prefix="/v1/galleries/{gallery}/subjects/{subject}", tags=["subjects"])
-IN_MEMORY = 8 * 2**20
-"""Bytes of an archive that is not written to a temporary file."""
-CHUNK = 2**16
 ARCHIVE: Responses = READ | {
     200: {"description": "The archive", "content": {"application/zip": {"schema": {"type": "string"}}}}
 }
@@ -29,7 +22,8 @@ ARCHIVE: Responses = READ | {
 @allows(Role.ENROL)
 def erase_subject(gallery: GalleryPath, subject: SubjectPath, service: ServiceDep) -> views.View:
     """Erases the subject from database, indexes and snapshots, looks whether anything is left, and answers a receipt
-    signed with Ed25519 over the statement's canonical JSON. Other processes forget it within seconds."""
+    signed with Ed25519 over the statement's canonical JSON. Other processes forget it within seconds. Safe to repeat:
+    an erasure that ended early goes on, and for a day the same receipt is given again."""
     return views.erasure_receipt(service.erase(gallery, subject))
 
 
@@ -37,18 +31,6 @@ def erase_subject(gallery: GalleryPath, subject: SubjectPath, service: ServiceDe
 @allows(Role.ADMINISTER)
 def export_subject(gallery: GalleryPath, subject: SubjectPath, service: ServiceDep) -> StreamingResponse:
     """All that is kept of the subject, its templates too, as a zip archive for the person it is about."""
-    archive = SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  closed once it is sent
-    try:
-        write_archive(service, gallery, subject, archive)
-    except BaseException:
-        archive.close()
-        raise
-    archive.seek(0)
+    pieces = archive(service, gallery, subject)
     headers = {"Content-Disposition": 'attachment; filename="subject.zip"'}
-    return StreamingResponse(_sent(archive), media_type="application/zip", headers=headers)
-
-
-def _sent(archive: IO[bytes]) -> Iterator[bytes]:
-    with archive:
-        while chunk := archive.read(CHUNK):
-            yield chunk
+    return StreamingResponse(pieces, media_type="application/zip", headers=headers)

@@ -1,0 +1,120 @@
+"""Erasures, from their deletion on until nobody asks for their receipts any more: what a repeated request resumes.
+
+A row holds no name: an id that is asked for is compared by its stand-in. What else is in it (keys, references' public
+ids, API keys' ids, moments) leads nowhere once the subject is gone, and was in the clear before: it is not sealed. The
+signature is none of it, for whoever has that and the public key could tell a guessed name from others.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Any
+
+from sqlalchemy import Column, delete, literal, select
+from sqlalchemy.orm import Session
+
+from facesvc.core.erasure import Deleted, Erasure
+from facesvc.errors import SubjectNotFound
+from facesvc.storage.engine import wipe_log
+from facesvc.storage.galleries import lock_gallery
+from facesvc.storage.sealing import stored_names
+from facesvc.storage.subjects import remove_subject, seek_subject
+from facesvc.storage.tables import ErasureRow, GalleryRow, SubjectRow
+from facesvc.storage.tables import Table as Base
+from facesvc.storage.transactions import Transactions
+
+RESUMED = timedelta(days=30)
+"""Time for which an erasure that is under way can be asked for again: the month in which a person who asks for it is
+to be told what was done (GDPR, article 12, paragraph 3). Indexes have followed long before."""
+KEPT = timedelta(hours=24)
+"""Time for which a receipt is given again."""
+BATCH = 5_000
+"""Keys in one statement; databases allow 32766 parameters and more."""
+
+
+class Erasures(Transactions):
+    """The erasures of one tenant; see core.erasure.ErasingStore."""
+
+    def begin_erasure(self, gallery: str, subject: str) -> Erasure:
+        with self.writing() as session:
+            home = lock_gallery(session, self, gallery)
+            row, there = self._known(session, home, subject), seek_subject(session, self, home, subject, expired=True)
+            if there is not None:
+                row = self._begun(session, home, there, subject, row)
+            if row is None or row.expires_at <= datetime.now(UTC):
+                raise SubjectNotFound(f"no subject {subject!r} in gallery {gallery!r}")
+            erasure = _erasure(row)
+        wipe_log(self.engine)
+        return erasure
+
+    def remaining(self, erasure: Erasure) -> int:
+        """Looks into each table by its own columns: a row whose owner is gone is found as well as any other."""
+        keys = {"subjects": erasure.subjects, "face_references": [deleted.key for deleted in erasure.references]}
+        found: set[tuple[object, ...]] = set()
+        with self.reading() as session:
+            for owner, wanted in keys.items():
+                for column in _naming(owner):
+                    found.update(self._rows(session, column, wanted))
+        return len(found)
+
+    def finish_erasure(self, erasure: Erasure, statement: Mapping[str, Any]) -> Mapping[str, Any]:
+        query = select(ErasureRow).where(ErasureRow.key == erasure.key, ErasureRow.tenant == self.tenant)
+        with self.writing() as session:
+            row = session.scalar(query.with_for_update())
+            if row is None:  # it is part of a later one, or went with its gallery
+                return statement
+            if row.statement is None:
+                row.statement, row.expires_at = dict(statement), datetime.now(UTC) + KEPT
+            return row.statement
+
+    def _begun(
+        self, session: Session, home: GalleryRow, there: SubjectRow, subject: str, before: ErasureRow | None
+    ) -> ErasureRow:
+        """Deletes a subject; takes over what another of that id left to be done."""
+        subjects, gone = [there.key], remove_subject(session, home, there.key, there.references)
+        if before is not None:
+            if before.statement is None:
+                known = _erasure(before)
+                subjects, gone = [*known.subjects, *subjects], [*known.references, *gone]
+            session.execute(delete(ErasureRow).where(ErasureRow.key == before.key))
+        row = ErasureRow(
+            tenant=home.tenant,
+            gallery_key=home.key,
+            subject=self._stand_ins(home, subject)[0],
+            deleted={"subjects": subjects, "references": [list(astuple(deleted)) for deleted in gone]},
+            expires_at=datetime.now(UTC) + RESUMED,
+        )
+        session.add(row)
+        session.flush()
+        return row
+
+    def _known(self, session: Session, home: GalleryRow, subject: str) -> ErasureRow | None:
+        named = ErasureRow.subject.in_(self._stand_ins(home, subject))
+        return session.scalar(select(ErasureRow).where(ErasureRow.gallery_key == home.key, named))
+
+    def _stand_ins(self, home: GalleryRow, subject: str) -> tuple[str, ...]:
+        """Also where nothing is sealed, the id itself is not kept."""
+        digest = sha256(f"{home.key} {subject}".encode()).hexdigest()
+        return stored_names(self.codec, "erasure", digest)
+
+    def _rows(self, session: Session, column: Column[Any], keys: Sequence[int]) -> Iterator[tuple[object, ...]]:
+        """Table and primary key of each that has one of the keys in this column."""
+        table = column.table
+        query = select(literal(table.name), *table.primary_key.columns).where(table.c.tenant == self.tenant)
+        for start in range(0, len(keys), BATCH):
+            yield from map(tuple, session.execute(query.where(column.in_(keys[start : start + BATCH]))))
+
+
+def _naming(owner: str) -> Iterator[Column[Any]]:
+    """The columns that hold keys of this table: its own, and those of whatever belongs to its rows. The log of
+    revisions, from which indexes learn what to forget, is not among them."""
+    key = Base.metadata.tables[owner].c.key
+    yield key
+    for table in Base.metadata.sorted_tables:
+        yield from (foreign.parent for foreign in table.foreign_keys if foreign.column is key)
+
+
+def _erasure(row: ErasureRow) -> Erasure:
+    references = tuple(Deleted(*deleted) for deleted in row.deleted["references"])
+    return Erasure(row.key, tuple(row.deleted["subjects"]), references, row.statement)

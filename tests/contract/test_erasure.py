@@ -1,0 +1,249 @@
+"""Erasures from their deletion to the receipt, whatever comes between: an index that is away, a process that dies."""
+
+import hashlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import cast
+
+import pytest
+from sqlalchemy import Connection, event, select, update
+
+from facesvc.audited import AuditedService
+from facesvc.config import Settings
+from facesvc.core.access import Caller
+from facesvc.core.canary import Alarms, Watch
+from facesvc.core.erasure import ErasureReceipt
+from facesvc.core.ports import Extractor
+from facesvc.core.types import Receipt, Reference, Ticket
+from facesvc.crypto.signing import require_signed
+from facesvc.database import Database, open_database
+from facesvc.errors import IndexUnavailable, SubjectNotFound
+from facesvc.index.faiss import FlatIndex
+from facesvc.index.keeping import InMemory, Kept, MemoryKeeper
+from facesvc.index.projection import Projection
+from facesvc.pipeline.loaded import LoadedPacks
+from facesvc.storage.references import SqlReferenceStore
+from facesvc.storage.tables import ErasureRow, Table
+from tests.contract.values import JPEG, rows
+from tests.databases import VERSION, new_reference
+
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+TICKET = Ticket("a" * 64, "b" * 64)
+
+
+class Away(MemoryKeeper):
+    """An engine that ``failure`` keeps from being asked, until there is none."""
+
+    failure: BaseException | None = None
+
+    def __init__(self) -> None:
+        super().__init__(FlatIndex)
+
+    def open(self, gallery: object) -> InMemory:
+        return InMemory(FlatIndex())
+
+    def tend(self, gallery: object, kept: Kept | None) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+
+@pytest.fixture
+def database(url: str, tmp_path: Path) -> Iterator[Database]:
+    """With a gallery "staff" that keeps photographs."""
+    with open_database(Settings(data=tmp_path, database_url=url)) as opened:
+        opened.store("default").create_gallery("staff", VERSION, True, {})
+        yield opened
+
+
+@pytest.fixture
+def keeper() -> Away:
+    return Away()
+
+
+@pytest.fixture
+def service(database: Database, keeper: Away) -> AuditedService:
+    return process(database, keeper)
+
+
+@pytest.fixture
+def other(database: Database) -> AuditedService:
+    """Another process's, whose index answers."""
+    return process(database, MemoryKeeper(FlatIndex))
+
+
+def process(database: Database, keeper: MemoryKeeper) -> AuditedService:
+    store, trail = database.store("default"), database.trail("default")
+    watch, packs = Watch(database.disclosures("default"), Alarms()), LoadedPacks(cast(Extractor, None))
+    return AuditedService(packs, store, Projection(store, keeper), trail, database.signer("default"), watch)
+
+
+def enrolled(service: AuditedService, *seeds: int, subject: str = "ada") -> list[Reference]:
+    new = [new_reference(seed, photograph=JPEG if seed == 1 else None) for seed in seeds]
+    return service.store.add_references("staff", subject, new)
+
+
+def told(service: AuditedService) -> list[object]:
+    return [line.told["outcome"] for line in service.trail.log.lines()]
+
+
+def verify(receipt: ErasureReceipt) -> None:
+    require_signed(receipt.signed, receipt.signature.value, receipt.signature.public_key)
+
+
+def in_time(service: AuditedService) -> None:
+    """All that is kept for a while is kept no longer."""
+    store = cast(SqlReferenceStore, service.store)
+    with store.writing() as session:
+        session.execute(update(ErasureRow).values(expires_at=LONG_AGO))
+
+
+@pytest.mark.parametrize("failure", [IndexUnavailable("away"), OSError("no space"), KeyboardInterrupt("killed")])
+def test_an_erasure_that_was_cut_off_gives_its_receipt(
+    service: AuditedService, other: AuditedService, keeper: Away, failure: BaseException
+) -> None:
+    stored = enrolled(service, 1, 2)
+    keeper.failure = failure
+    for _ in range(2):
+        with pytest.raises(type(failure)):
+            service.erase("staff", "ada")
+    with pytest.raises(SubjectNotFound):
+        service.store.subject("staff", "ada")
+
+    made = other.by(Caller(key="k2")).erase("staff", "ada")
+    verify(made)
+    assert (made.statement["gallery"], made.statement["subject"], made.statement["key"]) == ("staff", "ada", "k2")
+    assert (made.statement["references"], made.statement["photographs"]) == ([r.id for r in stored], 1)
+    assert made.statement["remaining"] == {"database": 0, "snapshots": 0}
+    (end,) = other.trail.log.lines(made.statement["audit"]["sequence"] - 1)
+    assert (end.told["outcome"], end.digest.hex()) == (
+        {"references": 2, "photographs": 1},
+        made.statement["audit"]["digest"],
+    )
+
+
+def test_the_same_receipt_is_given_for_a_day(service: AuditedService, other: AuditedService) -> None:
+    enrolled(service, 1)
+    made = service.erase("staff", "ada")
+    assert other.by(Caller(key="another")).erase("staff", "ada") == made
+    assert told(service)[-2:] == [{"state": "begun"}, {"repeated": True}]
+    service.store.forget_lapsed()
+    assert service.erase("staff", "ada") == made
+    in_time(service)
+    with pytest.raises(SubjectNotFound):
+        service.erase("staff", "ada")
+    service.store.forget_lapsed()
+    assert rows(cast(SqlReferenceStore, service.store), ErasureRow) == 0
+
+
+def test_one_of_several_at_once_makes_the_receipt(service: AuditedService) -> None:
+    enrolled(service, 1, 2)
+    with ThreadPoolExecutor(4) as pool:
+        first, *others = pool.map(lambda _: service.erase("staff", "ada"), range(4))
+    verify(first)
+    assert others == [first] * 3
+
+
+def test_who_is_enrolled_anew_before_the_end_is_erased_with_what_was_there(
+    service: AuditedService, keeper: Away
+) -> None:
+    """One statement of all that was deleted, whoever asked for it first."""
+    (before,) = enrolled(service, 1)
+    keeper.failure = IndexUnavailable()
+    with pytest.raises(IndexUnavailable):
+        service.erase("staff", "ada")
+    (after,) = enrolled(service, 2)
+    assert service.store.subject("staff", "ada").references == 1
+    keeper.failure = None
+    made = service.erase("staff", "ada")
+    assert (made.statement["references"], made.statement["photographs"]) == ([before.id, after.id], 1)
+    assert service.erase("staff", "ada") == made
+
+
+def test_who_is_enrolled_anew_after_the_receipt_is_erased_anew(service: AuditedService) -> None:
+    enrolled(service, 1)
+    first = service.erase("staff", "ada")
+    (after,) = enrolled(service, 2)
+    second = service.erase("staff", "ada")
+    assert (second.statement["references"], second.statement["photographs"]) == ([after.id], 0)
+    assert service.erase("staff", "ada") == second != first
+
+
+def test_an_erasure_is_its_gallerys_and_its_tenants(service: AuditedService, database: Database) -> None:
+    enrolled(service, 1)
+    service.store.create_gallery("guests", VERSION, False, {})
+    service.erase("staff", "ada")
+    for asked in (
+        lambda: service.erase("guests", "ada"),
+        lambda: service.erase("staff", "ADA"),
+        lambda: service.seen_by(frozenset({"guests"})).erase("guests", "ada"),
+    ):
+        with pytest.raises(SubjectNotFound):
+            asked()
+    service.store.delete_gallery("staff")
+    assert rows(cast(SqlReferenceStore, service.store), ErasureRow) == 0
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_what_is_kept_of_an_erasure_names_nobody(database: Database, sealed: bool) -> None:
+    """Neither does anything by which a guess could be tried, where rows are sealed: no signature, no plain digest."""
+    store = database.store("default") if sealed else SqlReferenceStore(database.engine, "plain")
+    store.create_gallery("visitors", VERSION, False, {})
+    store.add_references("visitors", "Ada Lovelace", [new_reference(1)])
+    erasure = store.begin_erasure("visitors", "Ada Lovelace")
+    store.finish_erasure(erasure, {"kind": "a statement"})
+    with store.reading() as session:
+        row = session.scalars(select(ErasureRow)).one()
+        kept = repr({column.key: getattr(row, column.key) for column in ErasureRow.__table__.c})
+        home = row.gallery_key
+    digest = hashlib.sha256(f"{home} Ada Lovelace".encode()).hexdigest()
+    assert ("Lovelace" in kept, "visitors" in kept, digest in kept) == (False, False, not sealed)
+
+
+def test_rows_that_were_left_are_counted_by_their_keys(database: Database, service: AuditedService) -> None:
+    """Without cascades, every row but the subject's own stays; none of them can be joined with it any more."""
+    database.store("default").claim(TICKET)
+    new = [new_reference(1, photograph=JPEG), new_reference(2)]
+    service.store.add_references("staff", "ada", new, Receipt(TICKET, lambda _: b"told"))
+    enrolled(service, 3, subject="bob")
+    with without_cascades(database):
+        erasure = service.store.begin_erasure("staff", "ada")
+    assert service.store.remaining(erasure) == 6  # two references, two templates, a photograph, an answer
+    assert service.erase("staff", "ada").statement["remaining"] == {"database": 6, "snapshots": 0}
+
+
+class without_cascades:  # noqa: N801  reads as a statement
+    """Foreign keys do nothing on the connections made within."""
+
+    def __init__(self, database: Database) -> None:
+        self.engine = database.engine
+
+    def __enter__(self) -> None:
+        self.engine.dispose()
+        event.listen(self.engine, "begin", self._off)
+        if self.engine.dialect.name == "sqlite":
+            event.listen(self.engine, "connect", self._off_sqlite)
+
+    def __exit__(self, *_: object) -> None:
+        event.remove(self.engine, "begin", self._off)
+        if self.engine.dialect.name == "sqlite":
+            event.remove(self.engine, "connect", self._off_sqlite)
+        self.engine.dispose()
+
+    @staticmethod
+    def _off(connection: Connection) -> None:
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("SET LOCAL session_replication_role = replica")
+
+    @staticmethod
+    def _off_sqlite(connection: object, _: object) -> None:
+        connection.execute("PRAGMA foreign_keys = OFF")  # type: ignore[attr-defined]
+
+
+def test_every_column_that_names_a_subject_or_a_reference_is_looked_into() -> None:
+    """By its foreign key; but for the log from which indexes learn what to forget."""
+    named = [column for table in Table.metadata.tables.values() for column in table.c]
+    named = [column for column in named if column.name in ("subject_key", "reference_key")]
+    assert len(named) == 7
+    assert [column.table.name for column in named if not column.foreign_keys] == ["revisions"]
