@@ -6,7 +6,9 @@ from contextlib import redirect_stderr
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
+from threading import Condition
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -20,27 +22,49 @@ from tests.keyed import Keyed, serve_keyed
 PEOPLE = "/v1/galleries/staff/subjects"
 
 
+class Log(StringIO):
+    """What a server writes, as it comes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.grown = Condition()
+
+    def write(self, text: str, /) -> int:
+        with self.grown:
+            self.grown.notify_all()
+            return super().write(text)
+
+
 @dataclass(frozen=True)
 class Watched:
     """A server whose log can be read."""
 
     keyed: Keyed
-    log: StringIO
+    log: Log
 
     def issue(self, *roles: Role, requests: int | None = None, identities: int | None = None) -> IssuedKey:
         rights = Rights(frozenset(roles), requests_per_minute=requests, identities_per_day=identities)
         with open_database(self.keyed.settings) as database:
             return database.api_keys.issue(DEFAULT_TENANT, rights)
 
-    def lines(self, after: int) -> list[dict[str, Any]]:
-        """Of requests, that were written since the log was so long."""
-        lines = [json.loads(line) for line in self.log.getvalue()[after:].splitlines()]
-        return [line for line in lines if line["event"] == "request"]
+    def asked(self, key: IssuedKey | str | None, path: str) -> dict[str, Any]:
+        """The log's line of this request, which may come after its answer."""
+        name = uuid4().hex
+        with self.keyed.client(key) as client:
+            client.get(path, headers={"X-Request-ID": name})
+        with self.log.grown:
+            assert self.log.grown.wait_for(lambda: self._lines(name), timeout=30)
+            (line,) = self._lines(name)
+        return line
+
+    def _lines(self, request: str) -> list[dict[str, Any]]:
+        whole = self.log.getvalue().rpartition("\n")[0]
+        return [line for line in map(json.loads, whole.splitlines()) if line.get("request_id") == request]
 
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory, default_packs: Path) -> Iterator[Watched]:
-    log, made = StringIO(), tmp_path_factory.mktemp("watched")
+    log, made = Log(), tmp_path_factory.mktemp("watched")
     serving = serve_keyed(made, default_packs)
     with redirect_stderr(log):
         keyed = serving.__enter__()
@@ -129,12 +153,9 @@ def test_a_face_is_counted_as_a_name_is(watched: Watched, people: str, path: str
 
 def test_the_request_log_says_whose_key_it_was(watched: Watched) -> None:
     key, spent = watched.issue(Role.VERIFY), watched.issue(Role.VERIFY, requests=1)
-    start = len(watched.log.getvalue())
-    for issued, path in ((key, "/v1/caller"), (key, "/v1/galleries"), (spent, "/v1/caller"), (spent, "/v1/caller")):
-        with watched.keyed.client(issued) as client:
-            client.get(path)
-    found = [(line["status"], line["key"], line["tenant"]) for line in watched.lines(start)]
-    assert found == [
+    asks = ((key, "/v1/caller"), (key, "/v1/galleries"), (spent, "/v1/caller"), (spent, "/v1/caller"))
+    lines = [watched.asked(issued, path) for issued, path in asks]
+    assert [(line["status"], line["key"], line["tenant"]) for line in lines] == [
         (200, key.key.id, "default"),
         (403, key.key.id, "default"),
         (200, spent.key.id, "default"),
@@ -147,14 +168,10 @@ def test_a_key_that_is_refused_is_nobodys(watched: Watched) -> None:
     """What it says of itself stands by itself: anybody can say it."""
     key = watched.issue(Role.VERIFY)
     forged = f"facesvc_{key.key.id}_{'A' * 43}"
-    start = len(watched.log.getvalue())
-    for text in (forged, "facesvc_nonsense", None):
-        with watched.keyed.client(text) as client:
-            assert client.get("/v1/caller").status_code == 401
-    lines = watched.lines(start)
-    assert [(line["key"], line["tenant"], line.get("claimed_key")) for line in lines] == [
-        (None, None, key.key.id),
-        (None, None, None),
-        (None, None, None),
+    lines = [watched.asked(text, "/v1/caller") for text in (forged, "facesvc_nonsense", None)]
+    assert [(line["status"], line["key"], line["tenant"], line.get("claimed_key")) for line in lines] == [
+        (401, None, None, key.key.id),
+        (401, None, None, None),
+        (401, None, None, None),
     ]
     assert "nonsense" not in watched.log.getvalue()
