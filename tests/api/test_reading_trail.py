@@ -59,7 +59,7 @@ class Watched:
 
     def _lines(self, request: str) -> list[dict[str, Any]]:
         whole = self.log.getvalue().rpartition("\n")[0]
-        return [line for line in map(json.loads, whole.splitlines()) if line.get("request_id") == request]
+        return [json.loads(line) for line in whole.splitlines() if f'"request_id": "{request}"' in line]
 
 
 @pytest.fixture(scope="module")
