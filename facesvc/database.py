@@ -67,7 +67,7 @@ class Database:
 
     def disclosures(self, tenant: str) -> SqlDisclosures:
         """What its answers tell of whom."""
-        return SqlDisclosures(self.engine, tenant)
+        return SqlDisclosures(self.engine, tenant, self.codec(tenant))
 
     def trail(self, tenant: str) -> Trail:
         """What is noted of commands on this machine; a server's requests have a caller of their own."""

@@ -26,12 +26,14 @@ SEALED = ""
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """What a subject's row seals."""
+    """What a subject's row seals. canary: 1 for a subject that is nobody, see ``core.canary``; a number, since sealed
+    values tell how long they are."""
 
     id: str
     display_name: str | None
     metadata: Mapping[str, Any]
     consent: str | None = None
+    canary: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,16 +68,17 @@ class Locker:
         """Columns of SubjectRow, but for its key."""
         if self._vault is None:
             clear = {"display_name": who.display_name, "details": dict(who.metadata), "consent": who.consent}
-            return {"id": who.id, **clear}
+            return {"id": who.id, "canary": bool(who.canary), **clear}
         for text in (who.display_name, who.consent):
             checked(text or "")
         sealed = self._vault.seal(packed(asdict(who)), f"subject {self.name}")
-        return {"id": self.name, "display_name": None, "details": {}, "consent": None, "sealed": sealed}
+        hidden = {"display_name": None, "details": {}, "consent": None, "canary": False}
+        return {"id": self.name, "sealed": sealed, **hidden}
 
     def subject(self, row: SubjectRow) -> Who:
         if row.sealed is None:
             require_plain(self.codec, "a subject")
-            return Who(row.id, row.display_name, row.details, row.consent)
+            return Who(row.id, row.display_name, row.details, row.consent, int(row.canary))
         return Who(**json.loads(self._opened(row.sealed, f"subject {self.name}")))
 
     # --- references --------------------------------------------------------------------------------

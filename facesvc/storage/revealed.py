@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from facesvc.core.canary import SECONDS_OF_A_DAY
 from facesvc.refusals import IdentityBudgetSpent
+from facesvc.storage.locker import Lockers
 from facesvc.storage.tables import ReferenceRow, RevealedRow, SubjectRow
 from facesvc.storage.transactions import Transactions
 
@@ -47,12 +48,13 @@ class SqlDisclosures(Transactions):
 
     def canaries(self, references: Collection[str]) -> Collection[str]:
         query = (
-            select(ReferenceRow.id)
+            select(ReferenceRow.id, SubjectRow)
             .join(SubjectRow, SubjectRow.key == ReferenceRow.subject_key)
-            .where(ReferenceRow.tenant == self.tenant, ReferenceRow.id.in_(references), SubjectRow.canary)
+            .where(ReferenceRow.tenant == self.tenant, ReferenceRow.id.in_(references))
         )
+        lockers = Lockers(self.codec)
         with self.reading() as session:
-            return list(session.scalars(query))
+            return [reference for reference, row in session.execute(query) if lockers.who(row).canary]
 
 
 def _one_at_a_time(session: Session, key: str) -> None:

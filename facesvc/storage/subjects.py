@@ -88,7 +88,9 @@ class Subjects(Transactions):
     def mark_canary(self, gallery: str, subject: str, canary: bool) -> None:
         with self.writing() as session:
             home = lock_gallery(session, self, gallery)
-            find_subject(session, self, home, gallery, subject).canary = canary
+            row = find_subject(session, self, home, gallery, subject)
+            locker = locked_subject(session, self, row)
+            put(row, locker.put_subject(replace(locker.subject(row), canary=int(canary))))
 
     def delete_subject(self, gallery: str, subject: str) -> None:
         with self.writing() as session:

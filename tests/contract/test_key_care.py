@@ -107,6 +107,24 @@ def test_no_column_tells_of_anybody(engine: Engine) -> None:
     assert seen.sample.face.box.tobytes() not in told
 
 
+def test_no_column_tells_canaries_from_others(engine: Engine) -> None:
+    database = process(engine)
+    store = database.store("default")
+    fill(store)
+    with engine.connect() as connection:
+        before = list(connection.execute(select(SubjectRow.__table__)).mappings())
+    store.mark_canary("staff", "bob", True)
+    with engine.connect() as connection:
+        after = list(connection.execute(select(SubjectRow.__table__)).mappings())
+    assert {subject["canary"] for subject in after} == {False}
+    assert [len(subject["sealed"]) for subject in after] == [len(subject["sealed"]) for subject in before]
+    assert [subject["updated_at"] for subject in after] == [subject["updated_at"] for subject in before]
+    references = [store.references("staff", subject, 9).items[0].id for subject in ("ada", "bob")]
+    assert database.disclosures("default").canaries(references) == references[1:]
+    assert store.update_subject("staff", "bob", display_name="Robert").display_name == "Robert"
+    assert process(engine).disclosures("default").canaries(references) == references[1:]
+
+
 def test_a_new_data_key_takes_over(engine: Engine) -> None:
     """A process that was there before, and one that comes after, read on; rows are under the new key alone."""
     before = process(engine).store("default")
