@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from facesvc.core.erasure import Erased, Erasure
-from facesvc.core.names import require_name
+from facesvc.core.names import CONSENT_LENGTH, DISPLAY_NAME_LENGTH, require_metadata, require_name, require_text
 from facesvc.core.ports import Extractors, GalleryIndexes, ReferenceStore
 from facesvc.core.retention import NO_LIMIT, Retention
 from facesvc.core.types import Gallery, Page, Photograph, Reference, Subject
@@ -26,8 +26,9 @@ class Holdings(Expiry):
     def create_gallery(
         self, name: str, keep_photographs: bool = False, metadata: Mapping[str, Any] | None = None
     ) -> Gallery:
-        """A gallery for templates of the pack in use. Raises GalleryExists, RequestError for a bad name."""
+        """A gallery for templates of the pack in use. Raises GalleryExists, RequestError for a bad name or metadata."""
         require_name(name)
+        require_metadata(metadata)
         version = self.extractors.default.template_version
         return self.store.create_gallery(name, version, keep_photographs, metadata or {})
 
@@ -55,8 +56,9 @@ class Holdings(Expiry):
         retention: Retention = NO_LIMIT,
     ) -> Subject:
         """Takes the place of one of that name that has expired. Raises GalleryNotFound, SubjectExists, RequestError
-        for a bad name."""
+        for a bad name, or what can't be told of anybody."""
         require_name(subject)
+        _require_details(display_name, metadata, retention)
         while True:
             try:
                 return self.store.create_subject(gallery, subject, display_name, metadata, retention)
@@ -67,7 +69,8 @@ class Holdings(Expiry):
     def update_gallery(
         self, name: str, *, keep_photographs: bool | None = None, metadata: Mapping[str, Any] | None = None
     ) -> Gallery:
-        """Changes what is not None; see ``core.ports.ReferenceStore.update_gallery``."""
+        """Changes what is not None; see ``core.ports.ReferenceStore.update_gallery``. Raises RequestError."""
+        require_metadata(metadata)
         return self.store.update_gallery(name, keep_photographs=keep_photographs, metadata=metadata)
 
     def update_subject(
@@ -79,7 +82,8 @@ class Holdings(Expiry):
         metadata: Mapping[str, Any] | None = None,
         retention: Retention = NO_LIMIT,
     ) -> Subject:
-        """Changes what is not None. Raises GalleryNotFound, SubjectNotFound."""
+        """Changes what is not None. Raises GalleryNotFound, SubjectNotFound, RequestError."""
+        _require_details(display_name, metadata, retention)
         changes = {"display_name": display_name, "metadata": metadata, "retention": retention}
         return self.store.update_subject(gallery, subject, **changes)
 
@@ -127,10 +131,6 @@ class Holdings(Expiry):
         """Raises GalleryNotFound, SubjectNotFound, ReferenceNotFound."""
         return self.store.reference(gallery, subject, reference)
 
-    def ready(self) -> None:
-        """Raises StoreUnavailable unless the database answers."""
-        self.store.ping()
-
     def references(self, gallery: str, subject: str) -> Iterator[Reference]:
         """All of a subject's, oldest first. Raises GalleryNotFound, SubjectNotFound."""
         cursor: str | None = None
@@ -140,3 +140,9 @@ class Holdings(Expiry):
             cursor = page.next_cursor
             if cursor is None:
                 return
+
+
+def _require_details(display_name: str | None, metadata: Mapping[str, Any] | None, retention: Retention) -> None:
+    require_text("a display name", display_name, DISPLAY_NAME_LENGTH)
+    require_text("a reference to consent", retention.consent, CONSENT_LENGTH)
+    require_metadata(metadata)

@@ -147,6 +147,11 @@ class FaceService(Enrolments, Holdings):
 
         return self._by_pack_of(gallery, ask)
 
+    def model(self, gallery: str | None = None) -> Extractor:
+        """The pack in use, or that of a gallery. Raises GalleryNotFound, TemplateVersionMismatch for one that is not
+        here."""
+        return self.extractors.default if gallery is None else self._by_pack_of(gallery, lambda pack: pack)
+
     def detect(self, photograph: bytes) -> Capture:
         """All faces with box, landmarks and quality. Raises ImageError, TooManyFaces."""
         with blame("image"):

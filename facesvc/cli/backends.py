@@ -35,8 +35,8 @@ class Backend(Protocol):
     workers: int
     """Photographs to give it at once."""
 
-    def model(self) -> View:
-        """The pack in use: template version, threshold, calibration."""
+    def model(self, gallery: str) -> View:
+        """The gallery's pack: template version, threshold, calibration."""
         ...
 
     def verify(self, probe: bytes, reference: bytes, face: str, rule: "DecisionRule") -> View: ...

@@ -49,7 +49,7 @@ class Identifier:
 
     def contract(self) -> View:
         """What must be the same when a run is continued."""
-        asked, model = self.question, self.backend.model()
+        asked, model = self.question, self.backend.model(self.question.gallery)
         is_default = asked.rule.threshold is None and asked.rule.target_fmr is None
         return {
             "gallery": asked.gallery,
@@ -57,7 +57,7 @@ class Identifier:
             "face": asked.face,
             "threshold": model["threshold"] if is_default else asked.rule.threshold,
             "target FMR": asked.rule.target_fmr,
-            "template version": self.backend.gallery(asked.gallery)["template_version"],
+            "template version": model["template_version"],
             "calibration": (model["calibration"] or {}).get("id"),
         }
 

@@ -39,8 +39,8 @@ class LocalBackend:
     def __init__(self, service: AuditedService, workers: int) -> None:
         self.service, self.workers = service, workers
 
-    def model(self) -> View:
-        return views.model(self.service.extractors.default)
+    def model(self, gallery: str) -> View:
+        return views.model(self.service.model(gallery))
 
     def verify(self, probe: bytes, reference: bytes, face: str, rule: DecisionRule) -> View:
         return views.verification(self.service.verify(probe, reference, FaceChoice(face), rule))

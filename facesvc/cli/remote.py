@@ -50,8 +50,8 @@ class RemoteBackend:
     def __init__(self, client: httpx.Client, workers: int) -> None:
         self.client, self.workers = client, workers
 
-    def model(self) -> View:
-        return self._ask("GET", "/v1/model")
+    def model(self, gallery: str) -> View:
+        return self._ask("GET", f"{gallery_path(gallery)}/model")
 
     def verify(self, probe: bytes, reference: bytes, face: str, rule: "DecisionRule") -> View:
         files = [part("probe", probe), part("reference", reference)]

@@ -178,8 +178,6 @@ class ReferenceStore(ComparableStore, ErasingStore, Protocol):
     that also appends to the revision log. All methods raise StoreUnavailable when the database can't be reached,
     and GalleryNotFound / SubjectNotFound / ReferenceNotFound for names that are not there."""
 
-    def ping(self) -> None: ...
-
     def create_gallery(
         self, name: str, template_version: str, keep_photographs: bool, metadata: Mapping[str, Any]
     ) -> Gallery:

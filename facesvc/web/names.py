@@ -1,15 +1,20 @@
 """The shapes of names and metadata that callers choose, as OpenAPI states them."""
 
-import json
 from typing import Annotated, Any
 
 from fastapi import Path
 from pydantic import AfterValidator, Field, StringConstraints
 
-from facesvc.core.names import NAME_PATTERN, RESERVED
-
-TEXT_PATTERN = r"^[^\u0000-\u001f\u007f-\u009f]*$"
-METADATA_BYTES = 16 * 1024
+from facesvc.core.names import (
+    CONSENT_LENGTH,
+    DISPLAY_NAME_LENGTH,
+    METADATA_BYTES,
+    NAME_PATTERN,
+    RESERVED,
+    TEXT_PATTERN,
+    require_metadata,
+)
+from facesvc.errors import RequestError
 
 
 def _addressable(name: str) -> str:
@@ -19,20 +24,18 @@ def _addressable(name: str) -> str:
 
 
 def _storable(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Every database must take it and give it back as it was: no NaN, no infinity, no U+0000."""
-    encoded = json.dumps(metadata, allow_nan=False)
-    if len(encoded) > METADATA_BYTES:
-        raise ValueError(f"metadata may have at most {METADATA_BYTES} bytes of JSON")
-    if "\\u0000" in encoded.replace("\\\\", ""):  # an escaped backslash is no start of an escape
-        raise ValueError("metadata can't hold the character U+0000")
+    try:
+        require_metadata(metadata)
+    except RequestError as error:
+        raise ValueError(error.detail) from error
     return metadata
 
 
 Name = Annotated[
     str, StringConstraints(pattern=NAME_PATTERN, min_length=1, max_length=128), AfterValidator(_addressable)
 ]
-DisplayName = Annotated[str, StringConstraints(pattern=TEXT_PATTERN, min_length=1, max_length=256)]
-Consent = Annotated[str, StringConstraints(pattern=TEXT_PATTERN, min_length=1, max_length=200)]
+DisplayName = Annotated[str, StringConstraints(pattern=TEXT_PATTERN, min_length=1, max_length=DISPLAY_NAME_LENGTH)]
+Consent = Annotated[str, StringConstraints(pattern=TEXT_PATTERN, min_length=1, max_length=CONSENT_LENGTH)]
 Metadata = Annotated[
     dict[str, Any],
     AfterValidator(_storable),

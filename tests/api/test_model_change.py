@@ -62,6 +62,9 @@ def test_there_and_back_over_http(live: Live, album: str, part: Callable[[str, s
     assert other(client.post(f"{album}/cut-over")) == ("standby", 3, 0)
     after = asked(client, gallery, part("image", "obama3"))
     assert after["version"] == agreement["new"]["template_version"] != default
+    served = client.get(f"/v1/galleries/{gallery}/model").json()
+    assert (served["name"], served["template_version"]) == (PACK, after["version"])
+    assert client.get("/v1/model").json()["template_version"] == default
     assert (after["subject"], after["match"], after["distance"] != before["distance"]) == ("obama", True, True)
     (first, *_) = client.get(references(gallery, "obama")).json()["items"]
     assert first["template_version"] == after["version"]
