@@ -61,6 +61,7 @@ def test_a_process_has_its_turn_until_it_is_done(url: str, store: SqlReferenceSt
         assert not is_held(store)
 
 
+@pytest.mark.slow
 def test_a_killed_process_gives_way(url: str, store: SqlReferenceStore) -> None:
     """To a process that waits already."""
     with holder(url) as first:

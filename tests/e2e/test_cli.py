@@ -57,6 +57,7 @@ def test_verify_two_people(cli: CommandLine, obama: list[Path], biden: Path) -> 
     assert found["distance"] == pytest.approx(1.865, abs=0.01)
 
 
+@pytest.mark.slow
 def test_verify_for_people(cli: CommandLine, obama: list[Path]) -> None:
     done = cli.run("verify", obama[0], obama[1])
     verdict, score, probe, reference = done.stdout.decode().splitlines()
@@ -68,6 +69,7 @@ def test_verify_for_people(cli: CommandLine, obama: list[Path]) -> None:
     assert reference == "reference: quality good, 1 face(s) found"
 
 
+@pytest.mark.slow
 def test_verify_with_a_threshold_of_ones_own(cli: CommandLine, obama: list[Path], server: tuple[str, str]) -> None:
     found = cli.json("verify", obama[0], obama[1], "--threshold", 0.05, *server, code=1)
     assert (found["decision"], found["threshold"]) == ("no_match", 0.05)
@@ -78,6 +80,7 @@ def test_verify_from_stdin(cli: CommandLine, obama: list[Path], server: tuple[st
     assert (done.returncode, json.loads(done.stdout)["distance"]) == (0, 0.0)
 
 
+@pytest.mark.slow
 def test_verify_errors_are_one_line(cli: CommandLine, samples: Path, obama: list[Path]) -> None:
     assert cli.refusal("verify", obama[0], samples / "no_face.jpg") == (
         "facesvc: reference: no face was found in the photograph [no_face]"
@@ -89,6 +92,7 @@ def test_verify_errors_are_one_line(cli: CommandLine, samples: Path, obama: list
     assert cli.refusal("verify", obama[0], obama[1], "--threshold", 9).endswith("[invalid_threshold]")
 
 
+@pytest.mark.slow
 def test_verify_errors_of_a_server(
     cli: CommandLine, samples: Path, obama: list[Path], tmp_path: Path, server: tuple[str, str]
 ) -> None:
@@ -123,6 +127,7 @@ def test_settings_that_are_not_valid(cli: CommandLine, tmp_path: Path) -> None:
     assert cli.run("galleries", "list", cwd=tmp_path).stderr.decode().startswith("facesvc: facesvc.toml: ")
 
 
+@pytest.mark.slow
 def test_a_data_folder_that_can_not_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert CommandLine(tmp_path / "file" / "data").refusal("galleries", "list") == (
@@ -135,6 +140,7 @@ def test_a_database_out_of_reach(cli: CommandLine) -> None:
     assert cli.refusal("--database-url", url, "galleries", "list").endswith("[store_unavailable]")
 
 
+@pytest.mark.slow
 def test_a_pack_that_is_unknown(cli: CommandLine) -> None:
     assert cli.refusal("--pack", "none", "galleries", "list").endswith("[pack_not_found]")
 
@@ -142,6 +148,7 @@ def test_a_pack_that_is_unknown(cli: CommandLine) -> None:
 # --- galleries, subjects, enrol -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_galleries(cli: CommandLine, server: tuple[str, str]) -> None:
     made = cli.json("galleries", "create", "night shift", "--keep-photographs", *server)
     assert {key: made[key] for key in ("name", "keep_photographs", "subjects", "references")} == {
@@ -159,6 +166,7 @@ def test_galleries(cli: CommandLine, server: tuple[str, str]) -> None:
     assert cli.refusal("galleries", "show", "night shift", *server).endswith("[gallery_not_found]")
 
 
+@pytest.mark.slow
 def test_enrol_and_subjects(cli: CommandLine, obama: list[Path], samples: Path, server: tuple[str, str]) -> None:
     option = ("--gallery", "people", *server)
     answer = cli.json("enrol", *obama[:2], samples / "group.jpg", "none.jpg", "--subject", "44", *option, code=1)
@@ -178,6 +186,7 @@ def test_enrol_and_subjects(cli: CommandLine, obama: list[Path], samples: Path, 
     assert cli.refusal("subjects", "show", "44", *option).endswith("[subject_not_found]")
 
 
+@pytest.mark.slow
 def test_low_quality_is_refused_unless_allowed(
     cli: CommandLine, obama: list[Path], tmp_path: Path, server: tuple[str, str]
 ) -> None:
@@ -210,6 +219,7 @@ def test_samples(cli: CommandLine, samples: Path, obama: list[Path]) -> None:
     assert {str(path) for path in obama} < set(paths)
 
 
+@pytest.mark.slow
 def test_doctor_finds_all_well(cli: CommandLine, samples: Path) -> None:
     cli.json("galleries", "list")  # makes the database
     findings = {found["check"]: found for found in cli.json("doctor", "--samples", samples)}
@@ -219,6 +229,7 @@ def test_doctor_finds_all_well(cli: CommandLine, samples: Path) -> None:
     assert findings["verification"]["detail"].startswith("one person at 0.4")
 
 
+@pytest.mark.slow
 def test_doctor_says_what_to_do(cli: CommandLine, tmp_path: Path, samples: Path) -> None:
     """A damaged pack and a database that is none."""
     (tmp_path / "packs").mkdir()

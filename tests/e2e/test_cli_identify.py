@@ -129,6 +129,7 @@ def test_options_of_identify(
     assert cli.lines("identify", group, *staff, "--face", "only", code=1)[0]["code"] == "several_faces"
 
 
+@pytest.mark.slow
 def test_patterns_and_lists(cli: CommandLine, rows: list[dict[str, Any]], probes: Path, staff: tuple[str, ...]) -> None:
     pattern = str(probes / "**" / "*[cx]opy.jpg")  # quoted: the shell leaves it to us
     assert cli.lines("identify", pattern, *staff) == [rows[-1]]

@@ -165,6 +165,7 @@ def test_without_photographs_and_for_people(cli: CommandLine, tmp_path: Path) ->
     assert cli.json("galleries", "show", "copy")["keep_photographs"] is True
 
 
+@pytest.mark.slow
 def test_templates_of_another_pack(
     cli: CommandLine, samples: Path, locked_build: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -238,6 +239,7 @@ class Trap:
         return Path.touch, (Path("unpickled"),)
 
 
+@pytest.mark.slow
 def test_deepface(cli: CommandLine, samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its folder of people is enrolled; its pickles are left alone; photographs of nobody are told."""
     folder = tmp_path / "db"
@@ -312,6 +314,7 @@ def put(connection: Any, key: str, name: str, contents: list[bytes | None]) -> N
             )
 
 
+@pytest.mark.slow
 def test_compreface(cli: CommandLine, compreface: str, photographs: dict[str, bytes], samples: Path) -> None:
     """Its photographs are enrolled anew, once each; what can't move is told; run again it continues."""
     run = ("galleries", "import", compreface, "--from", "compreface", "--gallery", "doors")

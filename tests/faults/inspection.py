@@ -99,7 +99,7 @@ def resurrected(service: FaceService, histories: Sequence[History]) -> Iterator[
     """What was acknowledged as deleted may not answer: not by its id, nor its photograph."""
     for history in histories:
         for public_id, (gallery, person, _) in list(history.world.erased.items())[-RECENT:]:
-            for read in (service.reference, service.store.photograph):
+            for read in (service.read_reference, service.store.photograph):
                 with suppress(GalleryNotFound, SubjectNotFound, ReferenceNotFound, PhotographNotFound):
                     read(gallery, person, public_id)
                     yield f"{gallery}/{person}: {public_id} was deleted and answers to {read.__name__}"

@@ -59,6 +59,7 @@ def test_the_names_are_the_fields_history_in_order() -> None:
     assert names() == [*PARAMETERS, "sface", "dlib"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_a_network_has_its_published_size_and_all_of_it_learns(name: str, pixels: dict[str, Pixels]) -> None:
@@ -149,6 +150,7 @@ def test_a_packs_network_in_torch_gives_what_onnx_runtime_gives(
     np.testing.assert_allclose(unit(found), unit(wanted), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize(("name", "build"), [("sface", pretrained.sface), ("dlib", pretrained.dlib)])
 def test_a_pretrained_backbone_starts_near_its_pack_and_all_of_it_learns(

@@ -80,6 +80,7 @@ def test_errors_never_seen_are_bounded_by_the_rule_of_three(curve: Calibration) 
     assert (curve.fnmr[-1], curve.fnmr_low[-1], curve.fnmr_high[-1]) == (0, 0, pytest.approx(3 / 260))
 
 
+@pytest.mark.slow
 def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
     """Mated comparisons of each person fail at that person's own rate: 60 populations of 40 people, drawn anew."""
     generator = np.random.default_rng(5)

@@ -119,6 +119,7 @@ def test_an_export_of_other_weights_is_noticed(run: Run, exported: Path) -> None
         check_parity(other, exported / "network.onnx", noise(SIDE))
 
 
+@pytest.mark.slow
 def test_a_network_that_is_not_a_number_is_noticed(tmp_path: Path) -> None:
     network = build_backbone("lenet", seed=1).eval()
     write_onnx(network, tmp_path / "network.onnx")

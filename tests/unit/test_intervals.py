@@ -108,6 +108,7 @@ def test_resamples_keep_each_stratums_size() -> None:
     assert counts[:, strata == 1].sum(axis=1).tolist() == [3] * 50
 
 
+@pytest.mark.slow
 def test_intervals_contain_the_truth_about_as_often_as_they_say() -> None:
     """The truth: rates among 1,500 people. Of 60 sets of 40 people, 3 intervals should miss and at most 7 may,
     where intervals over single comparisons would miss most."""

@@ -71,6 +71,7 @@ def test_the_plot_has_a_blue_point_for_each_trained_backbone(tmp_path: Path) -> 
     assert len(starts) == 2
 
 
+@pytest.mark.slow
 def test_a_larger_network_takes_longer(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     sides = {"lenet": 32, "alexnet": 96}

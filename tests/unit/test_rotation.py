@@ -45,6 +45,7 @@ def test_two_turns_of_one_person_are_as_far_apart_as_two_people(seed: bytes, iss
     assert cosines.std() == pytest.approx(128**-0.5, rel=0.1)
 
 
+@pytest.mark.slow
 def test_turns_are_spread_evenly() -> None:
     """By Haar's measure an entry has mean 0 and variance 1/128, and the traces of turns have mean 0 and variance 1."""
     turns = [rotation(hashlib.sha256(b"%d" % number).digest(), 1) for number in range(40)]
