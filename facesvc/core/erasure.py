@@ -118,10 +118,6 @@ class ErasureReceipt:
     statement: dict[str, Any]
     signature: Signature
 
-    @property
-    def signed(self) -> bytes:
-        return canonical(self.statement)
-
 
 def statement(erased: Erased, tenant: str, key: str, head: Head) -> dict[str, Any]:
     """What a receipt states, but for the names of whom it is about: so it can be kept. key: id of the API key that

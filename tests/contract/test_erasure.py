@@ -13,6 +13,7 @@ from sqlalchemy import Connection, event, select, update
 from facesvc.audited import AuditedService
 from facesvc.config import Settings
 from facesvc.core.access import Caller
+from facesvc.core.audit import canonical
 from facesvc.core.canary import Alarms, Watch
 from facesvc.core.erasure import ErasureReceipt
 from facesvc.core.ports import Extractor
@@ -89,7 +90,7 @@ def told(service: AuditedService) -> list[object]:
 
 
 def verify(receipt: ErasureReceipt) -> None:
-    require_signed(receipt.signed, receipt.signature.value, receipt.signature.public_key)
+    require_signed(canonical(receipt.statement), receipt.signature.value, receipt.signature.public_key)
 
 
 def in_time(service: AuditedService) -> None:

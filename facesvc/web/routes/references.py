@@ -41,7 +41,7 @@ PHOTOGRAPH: Any = READ | {
 def list_references(
     gallery: GalleryPath, subject: SubjectPath, service: ServiceDep, limit: Limit = 50, cursor: Cursor = None
 ) -> views.View:
-    """The references of a subject, oldest first. Templates' vectors never leave the service."""
+    """The references of a subject, oldest first, without their templates."""
     return views.page(service.list_references(gallery, subject, limit, cursor), views.reference)
 
 
