@@ -3,18 +3,17 @@
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from facesvc.core.erasure import Erased, Erasure
 from facesvc.core.names import CONSENT_LENGTH, DISPLAY_NAME_LENGTH, require_metadata, require_name, require_text
+from facesvc.core.paging import every
 from facesvc.core.ports import Extractors, GalleryIndexes, ReferenceStore
 from facesvc.core.retention import NO_LIMIT, Retention
 from facesvc.core.types import Gallery, Page, Photograph, Reference, Subject
 from facesvc.errors import GalleryExists, GalleryNotFound, SubjectExists
 from facesvc.expiry import Expiry
-
-REFERENCES_AT_ONCE = 500
-"""References read from the store in one go."""
 
 
 class Holdings(Expiry):
@@ -133,13 +132,7 @@ class Holdings(Expiry):
 
     def references(self, gallery: str, subject: str) -> Iterator[Reference]:
         """All of a subject's, oldest first. Raises GalleryNotFound, SubjectNotFound."""
-        cursor: str | None = None
-        while True:
-            page = self.store.references(gallery, subject, REFERENCES_AT_ONCE, cursor)
-            yield from page.items
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+        return every(partial(self.store.references, gallery, subject))
 
 
 def _require_details(display_name: str | None, metadata: Mapping[str, Any] | None, retention: Retention) -> None:

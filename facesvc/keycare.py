@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
 
+from facesvc.core.paging import every
 from facesvc.crypto.keyring import rewrap
 from facesvc.crypto.master import MasterKey
 from facesvc.database import Database
@@ -47,7 +48,7 @@ class KeyCare:
     def reissue(self, gallery: str | None = None) -> list[str]:
         """Turns the templates of one gallery anew, or of all; their names. Raises GalleryNotFound for one that is not
         there."""
-        names = [gallery] if gallery is not None else [*self._names()]
+        names = [gallery] if gallery is not None else [gallery.name for gallery in every(self._store.galleries)]
         done: list[str] = []
         for name in names:
             try:
@@ -67,15 +68,6 @@ class KeyCare:
     def plain(self) -> dict[str, int]:
         """Rows that are in the clear, by what they are."""
         return self._resealing.plain()
-
-    def _names(self) -> Iterator[str]:
-        cursor: str | None = None
-        while True:
-            page = self._store.galleries(500, cursor)
-            yield from (gallery.name for gallery in page.items)
-            cursor = page.next_cursor
-            if cursor is None:
-                return
 
 
 def rotate_master(database: Database, new: MasterKey) -> int:

@@ -1,10 +1,10 @@
 """The backend that runs the service in this process."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from facesvc import views
 from facesvc.audited import AuditedService
@@ -12,12 +12,10 @@ from facesvc.bootstrap import bootstrap, bootstrap_on_cluster
 from facesvc.cli.backends import Cluster, View
 from facesvc.config import Settings
 from facesvc.core.decide import DecisionRule
+from facesvc.core.paging import every
 from facesvc.core.retention import Retention
-from facesvc.core.types import FaceChoice, Page
+from facesvc.core.types import FaceChoice
 from facesvc.subject_access import archive
-
-PAGE = 500
-"""Rows of a listing read from the database at once."""
 
 
 @contextmanager
@@ -53,7 +51,7 @@ class LocalBackend:
         return views.enrolment_outcome(answer.outcomes[0])
 
     def galleries(self) -> Iterator[View]:
-        return listed(self.service.store.galleries, views.gallery)
+        return map(views.gallery, every(self.service.store.galleries))
 
     def gallery(self, name: str) -> View:
         return views.gallery(self.service.store.gallery(name))
@@ -65,7 +63,7 @@ class LocalBackend:
         self.service.delete_gallery(name)
 
     def subjects(self, gallery: str) -> Iterator[View]:
-        return listed(partial(self.service.list_subjects, gallery), views.subject)
+        return map(views.subject, every(partial(self.service.list_subjects, gallery)))
 
     def subject(self, gallery: str, subject: str) -> View:
         return views.subject(self.service.read_subject(gallery, subject))
@@ -90,15 +88,4 @@ class LocalBackend:
         self.service.delete_subject(gallery, subject)
 
     def references(self, gallery: str, subject: str) -> Iterator[View]:
-        return listed(partial(self.service.list_references, gallery, subject), views.reference)
-
-
-def listed(read: Callable[[int, str | None], Page[Any]], shape: Callable[[Any], View]) -> Iterator[View]:
-    """All items of a paged listing, in order, one page in memory at a time."""
-    cursor: str | None = None
-    while True:
-        page = read(PAGE, cursor)
-        yield from map(shape, page.items)
-        cursor = page.next_cursor
-        if cursor is None:
-            return
+        return map(views.reference, every(partial(self.service.list_references, gallery, subject)))

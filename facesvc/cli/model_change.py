@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -162,10 +163,10 @@ def left_behind(context: typer.Context, name: Name, as_json: options.AsJson = Fa
     Example: facesvc galleries model left-behind staff
     """
     from facesvc import views
-    from facesvc.cli.local import listed
+    from facesvc.core.paging import every
 
     with opened(context.obj) as changes:
-        found = list(listed(lambda limit, cursor: changes.left_behind(name, limit, cursor), views.left_behind))
+        found = [views.left_behind(one) for one in every(partial(changes.left_behind, name))]
     if as_json:
         return answer_json(found)
     answer_table(("Reference", "Subject", "Reason"), [(f["reference"], f["subject"], f["code"]) for f in found])

@@ -23,8 +23,9 @@ FIRST_PAUSE = 0.25
 """Seconds before the second attempt; each further pause is twice as long, up to LONGEST_PAUSE."""
 LONGEST_PAUSE = 30.0
 TIMEOUT = httpx.Timeout(120, connect=5)
-PAGE = 500
 BUSY = {429, 503}
+PAGE = 500
+"""Items asked for at a time."""
 
 logger = logging.getLogger(__name__)
 

@@ -12,13 +12,12 @@ from threading import Lock
 import numpy as np
 
 from facesvc.core.loaded import LoadedIndex
+from facesvc.core.paging import every
 from facesvc.core.ports import ReferenceStore
 from facesvc.core.types import Gallery, Vectors
 from facesvc.errors import GalleryNotFound, IndexUnavailable
 from facesvc.index.keeping import IndexLost, Keeper, Kept, Version, version_of
 
-PAGE = 500
-"""Galleries read at a time."""
 STEP = 100_000
 """References taken from the store at a time: 51 MB, however large the gallery that is built."""
 NOBODY = -1
@@ -72,7 +71,7 @@ class Projection:
 
     def warm(self) -> None:
         """Builds or catches up every gallery's index, so that no search has to wait for it."""
-        for gallery in self._galleries():
+        for gallery in every(self._store.galleries):
             try:
                 self.caught_up(gallery)
             except GalleryNotFound:  # deleted since it was listed
@@ -172,12 +171,12 @@ class Projection:
         when a gallery is loaded, which costs far more."""
         loaded = self._versions()
         if loaded:
-            existing = {gallery.key for gallery in self._galleries()}
+            existing = {gallery.key for gallery in every(self._store.galleries)}
             self._forget([version for version in loaded if version[0] not in existing])
 
     def living(self) -> dict[Version, Gallery]:
         """Every gallery, in every version of templates that it holds."""
-        galleries = self._galleries()
+        galleries = every(self._store.galleries)
         held = [gallery.of(version) for gallery in galleries for version in gallery.versions]
         return {version_of(gallery): gallery for gallery in held}
 
@@ -189,13 +188,3 @@ class Projection:
         with self._lock:
             for version in versions:
                 self._projected.pop(version, None)
-
-    def _galleries(self) -> list[Gallery]:
-        found: list[Gallery] = []
-        cursor: str | None = None
-        while True:
-            page = self._store.galleries(PAGE, cursor)
-            found += page.items
-            cursor = page.next_cursor
-            if cursor is None:
-                return found
