@@ -20,7 +20,7 @@ from facesvc.keying import open_keyring
 from facesvc.register import Register
 from facesvc.storage.api_keys import SqlApiKeys
 from facesvc.storage.audit import SqlAuditLog
-from facesvc.storage.engine import open_engine
+from facesvc.storage.engine import connected
 from facesvc.storage.exchange import SqlExchange
 from facesvc.storage.locks import Locks
 from facesvc.storage.migrate import upgrade
@@ -92,8 +92,5 @@ def open_database(settings: Settings, serving: bool = False) -> Iterator[Databas
     """Migrated first. serving: statements have an end. Raises StoreUnavailable, MasterKeyUnavailable."""
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     upgrade(settings.url)
-    engine = open_engine(settings.url, settings.statement_seconds if serving else None)
-    try:
+    with connected(settings.url, settings.statement_seconds if serving else None) as engine:
         yield Database(engine, open_keyring(settings, engine))
-    finally:
-        engine.dispose()

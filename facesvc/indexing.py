@@ -27,7 +27,7 @@ from facesvc.index.seal import Seal
 from facesvc.index.snapshots import SnapshotKeeper
 from facesvc.index.sweep import Sweep
 from facesvc.models.packs import Packs
-from facesvc.storage.engine import address, open_engine
+from facesvc.storage.engine import address, connected
 from facesvc.storage.references import SqlReferenceStore
 from facesvc.storage.residue import Residue
 
@@ -38,7 +38,6 @@ def open_keeper(settings: Settings, store: SqlReferenceStore, in_memory: Callabl
 
     Nothing is connected yet. Raises IndexUnavailable where an engine is chosen that lacks its address or client.
     """
-    engine = open_engine(settings.url)  # of pgvector alone, see PgVectorKeeper
     made: dict[IndexKind, Keeper] = {}
 
     def keeper(kind: IndexKind) -> Keeper:
@@ -46,18 +45,15 @@ def open_keeper(settings: Settings, store: SqlReferenceStore, in_memory: Callabl
             made[kind] = _engine_keeper(kind, settings, store, engine) or in_memory(kind)  # type: ignore[arg-type]
         return made[kind]
 
-    try:
+    with connected(settings.url) as engine:  # of pgvector alone, see PgVectorKeeper
         chosen = {gallery: keeper(kind) for gallery, kind in settings.gallery_index.items()}
         elsewhere = [keeper("auto"), *(keeper(kind) for kind in _reachable(settings, engine))]
         yield GalleryKeepers(keeper(settings.index), chosen, elsewhere)
-    finally:
-        engine.dispose()
 
 
 def describe_engines(settings: Settings, store: SqlReferenceStore) -> Iterator[tuple[str, str | IndexUnavailable]]:
     """Of each vector engine that is chosen: what it says of itself, or why it says nothing."""
-    engine = open_engine(settings.url)
-    try:
+    with connected(settings.url) as engine:
         chosen: set[IndexKind] = {settings.index, *settings.gallery_index.values()}
         for kind in sorted(chosen):
             try:
@@ -65,8 +61,6 @@ def describe_engines(settings: Settings, store: SqlReferenceStore) -> Iterator[t
                     yield kind, keeper.describe()
             except IndexUnavailable as error:
                 yield kind, error
-    finally:
-        engine.dispose()
 
 
 def sweeps(settings: Settings) -> Iterator[tuple[str, Residue, Sweep]]:

@@ -137,14 +137,13 @@ def examine_database(settings: "Settings") -> Finding:
     from facesvc.index.keeping import MemoryKeeper
     from facesvc.index.kinds import opener
     from facesvc.index.projection import Projection
-    from facesvc.storage.engine import open_engine
+    from facesvc.storage.engine import connected
     from facesvc.storage.references import SqlReferenceStore
 
-    engine = open_engine(settings.url)
     kind = "auto" if settings.index in ("milvus", "pgvector") else settings.index  # of these another check tells
     loaded: list[LoadedIndex] = []
     wrong: list[str] = []
-    try:
+    with connected(settings.url) as engine:
         SqlReferenceStore(engine).ping()
         if not is_migrated(engine):
             return Finding("database", "warn", "its schema is of another release", "the next start upgrades it")
@@ -154,8 +153,6 @@ def examine_database(settings: "Settings") -> Finding:
             held = projection.loaded()
             wrong += [index.gallery for index in held if store.gallery(index.gallery).templates != index.references]
             loaded += held
-    finally:
-        engine.dispose()
     if wrong:
         return Finding("database", "fail", f"references don't add up: {', '.join(wrong)}", "restore it from a backup")
     return Finding("database", "ok", f"{len(loaded)} galleries, {indexed(loaded)}")
@@ -165,17 +162,14 @@ def check_row_security(settings: "Settings") -> Iterator[Finding]:
     """On PostgreSQL: the service's role is bound by row-level security."""
     from sqlalchemy import text
 
-    from facesvc.storage.engine import open_engine
+    from facesvc.storage.engine import connected
 
-    engine = open_engine(settings.url)
-    try:
+    with connected(settings.url) as engine:
         if engine.dialect.name != "postgresql":
             return
         with engine.connect() as connection:
             query = text("SELECT rolname, rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user")
             role, unbound = connection.execute(query).one()
-    finally:
-        engine.dispose()
     if unbound:
         advice = "use a role with NOSUPERUSER NOBYPASSRLS that owns the database, see docs/security.md"
         yield Finding("tenants", "warn", f"PostgreSQL does not keep tenants apart for the role {role}", advice)
@@ -199,36 +193,33 @@ def stores(settings: "Settings", engine: "Engine") -> "Iterator[SqlReferenceStor
 def check_master_key(settings: "Settings") -> Finding:
     """There is one, and it opens the database."""
     from facesvc.keying import is_sealed, open_keyring, source
-    from facesvc.storage.engine import open_engine
+    from facesvc.storage.engine import connected
 
-    engine = open_engine(settings.url)
     try:
-        if not is_sealed(engine):
-            return Finding("master key", "warn", "the database is not encrypted", "the next start encrypts what is new")
-        master = open_keyring(settings, engine).master
+        with connected(settings.url) as engine:
+            if not is_sealed(engine):
+                return Finding(
+                    "master key", "warn", "the database is not encrypted", "the next start encrypts what is new"
+                )
+            master = open_keyring(settings, engine).master
     except FaceServiceError as error:
         return Finding("master key", "fail", f"{error.detail} [{error.code}]", "see docs/security.md, Master key")
-    finally:
-        engine.dispose()
     return Finding("master key", "ok", f"{master.id}, from {source(settings)}")
 
 
 def check_engines(settings: "Settings") -> Iterator[Finding]:
     """Every vector engine that galleries are to be kept in answers."""
     from facesvc.indexing import describe_engines
-    from facesvc.storage.engine import open_engine
+    from facesvc.storage.engine import connected
     from facesvc.storage.references import SqlReferenceStore
 
-    engine = open_engine(settings.url)
-    try:
+    with connected(settings.url) as engine:
         for kind, said in describe_engines(settings, SqlReferenceStore(engine)):  # which opens no row
             if isinstance(said, str):
                 yield Finding(kind, "ok", said)
             else:
                 advice = "see docs/operations.md, Vector engines; other galleries, and verification, work without it"
                 yield Finding(kind, "fail", f"{said.detail} [{said.code}]", advice)
-    finally:
-        engine.dispose()
 
 
 def indexed(loaded: "Sequence[LoadedIndex]") -> str:

@@ -2,7 +2,8 @@
 
 import os
 import sqlite3
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,16 @@ def open_engine(url: str, statement_seconds: float | None = None) -> Engine:
     except (ArgumentError, NoSuchModuleError) as error:
         raise StoreUnavailable("database URL is not valid") from error
     raise StoreUnavailable(f"database {target.get_backend_name()!r} is not supported: use sqlite or postgresql")
+
+
+@contextmanager
+def connected(url: str, statement_seconds: float | None = None) -> Iterator[Engine]:
+    """The same, whose connections are closed when the context ends."""
+    engine = open_engine(url, statement_seconds)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
 
 
 def address(url: str) -> str:

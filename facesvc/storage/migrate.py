@@ -7,7 +7,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 import migrations
 from facesvc.errors import StoreUnavailable
-from facesvc.storage.engine import TENANT, WRITING, open_engine
+from facesvc.storage.engine import TENANT, WRITING, connected
 from facesvc.storage.transactions import EVERY_TENANT
 
 ADVISORY_LOCK = 0x66616365  # "face": any number, the same in every process that migrates
@@ -16,16 +16,16 @@ ADVISORY_LOCK = 0x66616365  # "face": any number, the same in every process that
 def upgrade(url: str) -> None:
     """Creates or upgrades the tables; does nothing where they are current. Processes that start at once wait for
     one another, and a migration that fails leaves the schema as it was. Raises StoreUnavailable."""
-    engine = open_engine(url)
     try:
-        with engine.execution_options(**{WRITING: True, TENANT: EVERY_TENANT}).begin() as connection:
+        with (
+            connected(url) as engine,
+            engine.execution_options(**{WRITING: True, TENANT: EVERY_TENANT}).begin() as connection,
+        ):
             if connection.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": ADVISORY_LOCK})
             command.upgrade(configured(connection), "head")
     except SQLAlchemyError as error:
         raise StoreUnavailable("database can't be migrated") from error
-    finally:
-        engine.dispose()
 
 
 def configured(connection: Connection) -> Config:
