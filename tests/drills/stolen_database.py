@@ -64,10 +64,11 @@ def drill(folder: Path, real: Real) -> Found:
     data, loot = folder / "data", folder / "loot"
     with serving(data, real, dev=False) as served:
         key = facesvc(data, real, "api-keys", "create", "--role", "administer", "--json")
-        administrator = client(served, json.loads(key.stdout)["key"])
-        enrol(administrator, real)
-        issued = administrator.post("/v1/api-keys", json={"roles": ["verify"]}).raise_for_status().json()
-        answered = list(overstep(client(served, issued["key"]), real))
+        with client(served, json.loads(key.stdout)["key"]) as administrator:
+            enrol(administrator, real)
+            issued = administrator.post("/v1/api-keys", json={"roles": ["verify"]}).raise_for_status().json()
+        with client(served, issued["key"]) as thief:
+            answered = list(overstep(thief, real))
         shutil.copytree(data, loot, ignore=shutil.ignore_patterns("master.key", "packs"))
     wanted = secrets(real, data, issued["key"])
     return Found(
