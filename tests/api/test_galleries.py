@@ -103,8 +103,8 @@ def test_a_control_character_in_an_address(client: httpx.Client) -> None:
 @pytest.mark.parametrize(
     ("metadata", "complaint"),
     [
-        ('{"a": NaN}', "Out of range float values are not JSON compliant"),
-        ('{"a": 1e999}', "Out of range float values are not JSON compliant"),
+        ('{"a": NaN}', "metadata must be JSON: Out of range float values are not JSON compliant"),
+        ('{"a": 1e999}', "metadata must be JSON: Out of range float values are not JSON compliant"),
         ('{"a": "\\u0000"}', "metadata can't hold the character U+0000"),
         ('{"a": "' + "x" * 17_000 + '"}', "metadata may have at most 16384 bytes of JSON"),
         ("[]", "Input should be an object"),
