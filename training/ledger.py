@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesvc.core.types import Pixels
+from facesvc.durability import sync_folder
 from facesvc.errors import RequestError
 
 FORMAT = "facesvc aligned set 1"
@@ -148,7 +149,7 @@ class Ledger:
             _sync(file)
             self._whole = file.tell()
         draft.replace(self.folder / LEDGER)
-        _sync_folder(self.folder)
+        sync_folder(self.folder)
         self.entries, self.rows = entries, sum(entry.row is not None for entry in entries)
 
     def _cut(self) -> None:
@@ -182,12 +183,3 @@ def _parse_entry(line: bytes) -> Entry | None:
 def _sync(file: BinaryIO) -> None:
     file.flush()
     os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes a rename in ``folder`` survive a power failure."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

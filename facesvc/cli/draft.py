@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from facesvc.durability import sync_folder
 from facesvc.errors import RequestError
 
 
@@ -32,12 +33,3 @@ def replacing(output: Path) -> Iterator[BinaryIO]:
         Path(draft.name).unlink(missing_ok=True)
         raise
     sync_folder(output.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes names created in or moved into ``folder`` survive a power failure."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -15,8 +15,8 @@ from time import monotonic
 from typing import Any
 
 from facesvc.cli.backends import View
-from facesvc.cli.draft import sync_folder
 from facesvc.cli.rows import Row
+from facesvc.durability import sync_folder
 from facesvc.errors import RequestError
 
 FORMAT = "facesvc identify journal 1"

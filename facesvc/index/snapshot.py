@@ -19,6 +19,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from facesvc.durability import sync_folder
 from facesvc.errors import StoreError
 from facesvc.index.frame import Codes, Frame, Storable
 from facesvc.index.seal import NoSeal, Seal
@@ -234,7 +235,7 @@ class Snapshot:
         draft = f"{secrets.token_hex(8)}.json"
         self._write(draft, _rendered(manifest), sealed_as=MANIFEST)
         (self.folder / draft).replace(self.folder / MANIFEST)
-        _sync_folder(self.folder)
+        sync_folder(self.folder)
         self._sweep(manifest)
 
     def _sweep(self, manifest: Manifest | None) -> None:
@@ -287,12 +288,3 @@ def _parsed(stored: bytes) -> Manifest:
     content["frame"] = File(**content["frame"])
     content["segments"] = tuple(File(**segment) for segment in content["segments"])
     return Manifest(**content)
-
-
-def _sync_folder(folder: Path) -> None:
-    """The rename is on the disk, too."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
