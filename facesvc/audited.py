@@ -14,7 +14,7 @@ from facesvc.core.model_change import ModelChangeStore
 from facesvc.core.ports import Extractors, GalleryIndexes
 from facesvc.core.retention import NO_LIMIT, Retention
 from facesvc.core.types import FaceChoice, Gallery, Page, Photograph, Reference, Subject
-from facesvc.enrolment import Once
+from facesvc.enrolment import Asked, Assessed, Once
 from facesvc.service import FaceService
 from facesvc.trail import Trail
 
@@ -105,7 +105,7 @@ class AuditedService(FaceService):
         choice: FaceChoice = FaceChoice.ONLY,
         strict: bool = True,
     ) -> Enrolment:
-        with self.trail.changing("enrol", gallery, subject) as outcome:
+        with self.trail.asked("enrol", gallery, subject) as outcome:
             answer = super().enrol(gallery, subject, photographs, choice, strict)
             outcome.told = _enrolled(answer)
         return answer
@@ -119,10 +119,14 @@ class AuditedService(FaceService):
         choice: FaceChoice = FaceChoice.ONLY,
         strict: bool = True,
     ) -> tuple[bytes, Enrolment | None]:
-        with self.trail.changing("enrol", gallery, subject) as outcome:
+        with self.trail.asked("enrol", gallery, subject) as outcome:
             rendered, answer = super().enrol_once(once, gallery, subject, photographs, choice, strict)
             outcome.told = _enrolled(answer) if answer else {"repeated": True}
         return rendered, answer
+
+    def stored(self, target: Gallery, asked: Asked, assessed: Sequence[Assessed], once: Once | None) -> Enrolment:
+        self.trail.begun("enrol", asked.gallery, asked.subject)
+        return super().stored(target, asked, assessed, once)
 
     # --- what is kept --------------------------------------------------------------------------------
 

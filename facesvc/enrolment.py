@@ -62,7 +62,7 @@ class Enrolments(Expiry):
         strict refuses samples that fail their quality checks. Raises GalleryNotFound, TemplateVersionMismatch where the
         gallery's model pack is not here, TooManyReferences, RequestError for a bad name.
         """
-        return self._enrol(_Asked(gallery, subject, photographs, choice, strict))
+        return self._enrol(Asked(gallery, subject, photographs, choice, strict))
 
     def enrol_once(
         self,
@@ -83,25 +83,26 @@ class Enrolments(Expiry):
         if known is not None:
             return known, None
         try:
-            enrolment = self._enrol(_Asked(gallery, subject, photographs, choice, strict), once)
+            enrolment = self._enrol(Asked(gallery, subject, photographs, choice, strict), once)
         except BaseException:
             with suppress(StoreError):  # then the claim lapses by itself
                 self.store.release(once.ticket)
             raise
         return once.render(enrolment), enrolment
 
-    def _enrol(self, asked: "_Asked", once: Once | None = None) -> Enrolment:
+    def _enrol(self, asked: "Asked", once: Once | None = None) -> Enrolment:
         require_name(asked.subject)
         while True:
             target = self.store.gallery(asked.gallery)
             assessed = [self._assess(target, photograph, asked) for photograph in asked.photographs]
             try:
-                return self._stored(target, asked, assessed, once)
+                return self.stored(target, asked, assessed, once)
             except TemplateVersionMismatch:  # it has come to hold another version: that one's templates are made too
                 if self.store.gallery(asked.gallery).versions == target.versions:
                     raise
 
-    def _stored(self, target: Gallery, asked: "_Asked", assessed: Sequence[Assessed], once: Once | None) -> Enrolment:
+    def stored(self, target: Gallery, asked: "Asked", assessed: Sequence[Assessed], once: Once | None) -> Enrolment:
+        """The change itself: until here, nothing was written of it."""
         receipt = None
         if once:
             receipt = Receipt(once.ticket, lambda stored: once.render(_enrolment(asked, assessed, stored)))
@@ -113,7 +114,7 @@ class Enrolments(Expiry):
             except SubjectExists:  # one that has expired: the new one takes its place
                 self.make_place(asked.gallery, asked.subject)
 
-    def _assess(self, gallery: Gallery, photograph: bytes, asked: "_Asked") -> Assessed:
+    def _assess(self, gallery: Gallery, photograph: bytes, asked: "Asked") -> Assessed:
         extractor = self.extractors.of(gallery.template_version)
         try:
             capture = extractor.extract(photograph, asked.choice)
@@ -141,7 +142,9 @@ class Enrolments(Expiry):
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class Asked:
+    """An enrolment as it was asked for."""
+
     gallery: str
     subject: str
     photographs: Sequence[bytes]
@@ -154,7 +157,7 @@ def template_of(extractor: Extractor, photograph: bytes, box: NDArray[np.float32
     return same_face(extractor.extract(photograph, FaceChoice.ALL).samples, box).template
 
 
-def _enrolment(asked: _Asked, assessed: Sequence[Assessed], stored: Sequence[Reference]) -> Enrolment:
+def _enrolment(asked: Asked, assessed: Sequence[Assessed], stored: Sequence[Reference]) -> Enrolment:
     """Outcomes in the order of the photographs; ``stored`` are the references of those that were not refused."""
     references = iter(stored)
     outcomes = tuple(

@@ -14,7 +14,7 @@ from typing import Any
 
 from facesvc.core.access import Caller
 from facesvc.core.audit import AuditLog, Chain, Head, canonical
-from facesvc.errors import FaceServiceError
+from facesvc.errors import FaceServiceError, Overloaded
 
 BEGUN = "begun"
 
@@ -41,21 +41,35 @@ class Trail:
 
     @contextmanager
     def asked(self, action: str, gallery: str | None = None, subject: str | None = None) -> Iterator[Outcome]:
-        """Around a question, whose outcome is filled in within. An error ends it with its code."""
+        """Around a question, whose outcome is filled in within. An error ends it with its code; but where the service
+        was too busy to look at it, nothing was told, and a line for each would cost most when there is least to spare.
+        """
+        with self._until_end(action, gallery, subject, unsaid=(Overloaded,)) as outcome:
+            yield outcome
+
+    @contextmanager
+    def changing(self, action: str, gallery: str | None = None, subject: str | None = None) -> Iterator[Outcome]:
+        """The same around a change that begins at once; however it ends is said."""
+        self.begun(action, gallery, subject)
+        with self._until_end(action, gallery, subject) as outcome:
+            yield outcome
+
+    def begun(self, action: str, gallery: str | None = None, subject: str | None = None) -> None:
+        """The line before a change. For one that begins within ``asked``, which says how it ended."""
+        self._write(action, gallery, subject, {"state": BEGUN})
+
+    @contextmanager
+    def _until_end(
+        self, action: str, gallery: str | None, subject: str | None, unsaid: tuple[type[FaceServiceError], ...] = ()
+    ) -> Iterator[Outcome]:
         outcome = Outcome()
         try:
             yield outcome
         except FaceServiceError as error:
-            self._write(action, gallery, subject, {"error": error.code})
+            if not isinstance(error, unsaid):
+                self._write(action, gallery, subject, {"error": error.code})
             raise
         outcome.head = self._write(action, gallery, subject, outcome.told)
-
-    @contextmanager
-    def changing(self, action: str, gallery: str | None = None, subject: str | None = None) -> Iterator[Outcome]:
-        """The same around a change."""
-        self._write(action, gallery, subject, {"state": BEGUN})
-        with self.asked(action, gallery, subject) as outcome:
-            yield outcome
 
     def gallery(self, name: str) -> str:
         """Its stand-in in the log."""

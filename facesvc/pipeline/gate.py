@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Lock, Semaphore
+from threading import Lock
 from time import perf_counter
 
 from facesvc.core.decide import Calibration
 from facesvc.core.ports import Extractor
+from facesvc.core.turns import Turns
 from facesvc.core.types import Capture, FaceChoice
 from facesvc.core.visit import current_visit
 from facesvc.errors import Overloaded
@@ -16,7 +17,7 @@ MEMORY = 0.1
 """Share of the latest photograph in the mean time of one (an exponentially weighted moving average)."""
 
 
-MARGIN = 0.5
+MARGIN = 0.4
 """Share of their patience that callers are let wait by expectation: photographs differ, and so does what else the cores
 do; who is let in should hardly ever wait in vain."""
 
@@ -33,7 +34,7 @@ class Gate:
 
     def __init__(self, workers: int, queue: int, patience: float | None) -> None:
         self.workers, self.queue, self.patience = workers, queue, patience
-        self.working = Semaphore(workers)
+        self.working = Turns(workers)
         self.lock, self.present, self.mean_seconds = Lock(), 0, 0.0
 
     @contextmanager
@@ -41,7 +42,7 @@ class Gate:
         visit = current_visit()
         self._admit(visit.admitted)
         try:
-            if not self.working.acquire(timeout=None if visit.admitted else self.patience):
+            if not self.working.take(None if visit.admitted else self.patience):
                 raise Overloaded(BUSY)
             visit.admitted = True
             start = perf_counter()
@@ -49,7 +50,7 @@ class Gate:
                 yield
             finally:
                 self._learn(perf_counter() - start)
-                self.working.release()
+                self.working.give_back()
         finally:
             with self.lock:
                 self.present -= 1

@@ -11,12 +11,15 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
+from facesvc.core.turns import Turns
 from facesvc.errors import StoreUnavailable
 
 WRITING = "facesvc_writing"
 """Execution option of connections that will write."""
 TENANT = "facesvc_tenant"
 """Execution option of connections: whose rows there are for them, see migration 0005; "*" for everybody's."""
+TURNS = "facesvc_turns"
+"""Execution option of engines whose writers go one by one: their ``Turns``."""
 BUSY_SECONDS = 20
 """How long a SQLite write waits for another process's, and a request for a pooled connection."""
 CONNECT_SECONDS = 5
@@ -76,7 +79,7 @@ def _sqlite(url: URL) -> Engine:
     if not url.database or url.database == ":memory:" or url.query:
         raise StoreUnavailable("SQLite needs a plain file: sqlite:///path/to/facesvc.db")
     _create_private(Path(url.database))
-    engine = create_engine(url, pool_timeout=BUSY_SECONDS, hide_parameters=True)
+    engine = create_engine(url, pool_timeout=BUSY_SECONDS, hide_parameters=True, execution_options={TURNS: Turns()})
     event.listen(engine, "connect", _set_pragmas)
     event.listen(engine, "begin", _begin)
     return engine
@@ -137,13 +140,32 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
 
+@contextmanager
+def writers_turn(engine: Engine) -> Iterator[None]:
+    """Writers of this process to a SQLite file, one by one as they came. SQLite itself has them ask again after pauses
+    of up to a tenth of a second, and whoever asks at the right moment is next (``sqliteDefaultBusyCallback``): under
+    load some wait for many seconds while others pass. Other processes' writers are still met at the file.
+
+    Raises StoreUnavailable where the turn did not come in time.
+    """
+    turns: Turns | None = engine.get_execution_options().get(TURNS)
+    if turns and not turns.take(BUSY_SECONDS):
+        raise StoreUnavailable("too many writers wait for the database; try again in a moment")
+    try:
+        yield
+    finally:
+        if turns:
+            turns.give_back()
+
+
 def wipe_log(engine: Engine) -> None:
     """After a deletion: moves SQLite's write-ahead log into the database and empties it, since the log still holds
     the deleted bytes. Gives way to readers in progress; then the next deletion or the last connection's close does
     it. PostgreSQL keeps dead rows until it vacuums; nothing to do from here."""
     if engine.dialect.name != "sqlite":
         return
-    with suppress(SQLAlchemyError, sqlite3.Error):  # the deletion itself is committed
+    # The deletion itself is committed.
+    with suppress(SQLAlchemyError, sqlite3.Error, StoreUnavailable), writers_turn(engine):
         connection = engine.raw_connection()
         cursor = connection.cursor()
         try:

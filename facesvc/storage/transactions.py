@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from facesvc.errors import FaceServiceError, RequestError, StoreError, StoreUnavailable
 from facesvc.storage.cipher import Codec, PlainCodec
-from facesvc.storage.engine import TENANT, WRITING
+from facesvc.storage.engine import TENANT, WRITING, writers_turn
 
 EVERY_TENANT = "*"
 """In place of a tenant where rows of all are looked through, such as API keys; no tenant's id."""
@@ -46,7 +46,7 @@ class Transactions:
     def writing(self, conflict: StoreError | None = None) -> Iterator[Session]:
         """A transaction committed at the end, rolled back on any exception; ``conflict`` is raised where the rows
         that exist forbid the write."""
-        with translated(conflict), Session(self._writer) as session, session.begin():
+        with translated(conflict), writers_turn(self.engine), Session(self._writer) as session, session.begin():
             yield session
 
 

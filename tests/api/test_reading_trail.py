@@ -123,6 +123,22 @@ def test_whoever_reads_of_people_is_noted(watched: Watched, admin: httpx.Client,
     assert not [name for name in ("ada", "staff", "eve") if f'"{name}"' in json.dumps(lines)]
 
 
+def test_an_enrolment_has_a_line_before_anything_is_stored(
+    watched: Watched, admin: httpx.Client, people: str, photographs: dict[str, bytes]
+) -> None:
+    key = watched.issue(Role.ENROL)
+    files = [("images", ("a.jpg", photographs["obama2"]))]
+    with watched.keyed.client(key) as client:
+        made = client.post(references("staff", "fay"), files=files).json()["results"][0]["reference"]
+        assert client.post(references("nowhere", "fay"), files=files).status_code == 404
+    assert [(line["action"], line["outcome"]) for line in noted(admin, key)] == [
+        ("enrol", {"state": "begun"}),
+        ("enrol", {"references": [made], "refused": []}),
+        ("enrol", {"error": "gallery_not_found"}),
+    ]
+    admin.delete(f"{PEOPLE}/fay").raise_for_status()
+
+
 def test_a_budget_counts_who_is_read_of(watched: Watched, admin: httpx.Client, people: str) -> None:
     key = watched.issue(Role.ENROL, identities=2)
     with watched.keyed.client(key) as client:

@@ -12,7 +12,7 @@ from facesvc.core.audit import Head
 from facesvc.crypto.keyring import Keyring
 from facesvc.crypto.master import MasterKey
 from facesvc.database import Database
-from facesvc.errors import FaceServiceError, SubjectNotFound
+from facesvc.errors import FaceServiceError, Overloaded, SubjectNotFound
 from facesvc.refusals import AuditBroken, TenantNotFound
 from facesvc.storage.audit import SqlAuditLog
 from facesvc.storage.engine import WRITING, open_engine
@@ -188,6 +188,16 @@ def test_lines_say_who_asked_what_and_name_nobody(log: SqlAuditLog) -> None:
     assert {t["gallery"] for t in told} == {log.chain.token("gallery", "staff")}
     kept = b"".join(line.entry for line in log.lines())
     assert [name for name in (b"Ada", b"Bob", b"staff") if name in kept] == []
+
+
+def test_who_was_turned_away_unheard_leaves_no_line_but_a_change_does(log: SqlAuditLog) -> None:
+    trail = Trail(log, log.chain, Caller())
+    with pytest.raises(Overloaded), trail.asked("identify", "staff"):
+        raise Overloaded("busy")
+    assert list(log.lines()) == []
+    with pytest.raises(Overloaded), trail.changing("erase", "staff", "ada"):
+        raise Overloaded("busy")
+    assert [line.told["outcome"] for line in log.lines()] == [{"state": "begun"}, {"error": "overloaded"}]
 
 
 def test_without_the_log_there_is_no_answer(log: SqlAuditLog) -> None:

@@ -1,12 +1,16 @@
-"""What opening a database must not do to those who have it open."""
+"""What opening a database must not do to those who have it open, and how its writers take turns."""
 
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from sqlalchemy import text
 
+from facesvc.errors import StoreUnavailable
+from facesvc.storage import engine as engines
 from facesvc.storage.engine import open_engine
+from facesvc.storage.transactions import Transactions
 from tests.databases import migrated_sqlite
 
 WRITER = """
@@ -43,3 +47,18 @@ def test_a_new_database_is_its_owners_alone(tmp_path: Path) -> None:
     engine = open_engine(f"sqlite:///{tmp_path / 'facesvc.db'}")
     engine.dispose()
     assert (tmp_path / "facesvc.db").stat().st_mode & 0o777 == 0o600
+
+
+def test_writers_wait_for_each_other_and_readers_for_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "BUSY_SECONDS", 0.05)
+    engine = open_engine(migrated_sqlite(tmp_path))
+    rows, others = Transactions(engine, "default"), Transactions(engine, "acme")
+    with rows.writing() as session:
+        with others.reading() as reader:
+            assert reader.scalar(COUNT) == 0
+        with pytest.raises(StoreUnavailable, match="too many writers"), others.writing():
+            raise AssertionError("two write at once")
+        assert session.scalar(COUNT) == 0
+    with others.writing() as session:
+        assert session.scalar(COUNT) == 0
+    engine.dispose()

@@ -3,10 +3,11 @@ once and says when to come again, nothing that it acknowledged is lost, and its 
 
 import asyncio
 from collections import Counter
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
+import aiohttp
 
 from tests.drills.ground import Real, Served, prepared, serving
 from tests.drills.offered import Answered, offer, percentile, saturate
@@ -66,11 +67,18 @@ class Asking:
         self.photograph = photograph
         self.series = ""
 
-    async def __call__(self, client: httpx.AsyncClient, number: int) -> httpx.Response:
+    def __call__(
+        self, client: aiohttp.ClientSession, number: int
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         if number % ENROLLING:
-            return await client.post("/v1/identify", files={"image": self.photograph}, data={"top_k": "1"})
+            return client.post("/v1/identify", data=self._form("image", top_k="1"))
         path = f"/v1/galleries/default/subjects/{self.subject(number)}/references"
-        return await client.post(path, files={"images": self.photograph}, data={"strict": "false", "face": "largest"})
+        return client.post(path, data=self._form("images", strict="false", face="largest"))
+
+    def _form(self, name: str, **fields: str) -> aiohttp.FormData:
+        form = aiohttp.FormData(fields)
+        form.add_field(name, self.photograph, filename="photograph.jpg", content_type="image/jpeg")
+        return form
 
     def subject(self, number: int) -> str:
         return f"{self.series}-{number}"

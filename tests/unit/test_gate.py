@@ -43,7 +43,7 @@ def test_so_many_work_so_many_wait_and_the_rest_is_refused() -> None:
 
 def test_who_would_wait_too_long_is_refused_at_once() -> None:
     gate = Gate(workers=2, queue=100, patience=1.0)
-    gate.mean_seconds = 0.3  # with three that wait: (3 + 1) / 2 * 0.3 s, over half of what one waits
+    gate.mean_seconds = 0.25  # with three that wait: (3 + 1) / 2 * 0.25 s, over two fifths of what one waits
     with ExitStack() as outer, gate.enter(), gate.enter():
         outer.enter_context(waiting(gate, 3))
         with pytest.raises(Overloaded):
