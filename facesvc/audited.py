@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from typing import Any
 
-from facesvc.audited_changes import AuditedModelChanges
+from facesvc.audited_changes import AuditedExpiry, AuditedModelChanges, counted
 from facesvc.core.access import Caller
 from facesvc.core.answers import Enrolment, Identification, Verification
 from facesvc.core.canary import Watch
 from facesvc.core.decide import DecisionRule, Threshold
-from facesvc.core.erasure import Deleted, ErasureReceipt, Expired, Signer, receipt, statement
+from facesvc.core.erasure import ErasureReceipt, Signer, receipt, statement
 from facesvc.core.model_change import ModelChangeStore
 from facesvc.core.ports import Extractors, GalleryIndexes
 from facesvc.core.retention import NO_LIMIT, Retention
@@ -19,7 +19,7 @@ from facesvc.service import FaceService
 from facesvc.trail import Trail
 
 
-class AuditedService(FaceService):
+class AuditedService(AuditedExpiry, FaceService):
     """FaceService for one caller at a time: ``by`` makes it another's. signer: of the tenant's receipts."""
 
     def __init__(
@@ -32,7 +32,7 @@ class AuditedService(FaceService):
         watch: Watch,
         max_references: int | None = None,
     ) -> None:
-        super().__init__(extractors, store, indexes, max_references)
+        FaceService.__init__(self, extractors, store, indexes, max_references)
         self.trail, self.signer, self.watch = trail, signer, watch
 
     def by(self, caller: Caller, request: str | None = None) -> "AuditedService":
@@ -190,18 +190,12 @@ class AuditedService(FaceService):
         with self.trail.changing("erase", gallery, subject) as outcome:
             erasure = self.store.begin_erasure(gallery, subject)
             erased = self.purged(gallery, erasure) if erasure.statement is None else None
-            outcome.told = _erased(erasure.references) if erased else {"repeated": True}
+            outcome.told = counted(erasure.references) if erased else {"repeated": True}
         stated = erasure.statement or {}
         if erased:
             caller = self.trail.caller
             stated = self.store.finish_erasure(erasure, statement(erased, caller.tenant, caller.key, outcome.head))
         return receipt(stated, gallery, subject, self.signer)
-
-    def erase_expired(self, expired: Expired) -> Sequence[Deleted]:
-        with self.trail.changing("erase", expired.gallery, expired.subject) as outcome:
-            gone = super().erase_expired(expired)
-            outcome.told = {"expired": True, **_erased(gone)}
-        return gone
 
     def delete_reference(self, gallery: str, subject: str, reference: str) -> None:
         with self.trail.changing("delete_reference", gallery, subject) as outcome:
@@ -266,7 +260,3 @@ def _decided(answer: Verification) -> dict[str, Any]:
 def _enrolled(answer: Enrolment) -> dict[str, Any]:
     refused = [outcome.error.code for outcome in answer.outcomes if outcome.error]
     return {"references": [o.reference.id for o in answer.outcomes if o.reference], "refused": refused}
-
-
-def _erased(references: Sequence[Deleted]) -> dict[str, Any]:
-    return {"references": len(references), "photographs": sum(deleted.had_photograph for deleted in references)}

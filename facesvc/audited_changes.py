@@ -1,11 +1,14 @@
-"""Model changes with lines in the audit log for each step: see ``facesvc.trail``."""
+"""Model changes, and the end of who has expired, with lines in the audit log for each step: see ``facesvc.trail``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
+from facesvc.core.erasure import Deleted, Expired
 from facesvc.core.model_change import ModelChangeStore
-from facesvc.core.ports import VersionedExtractors
+from facesvc.core.ports import ReferenceStore, VersionedExtractors
 from facesvc.core.types import Gallery
+from facesvc.expiry import Expiry
 from facesvc.model_change import ModelChanges
 from facesvc.trail import Trail
 
@@ -37,3 +40,21 @@ class AuditedModelChanges(ModelChanges):
             changed = change()
             outcome.told = {"template_version": changed.template_version}
         return changed
+
+
+class AuditedExpiry(Expiry):
+    """The erasure of who has expired."""
+
+    def __init__(self, store: ReferenceStore, trail: Trail) -> None:
+        self.store, self.trail = store, trail
+
+    def erase_expired(self, expired: Expired) -> Sequence[Deleted]:
+        with self.trail.changing("erase", expired.gallery, expired.subject) as outcome:
+            gone = super().erase_expired(expired)
+            outcome.told = {"expired": True, **counted(gone)}
+        return gone
+
+
+def counted(references: Sequence[Deleted]) -> dict[str, Any]:
+    """What a line says of them."""
+    return {"references": len(references), "photographs": sum(deleted.had_photograph for deleted in references)}

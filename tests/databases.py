@@ -20,6 +20,7 @@ from facesvc.core.types import DIMENSION, Face, NewReference, Quality, Sample, T
 from facesvc.crypto.codec import SealedCodec
 from facesvc.crypto.keyring import Keyring, Maker
 from facesvc.crypto.master import MasterKey
+from facesvc.database import Database
 from facesvc.keying import FILE
 from facesvc.storage.cipher import Codec, PlainCodec
 from facesvc.storage.engine import open_engine
@@ -29,6 +30,7 @@ from facesvc.storage.tenants import SqlTenants
 from facesvc.storage.transactions import EVERY_TENANT
 
 VERSION = "sha256:test"
+MASTER = MasterKey(bytes(32))
 MIGRATED = "facesvc_migrated"
 """Database that new ones are copied from."""
 
@@ -92,7 +94,7 @@ def plain_codec(_: Engine) -> Codec:
 
 def sealed_codec(engine: Engine, tenant: str = "default", master: MasterKey | None = None) -> SealedCodec:
     """Of a process of its own: it knows no keys but those in the database, and the master key of all tests."""
-    return SealedCodec(Keyring(master or MasterKey(bytes(32)), partial(SqlKeyRows, engine)), tenant)
+    return SealedCodec(Keyring(master or MASTER, partial(SqlKeyRows, engine)), tenant)
 
 
 def add_tenant(engine: Engine, tenant: str) -> None:
@@ -128,3 +130,8 @@ def new_reference(seed: int, version: str = VERSION, photograph: bytes | None = 
     template = Template(unit_vectors(1, seed)[0], version)
     digest = hashlib.sha256(b"photograph %d" % seed).hexdigest()
     return NewReference(Sample(face, quality, template), digest, photograph, "image/jpeg" if photograph else None)
+
+
+def process(engine: Engine, master: MasterKey = MASTER) -> Database:
+    """The database as a process of its own sees it: it has opened no key yet."""
+    return Database(engine, Keyring(master, partial(SqlKeyRows, engine)))

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from facesvc.exchange.importing import Import
     from facesvc.exchange.layout import Header
     from facesvc.exchange.sealing import Sealing
+    from facesvc.expiry import Expiry
 
 PassphraseFile = Annotated[
     Path | None,
@@ -177,6 +178,7 @@ def import_gallery(
 
 def import_file(settings: "Settings", path: Path, gallery: str, passphrase_file: Path | None = None) -> "Import":
     """Raises ImportInvalid, FileUnreadable, TemplateVersionMismatch, RequestError for a wrong passphrase or none."""
+    from facesvc.audited_changes import AuditedExpiry
     from facesvc.bootstrap import open_exchange, pack_of
     from facesvc.exchange.importing import Import
     from facesvc.exchange.reader import GalleryFile
@@ -189,6 +191,7 @@ def import_file(settings: "Settings", path: Path, gallery: str, passphrase_file:
         trail.changing("import_gallery", gallery) as outcome,
     ):
         header = file.header
+        erase_expired(AuditedExpiry(store, trail))
         ensure_target(store, gallery, header, settings)
         pack = pack_of(settings, header.template_version)
         norm = pack.norm if pack else header.norm
@@ -201,6 +204,12 @@ def import_file(settings: "Settings", path: Path, gallery: str, passphrase_file:
             raise
         outcome.told = {"references": run.added.references}
     return run
+
+
+def erase_expired(expiry: "Expiry") -> None:
+    """All who have expired, where no service runs that does it: what came to their ids would go with them."""
+    while expiry.purge_expired():
+        pass
 
 
 def ensure_target(store: "ReferenceStore", name: str, header: "Header", settings: "Settings") -> None:

@@ -16,7 +16,7 @@ from facesvc.storage.locker import Locker, Lockers, Who, new_subject, plain_iden
 from facesvc.storage.revisions import log_added
 from facesvc.storage.rows import as_reference, new_id, photograph_values, reference_values
 from facesvc.storage.sealing import data_key_of, subject_names
-from facesvc.storage.subjects import locked_subject
+from facesvc.storage.subjects import locked_subject, require_living
 from facesvc.storage.tables import GalleryRow, PhotographRow, ReferenceRow, SubjectRow, TemplateRow
 from facesvc.storage.templates import held_versions, insert_templates, require_templates
 from facesvc.storage.transactions import Transactions
@@ -58,7 +58,8 @@ class SqlExchange(Transactions):
         """Stores entries in one transaction. Subjects that are there keep their name and metadata, and a reference of
         the same photograph (image_sha256 and box) is not repeated. A new one keeps its id unless the tenant has it.
 
-        Raises TemplateVersionMismatch when a template's version is not the gallery's; nothing is stored then.
+        Raises TemplateVersionMismatch when a template's version is not the gallery's, SubjectExists for a subject that
+        has expired and is still to be erased; nothing is stored then.
         """
         with self.writing() as session:
             home = lock_gallery(session, self, gallery)
@@ -117,7 +118,10 @@ class SqlExchange(Transactions):
         ids = sorted({entry.subject for entry in entries})
         wanted = {stored: name for name in ids for stored in subject_names(self.codec, home.key, name)}
         query = select(SubjectRow).where(SubjectRow.gallery_key == home.key, SubjectRow.id.in_(list(wanted)))
-        return {wanted[row.id]: row for row in session.scalars(query)}
+        found = {wanted[row.id]: row for row in session.scalars(query)}
+        for name, row in found.items():
+            require_living(name, row)
+        return found
 
     def _fresh(
         self, session: Session, owners: Mapping[str, SubjectRow], entries: Sequence[Entry]

@@ -16,7 +16,7 @@ from facesvc.core.types import (
     Receipt,
     Reference,
 )
-from facesvc.errors import PhotographNotFound, ReferenceNotFound, SubjectExists
+from facesvc.errors import PhotographNotFound, ReferenceNotFound
 from facesvc.refusals import TooManyReferences
 from facesvc.storage.answers import Answers, forget_answers
 from facesvc.storage.comparables import Comparables
@@ -33,10 +33,10 @@ from facesvc.storage.rows import as_reference, new_id, photograph_values, refere
 from facesvc.storage.subjects import (
     Subjects,
     find_subject,
-    has_ended,
     insert_subject,
     living,
     locked_subject,
+    require_living,
     seek_subject,
 )
 from facesvc.storage.tables import GalleryRow, PhotographRow, ReferenceRow, SubjectRow, TemplateRow
@@ -147,8 +147,7 @@ class SqlReferenceStore(Galleries, Subjects, Revisions, Comparables, Answers, Er
         found = seek_subject(session, self, home, subject, expired=True)
         if found is None:
             return (insert_subject(session, self, home, Who(subject, None, {})), True) if wanted else (None, False)
-        if has_ended(found):
-            raise SubjectExists(f"subject {subject!r} has expired, and is still to be erased")
+        require_living(subject, found)
         return found, False
 
     def _read(

@@ -147,6 +147,12 @@ def has_ended(row: SubjectRow) -> bool:
     return row.expires_at is not None and row.expires_at <= datetime.now(UTC)
 
 
+def require_living(name: str, row: SubjectRow) -> None:
+    """Raises SubjectExists for one that has expired: what were added to it would go with it."""
+    if has_ended(row):
+        raise SubjectExists(f"subject {name!r} has expired, and is still to be erased")
+
+
 def remove_subject(session: Session, home: GalleryRow, key: int, references: int) -> list[Deleted]:
     """Deletes a subject, by its key and the number of its references, with all that is its own; the references that
     went. The caller holds the gallery's lock."""

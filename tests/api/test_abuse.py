@@ -1,11 +1,10 @@
 """A server with limits that can be reached, and callers who try."""
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from facesvc.web.app import create_app
 from facesvc.web.observe import json_logger, log_alarm
 from tests.api.conftest import problem, references
 from tests.keyed import Keyed, serve_keyed
+from tests.listening import listening
 from tests.live import listen, served_settings
 
 ATTEMPTS = 12
@@ -93,12 +93,8 @@ def test_a_photograph_by_its_address(
 def shelf(folder: Path) -> Iterator[int]:
     """The port of a server of a folder's files."""
     handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as listening:
-        thread = threading.Thread(target=listening.serve_forever, args=[0.01])
-        thread.start()
-        yield listening.server_port
-        listening.shutdown()
-        thread.join()
+    with listening(handler) as port:
+        yield port
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,8 @@
 is looked at here comes before it."""
 
 import asyncio
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Annotated
 
 import httpx
@@ -19,6 +18,7 @@ from facesvc.web.intake import Intake
 from facesvc.web.limits import BODIES_HELD, BodyLimits
 from facesvc.web.requests import EnrolJson
 from tests.api.conftest import problem
+from tests.listening import listening
 
 LARGEST = 100_000
 """Bytes of a request."""
@@ -42,12 +42,8 @@ class Photographs(BaseHTTPRequestHandler):
 @pytest.fixture
 def shelf() -> Iterator[int]:
     """The port of a server of photographs."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Photographs) as listening:
-        thread = threading.Thread(target=listening.serve_forever, args=[0.01])
-        thread.start()
-        yield listening.server_port
-        listening.shutdown()
-        thread.join()
+    with listening(Photographs) as port:
+        yield port
 
 
 class Service:

@@ -69,6 +69,13 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
+def engine(url: str) -> Iterator[Engine]:
+    engine = open_engine(url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
 def codec_of(request: pytest.FixtureRequest, url: str) -> CodecOf:
     """What the stores of a database keep their rows with."""
     return sealed_codec if is_sealed(request.node) else plain_codec

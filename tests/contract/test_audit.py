@@ -2,32 +2,24 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import text
 
 from facesvc.core.access import Caller
 from facesvc.core.audit import Head
-from facesvc.crypto.keyring import Keyring
-from facesvc.crypto.master import MasterKey
-from facesvc.database import Database
 from facesvc.errors import FaceServiceError, Overloaded, SubjectNotFound
 from facesvc.refusals import AuditBroken, TenantNotFound
 from facesvc.storage.audit import SqlAuditLog
 from facesvc.storage.engine import WRITING, open_engine
-from facesvc.storage.keys import SqlKeyRows
 from facesvc.trail import Trail
-
-
-def database_at(engine: Engine) -> Database:
-    return Database(engine, Keyring(MasterKey(bytes(32)), partial(SqlKeyRows, engine)))
+from tests.databases import process
 
 
 @pytest.fixture
 def log(url: str) -> Iterator[SqlAuditLog]:
     engine = open_engine(url)
-    yield database_at(engine).audit("default")
+    yield process(engine).audit("default")
     engine.dispose()
 
 
@@ -35,7 +27,7 @@ def log(url: str) -> Iterator[SqlAuditLog]:
 def elsewhere(url: str, log: SqlAuditLog) -> Iterator[SqlAuditLog]:
     """Another process's."""
     engine = open_engine(url)
-    yield database_at(engine).audit("default")
+    yield process(engine).audit("default")
     engine.dispose()
 
 
@@ -69,7 +61,7 @@ def test_processes_and_threads_continue_one_chain(log: SqlAuditLog, elsewhere: S
 
 
 def test_tenants_have_chains_of_their_own(log: SqlAuditLog) -> None:
-    database = database_at(log.engine)
+    database = process(log.engine)
     theirs = database.audit(database.register.create("acme").id)
     log.append([b"ours"])
     theirs.append([b"theirs"])
@@ -136,7 +128,7 @@ def test_an_older_head_that_was_copied_is_found_by_one_that_was_noted(log: SqlAu
 
 
 def test_heads_of_other_tenants_do_not_do(log: SqlAuditLog) -> None:
-    database = database_at(log.engine)
+    database = process(log.engine)
     acme = database.register.create("acme").id
     database.audit(acme).append([b"1"])
     log.append([b"1"])
@@ -151,7 +143,7 @@ def test_heads_of_other_tenants_do_not_do(log: SqlAuditLog) -> None:
 
 
 def test_a_tenant_that_was_deleted_gets_no_lines(log: SqlAuditLog) -> None:
-    database = database_at(log.engine)
+    database = process(log.engine)
     acme = database.register.create("acme")
     theirs = database.audit(acme.id)
     theirs.append([b"1"])

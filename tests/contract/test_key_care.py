@@ -1,10 +1,8 @@
 """Keys are replaced, and what was in the clear is sealed, while others read and write: on SQLite and PostgreSQL."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 
 import numpy as np
 import pytest
@@ -12,37 +10,20 @@ from sqlalchemy import Engine, insert, select, text
 
 from facesvc.core.compare import squared_l2
 from facesvc.core.types import Receipt, Ticket
-from facesvc.crypto.keyring import Keyring
 from facesvc.crypto.master import MasterKey
-from facesvc.database import Database
 from facesvc.index.faiss import FlatIndex
 from facesvc.index.keeping import MemoryKeeper, version_of
 from facesvc.index.projection import Projection
 from facesvc.keycare import KeyCare, rotate_master
 from facesvc.refusals import MasterKeyUnavailable, SealBroken
-from facesvc.storage.engine import open_engine
-from facesvc.storage.keys import SqlKeyRows
 from facesvc.storage.references import SqlReferenceStore
 from facesvc.storage.tables import AnswerRow, GalleryRow, PhotographRow, ReferenceRow, SubjectRow, TemplateRow
 from tests.contract.values import JPEG, assert_same, rows
-from tests.databases import VERSION, new_reference, unit_vectors
+from tests.databases import VERSION, new_reference, process, unit_vectors
 from tests.galleryfiles import bare
 
-MASTER = MasterKey(bytes(32))
 TICKET = Ticket("a" * 64, "b" * 64)
 NOTHING = {"galleries": 0, "subjects": 0, "references": 0, "templates": 0, "photographs": 0}
-
-
-@pytest.fixture
-def engine(url: str) -> Iterator[Engine]:
-    engine = open_engine(url)
-    yield engine
-    engine.dispose()
-
-
-def process(engine: Engine, master: MasterKey = MASTER) -> Database:
-    """As a process of its own sees it: it has opened no key yet."""
-    return Database(engine, Keyring(master, partial(SqlKeyRows, engine)))
 
 
 def fill(store: SqlReferenceStore) -> None:

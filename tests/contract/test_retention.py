@@ -9,10 +9,12 @@ from facesvc.core.erasure import Deleted
 from facesvc.core.retention import Retention
 from facesvc.core.types import Reference
 from facesvc.errors import SubjectExists, SubjectNotFound
+from facesvc.storage.exchange import SqlExchange
 from facesvc.storage.references import SqlReferenceStore
 from facesvc.storage.tables import SubjectRow
 from tests.contract.values import counts
 from tests.databases import new_reference
+from tests.galleryfiles import entry
 
 PAST, FUTURE = (datetime.now(UTC).replace(microsecond=0) + timedelta(days=days) for days in (-1, 1))
 
@@ -79,3 +81,11 @@ def test_an_id_is_taken_until_who_has_expired_is_deleted(store: SqlReferenceStor
     store.delete_expired(store.expired(1)[0].key)
     (again,) = store.add_references("staff", "ada", [new_reference(40)])
     assert [reference.id for reference in store.references("staff", "ada", 9).items] == [again.id]
+
+
+def test_nothing_is_imported_into_who_has_expired(store: SqlReferenceStore) -> None:
+    enrolled(store, "ada", PAST)
+    before = counts(store)
+    with pytest.raises(SubjectExists, match="'ada' has expired, and is still to be erased"):
+        SqlExchange(store.engine, codec=store.codec).add("staff", [entry(1, "ada"), entry(2, "bob")])
+    assert counts(store) == before

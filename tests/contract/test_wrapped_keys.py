@@ -1,9 +1,8 @@
 """Wrapped keys are all of one master key, whoever replaces it beside what; and nobody makes a new root secret where one
 was taken away: on SQLite and PostgreSQL."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from threading import Event
 
 import pytest
@@ -12,31 +11,19 @@ from sqlalchemy import Engine, text
 from facesvc.core.access import Role
 from facesvc.core.api_keys import Rights
 from facesvc.core.keys import INSTALLATION, Wrapped
-from facesvc.crypto.keyring import Keyring, rewrap
+from facesvc.crypto.keyring import rewrap
 from facesvc.crypto.master import MasterKey
 from facesvc.database import Database
 from facesvc.keycare import KeyCare, rotate_master
 from facesvc.refusals import MasterKeyUnavailable, SealBroken, TenantNotFound, Unauthenticated
-from facesvc.storage.engine import WRITING, open_engine
+from facesvc.storage.engine import WRITING
 from facesvc.storage.keys import SqlKeyRows, rewrap_all
 from facesvc.storage.references import SqlReferenceStore
 from facesvc.storage.transactions import EVERY_TENANT, Transactions
-from tests.databases import VERSION, new_reference
+from tests.databases import MASTER, VERSION, new_reference, process
 
-OLD, NEW = MasterKey(bytes(32)), MasterKey(bytes(range(32)))
+OLD, NEW = MASTER, MasterKey(bytes(range(32)))
 TAKEN = "was taken away"
-
-
-@pytest.fixture
-def engine(url: str) -> Iterator[Engine]:
-    engine = open_engine(url)
-    yield engine
-    engine.dispose()
-
-
-def process(engine: Engine, master: MasterKey = OLD) -> Database:
-    """As a process of its own sees it: it has opened no key yet."""
-    return Database(engine, Keyring(master, partial(SqlKeyRows, engine)))
 
 
 def started(engine: Engine) -> Database:

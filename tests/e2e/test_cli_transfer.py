@@ -1,49 +1,24 @@
 """`facesvc galleries export` and `import` on real photographs."""
 
-import hashlib
-import io
-import os
-import pickle
-import shutil
 import stat
-import subprocess
-import uuid
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, text
 
 from facesvc.bootstrap import open_exchange
-from facesvc.cli import main
 from facesvc.config import Settings
+from facesvc.core.retention import Retention
 from tests.commandline import CommandLine
 from tests.databases import postgresql, postgresql_database
-from tests.galleryfiles import entry, values, write_file
+from tests.e2e.transferring import Here, answers, local, stored
+from tests.galleryfiles import entry, write_file
 
 pytestmark = pytest.mark.xdist_group("cli-transfer")
 
 STAFF = ("--gallery", "staff")
-
-
-class Here(CommandLine):
-    """Runs commands in this process: a process each would spend most of its time on imports."""
-
-    def run(
-        self, *arguments: object, stdin: bytes = b"", cwd: Path | None = None
-    ) -> subprocess.CompletedProcess[bytes]:
-        stdout, stderr = io.StringIO(), io.StringIO()
-        with pytest.MonkeyPatch.context() as patch, redirect_stdout(stdout), redirect_stderr(stderr):
-            for name in [name for name in os.environ if name.startswith("FACESVC_")]:
-                patch.delenv(name)
-            try:
-                main(self.command(*arguments)[3:])
-                code: Any = 0
-            except SystemExit as end:
-                code = end.code or 0
-        return subprocess.CompletedProcess([], code, stdout.getvalue().encode(), stderr.getvalue().encode())
 
 
 @pytest.fixture(scope="module")
@@ -72,21 +47,6 @@ def cli(tmp_path_factory: pytest.TempPathFactory, samples: Path, default_packs: 
 def elsewhere(cli: CommandLine, tmp_path: Path) -> CommandLine:
     """Another installation with the same packs."""
     return Here.over(tmp_path / "elsewhere", cli.data / "packs")
-
-
-def stored(cli: CommandLine, url: str, gallery: str = "staff") -> list[dict[str, Any]]:
-    """All there is in a gallery, photographs too, as the master key of the data folder opens it."""
-    with open_exchange(Settings(data=cli.data, database_url=url)) as (_, exchange, _trail):
-        found = values(exchange.entries(gallery, photographs=True))
-    return sorted(found, key=lambda row: row["subject"])
-
-
-def local(cli: CommandLine) -> str:
-    return f"sqlite:///{cli.data / 'facesvc.db'}"
-
-
-def answers(cli: CommandLine, *options: object, photographs: Path, gallery: str = "staff") -> list[Any]:
-    return cli.lines(*options, "identify", photographs, "--gallery", gallery, "--json")
 
 
 def test_a_gallery_answers_the_same_wherever_it_is(
@@ -210,6 +170,27 @@ def test_rows_that_can_not_be_taken(cli: CommandLine, tmp_path: Path) -> None:
     )
 
 
+def test_who_has_expired_is_erased_before_others_come_to_the_id(cli: CommandLine, tmp_path: Path) -> None:
+    file, expiring = tmp_path / "some.parquet", ("--gallery", "expiring")
+    write_file(file, [entry(1, "ada")])
+    cli.json("galleries", "import", file, *expiring)
+    with open_exchange(Settings(data=cli.data)) as (store, _, _trail):
+        (before,) = store.references("expiring", "ada", 9).items
+        store.update_subject("expiring", "ada", retention=Retention(expires_at=datetime.now(UTC) - timedelta(days=1)))
+    summary = cli.json("galleries", "import", file, *expiring)
+    assert (summary["subjects"], summary["references"], summary["already"]) == (1, 1, 0)
+    with open_exchange(Settings(data=cli.data)) as (store, _, trail):
+        (after,) = store.references("expiring", "ada", 9).items
+        told = [line.told for line in trail.log.lines()]
+    assert after.key != before.key
+    assert last_erasure(told) == {"expired": True, "references": 1, "photographs": 0}
+
+
+def last_erasure(lines: list[dict[str, Any]]) -> dict[str, Any]:
+    """How the last erasure ended."""
+    return [line["outcome"] for line in lines if line["action"] == "erase"][-1]
+
+
 def test_sources_that_are_none(cli: CommandLine, samples: Path, tmp_path: Path) -> None:
     (tmp_path / "x.parquet").write_bytes(b"PAR1")
     for arguments, said in (
@@ -227,124 +208,3 @@ def test_sources_that_are_none(cli: CommandLine, samples: Path, tmp_path: Path) 
     ):
         assert said in cli.refusal("galleries", "import", *arguments, "--gallery", "none")
     assert "none" not in [gallery["name"] for gallery in cli.json("galleries", "list")]
-
-
-# --- other systems ----------------------------------------------------------------------------------------
-
-
-class Trap:
-    """Unpickling one leaves a file."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (Path("unpickled"),)
-
-
-@pytest.mark.slow
-def test_deepface(cli: CommandLine, samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its folder of people is enrolled; its pickles are left alone; photographs of nobody are told."""
-    folder = tmp_path / "db"
-    shutil.copytree(samples / "people", folder)
-    shutil.copy(samples / "astronaut.png", folder)
-    shutil.copy(samples / "no_face.jpg", folder / "biden")
-    (folder / "ds_model_arcface_detector_opencv_aligned_normalization_base_expand_0.pkl").write_bytes(
-        pickle.dumps([Trap()])
-    )
-    run = ("galleries", "import", folder, "--from", "deepface", "--gallery", "deepface")
-    monkeypatch.chdir(tmp_path)
-    done = cli.run(*run, "--json")
-    assert done.returncode == 1
-    assert not (tmp_path / "unpickled").exists()
-    said = done.stderr.decode()
-    assert "ds_model_arcface_detector_opencv_aligned_normalization_base_expand_0.pkl is not read" in said
-    assert f"1 photographs lie in {folder} itself, so whose they are is not known: such as astronaut.png" in said
-    again = cli.json(*run, code=1)
-    rejected = [{"path": str(folder / "biden" / "no_face.jpg"), "subject": "biden", "status": "rejected"}]
-    assert again == {
-        "gallery": "deepface", "subjects": 2, "photographs": 5, "enrolled": 0, "already_enrolled": 4,
-        "rejected": [{**rejected[0], "code": "no_face", "detail": "no face was found in the photograph"}],
-        "left_behind": {"photographs_without_person": 1},
-    }  # fmt: skip
-    found = answers(cli, photographs=samples / "people", gallery="deepface")
-    assert [(row["subject"], row["distance"]) for row in found] == [("biden", 0.0), *[("obama", 0.0)] * 3]
-
-
-COMPREFACE = """
-CREATE TABLE app (id bigint PRIMARY KEY, name varchar(50) NOT NULL);
-CREATE TABLE model (id bigint PRIMARY KEY, name varchar(255) NOT NULL, guid varchar(36) NOT NULL,
-  app_id bigint NOT NULL REFERENCES app (id), api_key varchar(36) NOT NULL UNIQUE, type varchar(1));
-CREATE TABLE subject (id uuid PRIMARY KEY, api_key varchar(36), subject_name varchar(255),
-  UNIQUE (api_key, subject_name));
-CREATE TABLE img (id uuid PRIMARY KEY, content bytea NOT NULL);
-CREATE TABLE embedding (id uuid PRIMARY KEY, subject_id uuid REFERENCES subject (id), embedding float8[] NOT NULL,
-  calculator varchar(255) NOT NULL, img_id uuid REFERENCES img (id));
-INSERT INTO app VALUES (0, 'Demo_App'), (1, 'office');
-INSERT INTO model VALUES (1, 'Demo', 'g1', 0, 'key-demo', 'R'), (2, 'doors', 'g2', 1, 'key-doors', 'R'),
-  (3, 'verify', 'g3', 1, 'key-verify', 'V');
-"""
-"""What an import reads of the schema that CompreFace's Liquibase change logs make."""
-
-
-@pytest.fixture
-def compreface(admin: str, photographs: dict[str, bytes]) -> Iterator[str]:
-    with postgresql_database(admin, template="template1") as url:
-        engine = create_engine(url)
-        with engine.begin() as connection:
-            for statement in COMPREFACE.split(";")[:-1]:
-                connection.execute(text(statement))
-            for name, images in (("obama", ("obama", "obama2")), ("joe/biden", ("biden",)), ("nobody", ("no_face",))):
-                put(connection, "key-doors", name, [photographs[image] for image in images])
-            put(connection, "key-doors", "joe", [photographs["biden"], None])
-            put(connection, "key-demo", "demo", [photographs["astronaut"]])
-        engine.dispose()
-        yield url
-
-
-def put(connection: Any, key: str, name: str, contents: list[bytes | None]) -> None:
-    """A subject with an embedding of two calculators for each photograph, as after a change of CompreFace's model."""
-    subject = uuid.uuid4()
-    connection.execute(text("INSERT INTO subject VALUES (:id, :key, :name)"), {"id": subject, "key": key, "name": name})
-    for content in contents:
-        image = content and uuid.uuid4()
-        if image:
-            connection.execute(text("INSERT INTO img VALUES (:id, :content)"), {"id": image, "content": content})
-        for calculator in ("facenet", "arcface")[: 2 if image else 1]:
-            cells = {"id": uuid.uuid4(), "subject": subject, "calculator": calculator, "image": image}
-            connection.execute(
-                text("INSERT INTO embedding VALUES (:id, :subject, '{0.5, 0.25}', :calculator, :image)"), cells
-            )
-
-
-@pytest.mark.slow
-def test_compreface(cli: CommandLine, compreface: str, photographs: dict[str, bytes], samples: Path) -> None:
-    """Its photographs are enrolled anew, once each; what can't move is told; run again it continues."""
-    run = ("galleries", "import", compreface, "--from", "compreface", "--gallery", "doors")
-    assert cli.refusal(*run) == (
-        "facesvc: --collection chooses one of CompreFace's services with people: Demo_App/Demo, office/doors "
-        "[import_invalid]"
-    )
-    assert cli.refusal(*run, "--collection", "verify").endswith("[import_invalid]")
-    first = cli.json(*run, "--collection", "doors", code=1)
-    again = cli.json(*run, "--collection", "office/doors", code=1)
-    for summary, enrolled, already in ((first, 3, 0), (again, 0, 3)):
-        assert {name: value for name, value in summary.items() if name != "rejected"} == {
-            "gallery": "doors", "subjects": 4, "photographs": 5, "enrolled": enrolled, "already_enrolled": already,
-            "left_behind": {"embeddings_without_photograph": 1},
-        }  # fmt: skip
-        assert [(each["subject"], each["code"]) for each in summary["rejected"]] == [
-            ("joe/biden", "invalid_request"),
-            ("nobody", "no_face"),
-        ]
-    known: dict[str, set[str]] = {}
-    for row in stored(cli, local(cli), "doors"):
-        known.setdefault(row["subject"], set()).add(row["image_sha256"])
-    assert known == {
-        "joe": {hashlib.sha256(photographs["biden"]).hexdigest()},
-        "obama": {hashlib.sha256(photographs[name]).hexdigest() for name in ("obama", "obama2")},
-    }
-    (row,) = answers(cli, photographs=samples / "people" / "obama" / "obama2.jpg", gallery="doors")
-    assert (row["decision"], row["subject"], row["distance"]) == ("match", "obama", 0.0)
-
-
-def test_a_database_that_is_not_comprefaces(cli: CommandLine, database: str) -> None:
-    run = ("galleries", "import", database, "--from", "compreface", "--gallery", "none")
-    assert cli.refusal(*run) == "facesvc: the database does not have CompreFace's tables [import_invalid]"

@@ -11,8 +11,8 @@ import pytest
 from facesvc.index.projection import Projection
 from facesvc.keycare import KeyCare
 from facesvc.service import FaceService
-from tests.databases import VERSION
-from tests.faults.rotator import database_at
+from facesvc.storage.engine import open_engine
+from tests.databases import VERSION, process
 from tests.faults.worker import Packs, open_keeper
 from tests.galleryfiles import bare
 
@@ -25,7 +25,7 @@ BEFORE = 4
 
 def client(url: str, name: str, ended: Event) -> tuple[list[str], list[str]]:
     """A service process's work: whom it enrolled, and what failed."""
-    database = database_at(url)
+    database = process(open_engine(url))
     store = database.store("default")
     service = FaceService(Packs(), store, Projection(store, open_keeper(store, None)))  # type: ignore[arg-type]
     enrolled: list[str] = []
@@ -51,16 +51,16 @@ def rotation(url: str) -> subprocess.Popen[str]:
 
 
 def kill_half_way(url: str) -> None:
-    with rotation(url) as process:
-        assert process.stdout is not None
+    with rotation(url) as rotating:
+        assert rotating.stdout is not None
         for _ in range(BEFORE):
-            assert process.stdout.readline()
-        process.kill()
-    assert process.returncode == -9
+            assert rotating.stdout.readline()
+        rotating.kill()
+    assert rotating.returncode == -9
 
 
 def test_killed_half_way_and_resumed_with_clients_running(url: str) -> None:
-    database = database_at(url)
+    database = process(open_engine(url))
     database.store("default").create_gallery("staff", VERSION, False, {})
     for start in range(0, SUBJECTS, 500):
         database.exchange("default").add("staff", [bare(f"s{number}") for number in range(start, start + 500)])
@@ -71,9 +71,9 @@ def test_killed_half_way_and_resumed_with_clients_running(url: str) -> None:
             kill_half_way(url)
             assert min(care.data_keys().values()) > 0, "killed half way"
             assert sorted(care.data_keys()) == [1, 2]
-            with rotation(url) as process:
-                steps, _ = process.communicate(timeout=240)
-            assert process.returncode == 0
+            with rotation(url) as rotating:
+                steps, _ = rotating.communicate(timeout=240)
+            assert rotating.returncode == 0
             assert sum(map(int, steps.split())) >= SUBJECTS - 200 * BEFORE
         finally:
             ended.set()
@@ -81,7 +81,7 @@ def test_killed_half_way_and_resumed_with_clients_running(url: str) -> None:
     assert [failed for _, failed in outcomes] == [[], [], []]
     enrolled = [person for names, _ in outcomes for person in names]
     assert care.data_keys() == {2: SUBJECTS + len(enrolled) + 1}
-    after = database_at(url).store("default")
+    after = process(open_engine(url)).store("default")
     assert after.gallery("staff").subjects == SUBJECTS + len(enrolled)
     for person in (*enrolled, "s0", f"s{SUBJECTS - 1}"):
         assert after.subject("staff", person).id == person

