@@ -8,13 +8,13 @@ from facesvc.audited_changes import AuditedExpiry, AuditedModelChanges, counted
 from facesvc.core.access import Caller
 from facesvc.core.answers import Enrolment, Identification, Verification
 from facesvc.core.canary import Watch
-from facesvc.core.decide import DecisionRule, Threshold
+from facesvc.core.decide import OWN_THRESHOLD, DecisionRule, Threshold
 from facesvc.core.erasure import ErasureReceipt, Signer, receipt, statement
 from facesvc.core.model_change import ModelChangeStore
 from facesvc.core.ports import Extractors, GalleryIndexes
 from facesvc.core.retention import NO_LIMIT, Retention
 from facesvc.core.types import FaceChoice, Gallery, Page, Photograph, Reference, Subject
-from facesvc.enrolment import Asked, Assessed, Once
+from facesvc.enrolment import Assessed, EnrolmentRequest, Once
 from facesvc.service import FaceService
 from facesvc.trail import Trail
 
@@ -52,7 +52,7 @@ class AuditedService(AuditedExpiry, FaceService):
         probe: bytes,
         reference: bytes,
         choice: FaceChoice = FaceChoice.PROMINENT,
-        rule: DecisionRule = DecisionRule(),  # noqa: B008  frozen
+        rule: DecisionRule = OWN_THRESHOLD,
     ) -> Verification:
         with self.trail.asked("verify") as outcome:
             answer = super().verify(probe, reference, choice, rule)
@@ -65,7 +65,7 @@ class AuditedService(AuditedExpiry, FaceService):
         gallery: str,
         subject: str,
         choice: FaceChoice = FaceChoice.PROMINENT,
-        rule: DecisionRule = DecisionRule(),  # noqa: B008  frozen
+        rule: DecisionRule = OWN_THRESHOLD,
     ) -> Verification:
         with self.trail.asked("verify", gallery, subject) as outcome:
             answer = super().verify_subject(probe, gallery, subject, choice, rule)
@@ -79,7 +79,7 @@ class AuditedService(AuditedExpiry, FaceService):
         gallery: str,
         top_k: int = 5,
         choice: FaceChoice = FaceChoice.ALL,
-        rule: DecisionRule = DecisionRule(),  # noqa: B008  frozen
+        rule: DecisionRule = OWN_THRESHOLD,
     ) -> Identification:
         with self.trail.asked("identify", gallery) as outcome:
             answer = super().identify(photograph, gallery, top_k, choice, rule)
@@ -97,34 +97,21 @@ class AuditedService(AuditedExpiry, FaceService):
 
     # --- enrolment ---------------------------------------------------------------------------------
 
-    def enrol(
-        self,
-        gallery: str,
-        subject: str,
-        photographs: Sequence[bytes],
-        choice: FaceChoice = FaceChoice.ONLY,
-        strict: bool = True,
-    ) -> Enrolment:
-        with self.trail.asked("enrol", gallery, subject) as outcome:
-            answer = super().enrol(gallery, subject, photographs, choice, strict)
+    def enrol(self, asked: EnrolmentRequest) -> Enrolment:
+        with self.trail.asked("enrol", asked.gallery, asked.subject) as outcome:
+            answer = super().enrol(asked)
             outcome.told = _enrolled(answer)
         return answer
 
-    def enrol_once(
-        self,
-        once: Once,
-        gallery: str,
-        subject: str,
-        photographs: Sequence[bytes],
-        choice: FaceChoice = FaceChoice.ONLY,
-        strict: bool = True,
-    ) -> tuple[bytes, Enrolment | None]:
-        with self.trail.asked("enrol", gallery, subject) as outcome:
-            rendered, answer = super().enrol_once(once, gallery, subject, photographs, choice, strict)
+    def enrol_once(self, once: Once, asked: EnrolmentRequest) -> tuple[bytes, Enrolment | None]:
+        with self.trail.asked("enrol", asked.gallery, asked.subject) as outcome:
+            rendered, answer = super().enrol_once(once, asked)
             outcome.told = _enrolled(answer) if answer else {"repeated": True}
         return rendered, answer
 
-    def stored(self, target: Gallery, asked: Asked, assessed: Sequence[Assessed], once: Once | None) -> Enrolment:
+    def stored(
+        self, target: Gallery, asked: EnrolmentRequest, assessed: Sequence[Assessed], once: Once | None
+    ) -> Enrolment:
         self.trail.begun("enrol", asked.gallery, asked.subject)
         return super().stored(target, asked, assessed, once)
 

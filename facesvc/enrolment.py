@@ -35,6 +35,17 @@ Assessed = NewReference | FaceServiceError
 
 
 @dataclass(frozen=True, slots=True)
+class EnrolmentRequest:
+    """strict: refuse samples that fail their quality checks."""
+
+    gallery: str
+    subject: str
+    photographs: Sequence[bytes]
+    choice: FaceChoice = FaceChoice.ONLY
+    strict: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Once:
     """A request that may come again. render: its answer, as it is kept beside the references and given again."""
 
@@ -48,31 +59,16 @@ class Enrolments(Expiry):
     def __init__(self, extractors: Extractors, store: ReferenceStore, max_references: int | None = None) -> None:
         self.extractors, self.store, self.max_references = extractors, store, max_references
 
-    def enrol(
-        self,
-        gallery: str,
-        subject: str,
-        photographs: Sequence[bytes],
-        choice: FaceChoice = FaceChoice.ONLY,
-        strict: bool = True,
-    ) -> Enrolment:
+    def enrol(self, asked: EnrolmentRequest) -> Enrolment:
         """Adds references to a subject, made if it is new; each photograph has its own outcome. Those that are not
         refused are stored together, or none is.
 
-        strict refuses samples that fail their quality checks. Raises GalleryNotFound, TemplateVersionMismatch where the
-        gallery's model pack is not here, TooManyReferences, RequestError for a bad name.
+        Raises GalleryNotFound, TemplateVersionMismatch where the gallery's model pack is not here, TooManyReferences,
+        RequestError for a bad name.
         """
-        return self._enrol(Asked(gallery, subject, photographs, choice, strict))
+        return self._enrol(asked)
 
-    def enrol_once(
-        self,
-        once: Once,
-        gallery: str,
-        subject: str,
-        photographs: Sequence[bytes],
-        choice: FaceChoice = FaceChoice.ONLY,
-        strict: bool = True,
-    ) -> tuple[bytes, Enrolment | None]:
+    def enrol_once(self, once: Once, asked: EnrolmentRequest) -> tuple[bytes, Enrolment | None]:
         """``enrol`` with a request that is done at most once: its rendered answer, and the enrolment unless an
         earlier request of the same ticket had made it.
 
@@ -83,14 +79,14 @@ class Enrolments(Expiry):
         if known is not None:
             return known, None
         try:
-            enrolment = self._enrol(Asked(gallery, subject, photographs, choice, strict), once)
+            enrolment = self._enrol(asked, once)
         except BaseException:
             with suppress(StoreError):  # then the claim lapses by itself
                 self.store.release(once.ticket)
             raise
         return once.render(enrolment), enrolment
 
-    def _enrol(self, asked: "Asked", once: Once | None = None) -> Enrolment:
+    def _enrol(self, asked: EnrolmentRequest, once: Once | None = None) -> Enrolment:
         require_name(asked.subject)
         while True:
             target = self.store.gallery(asked.gallery)
@@ -101,7 +97,9 @@ class Enrolments(Expiry):
                 if self.store.gallery(asked.gallery).versions == target.versions:
                     raise
 
-    def stored(self, target: Gallery, asked: "Asked", assessed: Sequence[Assessed], once: Once | None) -> Enrolment:
+    def stored(
+        self, target: Gallery, asked: EnrolmentRequest, assessed: Sequence[Assessed], once: Once | None
+    ) -> Enrolment:
         """The change itself: until here, nothing was written of it."""
         receipt = None
         if once:
@@ -114,7 +112,7 @@ class Enrolments(Expiry):
             except SubjectExists:  # one that has expired: the new one takes its place
                 self.make_place(asked.gallery, asked.subject)
 
-    def _assess(self, gallery: Gallery, photograph: bytes, asked: "Asked") -> Assessed:
+    def _assess(self, gallery: Gallery, photograph: bytes, asked: EnrolmentRequest) -> Assessed:
         extractor = self.extractors.of(gallery.template_version)
         try:
             capture = extractor.extract(photograph, asked.choice)
@@ -141,23 +139,12 @@ class Enrolments(Expiry):
             return None
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """An enrolment as it was asked for."""
-
-    gallery: str
-    subject: str
-    photographs: Sequence[bytes]
-    choice: FaceChoice
-    strict: bool
-
-
 def template_of(extractor: Extractor, photograph: bytes, box: NDArray[np.float32]) -> Template:
     """Of the face that another pack found in this box (4,), px. Raises ImageError, SampleError, ModelError."""
     return same_face(extractor.extract(photograph, FaceChoice.ALL).samples, box).template
 
 
-def _enrolment(asked: Asked, assessed: Sequence[Assessed], stored: Sequence[Reference]) -> Enrolment:
+def _enrolment(asked: EnrolmentRequest, assessed: Sequence[Assessed], stored: Sequence[Reference]) -> Enrolment:
     """Outcomes in the order of the photographs; ``stored`` are the references of those that were not refused."""
     references = iter(stored)
     outcomes = tuple(

@@ -12,7 +12,7 @@ from typing import Self, TypeVar
 
 from facesvc.core.answers import Identification, IdentifiedFace, Verification
 from facesvc.core.compare import distance, similarity
-from facesvc.core.decide import DecisionRule, Threshold, choose_threshold
+from facesvc.core.decide import OWN_THRESHOLD, DecisionRule, Threshold, choose_threshold
 from facesvc.core.model_change import ModelChangeStore
 from facesvc.core.ports import Extractor, Extractors, GalleryIndexes
 from facesvc.core.types import (
@@ -73,7 +73,7 @@ class FaceService(Enrolments, Holdings):
         probe: bytes,
         reference: bytes,
         choice: FaceChoice = FaceChoice.PROMINENT,
-        rule: DecisionRule = DecisionRule(),  # noqa: B008  frozen
+        rule: DecisionRule = OWN_THRESHOLD,
     ) -> Verification:
         """Do two photographs show one person, by the pack in use? Raises ImageError, SampleError, DecisionError with
         their source."""
@@ -92,7 +92,7 @@ class FaceService(Enrolments, Holdings):
         gallery: str,
         subject: str,
         choice: FaceChoice = FaceChoice.PROMINENT,
-        rule: DecisionRule = DecisionRule(),  # noqa: B008  frozen
+        rule: DecisionRule = OWN_THRESHOLD,
     ) -> Verification:
         """Is the person of the photograph this subject? The subject's references fuse by minimum distance.
 
@@ -122,7 +122,7 @@ class FaceService(Enrolments, Holdings):
         gallery: str,
         top_k: int = 5,
         choice: FaceChoice = FaceChoice.ALL,
-        rule: DecisionRule = DecisionRule(),  # noqa: B008  frozen
+        rule: DecisionRule = OWN_THRESHOLD,
     ) -> Identification:
         """Who is it? The top_k nearest subjects for each face; unknown where none is below the threshold.
 

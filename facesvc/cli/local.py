@@ -15,6 +15,7 @@ from facesvc.core.decide import DecisionRule
 from facesvc.core.paging import every
 from facesvc.core.retention import Retention
 from facesvc.core.types import FaceChoice
+from facesvc.enrolment import EnrolmentRequest
 from facesvc.subject_access import archive
 
 
@@ -47,7 +48,7 @@ class LocalBackend:
         return views.identification(self.service.identify(photograph, gallery, top_k, FaceChoice(face), rule))
 
     def enrol(self, gallery: str, subject: str, photograph: bytes, face: str, strict: bool) -> View:
-        answer = self.service.enrol(gallery, subject, [photograph], FaceChoice(face), strict)
+        answer = self.service.enrol(EnrolmentRequest(gallery, subject, [photograph], FaceChoice(face), strict))
         return views.enrolment_outcome(answer.outcomes[0])
 
     def galleries(self) -> Iterator[View]:

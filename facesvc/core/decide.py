@@ -135,6 +135,10 @@ class DecisionRule:
     target_fmr: float | None = None
 
 
+OWN_THRESHOLD = DecisionRule()
+"""Asks for the pack's own."""
+
+
 def choose_threshold(
     rule: DecisionRule,
     template_version: str,

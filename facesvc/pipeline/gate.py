@@ -23,7 +23,7 @@ do; who is let in should hardly ever wait in vain."""
 
 
 class Gate:
-    """Lets ``workers`` callers in, and keeps ``queue`` more waiting while they can expect their turn well within
+    """Lets ``workers`` callers in, and keeps ``queue`` more waiting, in the order in which they came, while they can expect their turn well within
     ``patience`` seconds, by the mean time of the photographs before. It refuses the rest with Overloaded: at once, so
     that they can ask elsewhere, and so that what is accepted is answered in time however much is asked. patience: None
     for commands, whose own photographs wait for each other for as long as it takes.

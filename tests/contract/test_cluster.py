@@ -19,6 +19,7 @@ from facesvc.config import Settings, environment
 from facesvc.core.decide import DecisionRule
 from facesvc.core.ports import Extractor
 from facesvc.core.types import Capture, FaceChoice
+from facesvc.enrolment import EnrolmentRequest
 from facesvc.errors import (
     ClusterUnavailable,
     FaceServiceError,
@@ -206,7 +207,7 @@ def test_a_photograph_that_ends_every_worker_is_a_row_of_its_own(
         yield ClusterExtractor(crew, pipeline, DEFAULT_PACK, "poisoned", 1.0, 1.1, None)
 
     with closing(Crew(2)) as crew, bootstrap.bootstrap(settings, open_extractor) as service:
-        service.enrol("default", "obama", [photographs["obama"]])
+        service.enrol(EnrolmentRequest("default", "obama", [photographs["obama"]]))
         question = Question("default", 1, "all", DecisionRule())
         identifier = Identifier(LocalBackend(service, 4), question, settings.max_image_bytes, 4)
         found = [(path, row) for path, rows in identifier.run(iter(paths), Tally()) for row in rows]

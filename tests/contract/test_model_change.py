@@ -10,6 +10,7 @@ import pytest
 
 from facesvc.core.shadow import Shadow, ShadowState
 from facesvc.core.types import Capture, FaceChoice, Gallery, NewReference, Sample, Template, Vectors
+from facesvc.enrolment import EnrolmentRequest
 from facesvc.errors import (
     GalleryNotFound,
     ModelChangeConflict,
@@ -89,7 +90,7 @@ def changes(service: FaceService) -> ModelChanges:
 
 
 def enrol(service: FaceService, subject: str, *seeds: int, gallery: str = "album") -> list[str]:
-    done = service.enrol(gallery, subject, [str(seed).encode() for seed in seeds], strict=False)
+    done = service.enrol(EnrolmentRequest(gallery, subject, [str(seed).encode() for seed in seeds], strict=False))
     return [outcome.reference.id for outcome in done.outcomes if outcome.reference]
 
 

@@ -19,6 +19,7 @@ from facesvc.core.ports import Extractor, Extractors
 from facesvc.core.retention import Retention
 from facesvc.core.types import Capture, FaceChoice, Gallery, Ticket
 from facesvc.database import Database, open_database
+from facesvc.enrolment import EnrolmentRequest
 from facesvc.errors import FaceServiceError, RequestError, SubjectExists
 from facesvc.index.projection import Projection
 from facesvc.index.snapshots import SnapshotKeeper, Snapshotted
@@ -240,7 +241,7 @@ def test_who_takes_the_place_of_one_that_has_expired_says_so_in_the_log(tenants:
 
     expire(database, "carl", 3, ago=timedelta(days=1))
     service.extractors = cast(Extractors, OnePhotograph())
-    outcome = service.enrol("staff", "carl", [b"a photograph"]).outcomes[0]
+    outcome = service.enrol(EnrolmentRequest("staff", "carl", [b"a photograph"])).outcomes[0]
     assert outcome.reference is not None
     assert [r.id for r in service.references("staff", "carl")] == [outcome.reference.id]
     assert erasures(database) == [(True, gone), (True, gone)]

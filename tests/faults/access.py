@@ -7,7 +7,7 @@ from typing import Protocol
 from facesvc.core.answers import Enrolment
 from facesvc.core.shadow import ShadowState
 from facesvc.core.types import Ticket
-from facesvc.enrolment import Once
+from facesvc.enrolment import EnrolmentRequest, Once
 from facesvc.errors import ModelChangeConflict, ModelChangeIncomplete
 from facesvc.index.projection import Projection
 from facesvc.service import FaceService
@@ -73,12 +73,12 @@ class Direct:
         return photograph.encode()
 
     def enrol(self, gallery: str, person: str, photographs: Sequence[str], key: str | None) -> list[str]:
-        contents = [self.content(name) for name in photographs]
+        asked = EnrolmentRequest(gallery, person, [self.content(name) for name in photographs], strict=False)
         if key is None:
-            return references(self.service.enrol(gallery, person, contents, strict=False))
+            return references(self.service.enrol(asked))
         ticket = Ticket(key, " ".join([gallery, person, *photographs]))
         once = Once(ticket, lambda answer: json.dumps(references(answer)).encode())
-        kept, _ = self.service.enrol_once(once, gallery, person, contents, strict=False)
+        kept, _ = self.service.enrol_once(once, asked)
         return json.loads(kept)
 
     def delete_reference(self, gallery: str, person: str, reference: str) -> None:

@@ -8,6 +8,7 @@ from threading import Event
 
 import pytest
 
+from facesvc.enrolment import EnrolmentRequest
 from facesvc.index.projection import Projection
 from facesvc.keycare import KeyCare
 from facesvc.service import FaceService
@@ -33,7 +34,7 @@ def client(url: str, name: str, ended: Event) -> tuple[list[str], list[str]]:
     while not ended.is_set() or len(enrolled) < 3:
         person = f"{name} {len(enrolled) + 1}"
         try:
-            service.enrol("staff", person, [person.encode()], strict=False)
+            service.enrol(EnrolmentRequest("staff", person, [person.encode()], strict=False))
             answer = service.verify_subject(person.encode(), "staff", person)
             found = service.identify(person.encode(), "staff", 1).faces[0].candidates[0].subject
             if (answer.distance, found) != (0.0, person):

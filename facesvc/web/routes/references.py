@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse
 from facesvc import views
 from facesvc.core.access import Role
 from facesvc.core.answers import Enrolment
-from facesvc.enrolment import Once
+from facesvc.enrolment import EnrolmentRequest, Once
 from facesvc.errors import RequestTooLarge
 from facesvc.web import schemas
 from facesvc.web.access import CallerDep, MetricsDep, ServiceDep, SettingsDep
@@ -65,13 +65,13 @@ def enrol(
     """
     if len(asked.photographs) > settings.max_images:
         raise RequestTooLarge(f"{len(asked.photographs)} photographs; one request may have {settings.max_images}")
-    wanted = gallery, subject, asked.photographs, asked.choice, asked.strict
+    wanted = EnrolmentRequest(gallery, subject, asked.photographs, asked.choice, asked.strict)
     if key is None:
-        answer = service.enrol(*wanted)
+        answer = service.enrol(wanted)
         metrics.record_enrolment(answer)
         return _answered(answer)
     named = ticket(caller.key, key, (gallery, subject, asked.face, asked.strict), asked.photographs)
-    kept, made = service.enrol_once(Once(named, lambda answer: pack(_answered(answer))), *wanted)
+    kept, made = service.enrol_once(Once(named, lambda answer: pack(_answered(answer))), wanted)
     if made:
         metrics.record_enrolment(made)
     return unpack(kept)
