@@ -23,10 +23,11 @@ do; who is let in should hardly ever wait in vain."""
 
 
 class Gate:
-    """Lets ``workers`` callers in, and keeps ``queue`` more waiting, in the order in which they came, while they can expect their turn well within
-    ``patience`` seconds, by the mean time of the photographs before. It refuses the rest with Overloaded: at once, so
-    that they can ask elsewhere, and so that what is accepted is answered in time however much is asked. patience: None
-    for commands, whose own photographs wait for each other for as long as it takes.
+    """Lets ``workers`` callers in, and keeps ``queue`` more waiting while they can expect their turn well within
+    ``patience`` seconds, by the mean time of the photographs before; it comes in the order of their arrival. It refuses
+    the rest with Overloaded: at once, so that they can ask elsewhere, and so that what is accepted is answered in time
+    however much is asked. patience: None for commands, whose own photographs wait for each other for as long as it
+    takes.
 
     Of a visit (``core.visit``) that has been let in, no further photograph is refused: the work on the first ones would
     be lost, and under load few requests with several would ever be done.
