@@ -91,6 +91,23 @@ def kill_at_work(process: subprocess.Popen[bytes], ancestor: int) -> int:
             os.kill(pid, signal.SIGCONT)
 
 
+def wait_for_worker(process: subprocess.Popen[bytes], node: int) -> None:
+    """Returns as soon as the node has one. Other nodes' rest meanwhile: they might end the run before."""
+    others = workers() - workers(node)
+    try:
+        for pid in others:
+            os.kill(pid, signal.SIGSTOP)
+        while not workers(node):
+            look(process)
+    finally:
+        for pid in others:
+            os.kill(pid, signal.SIGCONT)
+
+
+def workers(node: int | None = None) -> set[int]:
+    return {*named(WORKER, node), *named(AT_WORK, node)}
+
+
 def end(process: subprocess.Popen[bytes]) -> tuple[int, str]:
     """Exit code and what was said; nothing of Ray's may be on stdout, which is for results."""
     printed, said = process.communicate(timeout=200)
