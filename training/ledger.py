@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesvc.core.types import Pixels
-from facesvc.durability import sync_folder
+from facesvc.durability import sync
 from facesvc.errors import RequestError
 
 FORMAT = "facesvc aligned set 1"
@@ -149,7 +149,7 @@ class Ledger:
             _sync(file)
             self._whole = file.tell()
         draft.replace(self.folder / LEDGER)
-        sync_folder(self.folder)
+        sync(self.folder)
         self.entries, self.rows = entries, sum(entry.row is not None for entry in entries)
 
     def _cut(self) -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from facesvc.durability import sync_folder
+from facesvc.durability import sync
 from facesvc.errors import RequestError
 
 
@@ -32,4 +32,4 @@ def replacing(output: Path) -> Iterator[BinaryIO]:
     except BaseException:
         Path(draft.name).unlink(missing_ok=True)
         raise
-    sync_folder(output.parent)
+    sync(output.parent)

@@ -16,7 +16,7 @@ from typing import Any
 
 from facesvc.cli.backends import View
 from facesvc.cli.rows import Row
-from facesvc.durability import sync_folder
+from facesvc.durability import sync
 from facesvc.errors import RequestError
 
 FORMAT = "facesvc identify journal 1"
@@ -97,7 +97,7 @@ class Journal:
         self.file.truncate(0)
         self._write({"format": FORMAT, "contract": contract})
         self._sync()
-        sync_folder(self.path.parent)
+        sync(self.path.parent)
 
     def _write(self, value: dict[str, Any]) -> None:
         line = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"

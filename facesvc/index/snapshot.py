@@ -19,7 +19,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from facesvc.durability import sync_folder
+from facesvc.durability import sync
 from facesvc.errors import StoreError
 from facesvc.index.frame import Codes, Frame, Storable
 from facesvc.index.seal import NoSeal, Seal
@@ -235,7 +235,7 @@ class Snapshot:
         draft = f"{secrets.token_hex(8)}.json"
         self._write(draft, _rendered(manifest), sealed_as=MANIFEST)
         (self.folder / draft).replace(self.folder / MANIFEST)
-        sync_folder(self.folder)
+        sync(self.folder)
         self._sweep(manifest)
 
     def _sweep(self, manifest: Manifest | None) -> None:

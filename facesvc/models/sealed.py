@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import mkdtemp
 
+from facesvc.durability import sync
 from facesvc.errors import PackDamaged, PackNotFound
 
 SEAL = "files.json"
@@ -29,7 +29,7 @@ def seal(folder: Path, fill: Callable[[Path], None]) -> None:
         (draft / SEAL).write_text(json.dumps(digests, indent=2) + "\n")
         draft.chmod(0o755)  # mkdtemp's 0700 would shut out a service that runs as another user
         for path in (*draft.iterdir(), draft):
-            _flush(path)
+            sync(path)
         _rename_over(draft, folder)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
@@ -44,15 +44,7 @@ def _rename_over(draft: Path, folder: Path) -> None:
         shutil.rmtree(old.parent, ignore_errors=True)
     else:
         draft.rename(folder)
-    _flush(folder.parent)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(folder.parent)
 
 
 def sweep(parent: Path) -> None:

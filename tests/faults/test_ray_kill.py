@@ -79,29 +79,36 @@ def look(process: subprocess.Popen[bytes]) -> None:
         pytest.fail(f"the run ended with {code} before it could be disturbed: {process.stderr.read().decode()}")
 
 
-def kill_at_work(process: subprocess.Popen[bytes], ancestor: int) -> int:
+def kill_at_work(process: subprocess.Popen[bytes], ancestor: int) -> None:
     """Kills a worker with a photograph in work, below ``ancestor``: stopped first, so that it still has it."""
-    while True:
+    while (pid := stopped_at_work(ancestor)) is None:
         look(process)
-        for pid in named(AT_WORK, ancestor):
-            os.kill(pid, signal.SIGSTOP)
-            if pid in named(AT_WORK, ancestor):
-                os.kill(pid, signal.SIGKILL)
-                return pid
-            os.kill(pid, signal.SIGCONT)
+    os.kill(pid, signal.SIGKILL)
 
 
-def wait_for_worker(process: subprocess.Popen[bytes], node: int) -> None:
-    """Returns as soon as the node has one. Other nodes' rest meanwhile: they might end the run before."""
+def kill_node_at_work(process: subprocess.Popen[bytes], node: int) -> None:
+    """Kills a node whose worker has a photograph in work. Other nodes' workers rest until then: they might end the run
+    before this one has begun."""
     others = workers() - workers(node)
     try:
         for pid in others:
             os.kill(pid, signal.SIGSTOP)
-        while not workers(node):
+        while stopped_at_work(node) is None:
             look(process)
+        kill_all(node)
     finally:
         for pid in others:
             os.kill(pid, signal.SIGCONT)
+
+
+def stopped_at_work(ancestor: int) -> int | None:
+    """A worker below ``ancestor`` that was stopped with a photograph in work."""
+    for pid in named(AT_WORK, ancestor):
+        os.kill(pid, signal.SIGSTOP)
+        if pid in named(AT_WORK, ancestor):
+            return pid
+        os.kill(pid, signal.SIGCONT)
+    return None
 
 
 def workers(node: int | None = None) -> set[int]:
@@ -168,9 +175,7 @@ def test_node_killed(cli: CommandLine, probes: Path, whole: bytes, tmp_path: Pat
     with cluster(1) as address, further_node(address) as node:
         process = start(cli, probes, output, "--ray-address", address, "--workers", "2")
         wait_for(process, output, 5)
-        while not named(WORKER, node) + named(AT_WORK, node):
-            look(process)
-        kill_all(node)
+        kill_node_at_work(process, node)
         code, said = end(process)
         assert (code, output.read_bytes()) == (1, whole)
         assert "a worker of the cluster was lost" in said
