@@ -12,6 +12,8 @@ def listening(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[int]:
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=[0.01])
         thread.start()
-        yield server.server_port
-        server.shutdown()
-        thread.join()
+        try:
+            yield server.server_port
+        finally:  # else a test that fails leaves a thread that serves for ever
+            server.shutdown()
+            thread.join()
