@@ -22,7 +22,8 @@ WORKDIR /app
 # By number: orchestrators that insist on a user who is not root can't look names up.
 USER 10001:10001
 # Of the file system, /data and /tmp alone are written to.
-ENV PATH=/venv/bin:$PATH HOME=/tmp FACESVC_DATA=/data FACESVC_HOST=0.0.0.0 PYTHONDONTWRITEBYTECODE=1
+ENV ORT_DISABLE_TELEMETRY=1 RAY_USAGE_STATS_ENABLED=0 \
+    PATH=/venv/bin:$PATH HOME=/tmp FACESVC_DATA=/data FACESVC_HOST=0.0.0.0 PYTHONDONTWRITEBYTECODE=1
 VOLUME /data
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s \

@@ -14,7 +14,7 @@ from facesvc.errors import FileUnreadable
 app = typer.Typer(no_args_is_help=True, help="Check receipts of erasures.")
 
 
-@app.command()
+@app.command("verify")
 def verify(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A receipt, as `subjects erase` wrote it.")],

@@ -41,20 +41,20 @@ from facesvc.web.routes.page import mount_page
 
 SPARE_THREADS = 16
 """Threads beyond those that may wait at the pipeline, so that listings and health checks still get one."""
-ROUTES = (
-    verify,
-    identify,
-    detect,
-    galleries,
-    model_change,
-    subjects,
-    references,
-    erasure,
-    api_keys,
-    audit,
-    model,
-    health,
-    errors,
+ROUTERS = (
+    verify.router,
+    identify.router,
+    detect.router,
+    galleries.router,
+    model_change.router,
+    subjects.router,
+    references.router,
+    erasure.router,
+    api_keys.router,
+    audit.router,
+    model.router,
+    health.router,
+    errors.router,
 )
 INTAKES = (
     verify.intake,
@@ -102,11 +102,11 @@ def create_app(settings: Settings, open_tenants: Callable[[], AbstractContextMan
     )
     app.state.settings, app.state.metrics, app.state.rates = settings, Metrics(), Rates()
     app.state.fetcher, app.state.readiness = fetcher(settings), Readiness()
-    for routes in ROUTES:
-        app.include_router(routes.router)
+    for router in ROUTERS:
+        app.include_router(router)
     mount_page(app)
     install_error_handlers(app)
-    install_openapi(app, (model for intake in INTAKES for model in intake.models))
+    install_openapi(app, (body for intake in INTAKES for body in intake.models))
     app.add_middleware(BodyLimits, max_bytes=settings.max_request_bytes, most=threads)
     if settings.dev:
         app.add_middleware(LoopbackOnly)

@@ -12,13 +12,13 @@ from facesvc.web.names import GalleryPath, SubjectPath
 from facesvc.web.openapi import READ, Responses
 from facesvc.web.permissions import allows
 
-router = APIRouter(prefix="/v1/galleries/{gallery}/subjects/{subject}", tags=["subjects"])
+router = APIRouter(prefix="/v1/galleries/{gallery}/subjects", tags=["subjects"])
 ARCHIVE: Responses = READ | {
     200: {"description": "The archive", "content": {"application/zip": {"schema": {"type": "string"}}}}
 }
 
 
-@router.post("/erasure", response_model=proofs.ErasureReceipt, responses=READ)
+@router.post("/{subject}/erasure", response_model=proofs.ErasureReceipt, responses=READ)
 @allows(Role.ENROL)
 def erase_subject(gallery: GalleryPath, subject: SubjectPath, service: ServiceDep) -> views.View:
     """Erases the subject from database, indexes and snapshots, looks whether anything is left, and answers a receipt
@@ -27,7 +27,7 @@ def erase_subject(gallery: GalleryPath, subject: SubjectPath, service: ServiceDe
     return views.erasure_receipt(service.erase(gallery, subject))
 
 
-@router.get("/export", response_class=StreamingResponse, responses=ARCHIVE)
+@router.get("/{subject}/export", response_class=StreamingResponse, responses=ARCHIVE)
 @allows(Role.ADMINISTER)
 def export_subject(gallery: GalleryPath, subject: SubjectPath, service: ServiceDep) -> StreamingResponse:
     """All that is kept of the subject, its templates too, as a zip archive for the person it is about."""

@@ -2,7 +2,8 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter
+from fastapi import Path as PathParameter
 
 from facesvc.web import schemas
 from facesvc.web.advice import ADVICE
@@ -15,7 +16,7 @@ router = APIRouter(tags=["operations"])
 
 @router.get("/errors/{code}", response_model=schemas.ErrorExplained, responses=problems(404, 422))
 @public
-async def explain_error(code: Annotated[str, Path(max_length=64, examples=["no_face"])]) -> dict[str, str | int]:
+async def explain_error(code: Annotated[str, PathParameter(max_length=64, examples=["no_face"])]) -> dict[str, str | int]:
     """The meaning of an error code and what to do about it."""
     kind = kind_of(code)
     return {"code": code, "title": kind.title, "status": status_of(kind), "advice": ADVICE[code]}
