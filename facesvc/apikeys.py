@@ -19,8 +19,7 @@ from typing import Protocol
 from facesvc.core.access import Role
 from facesvc.core.api_keys import ApiKey, ApiKeyStore, IssuedKey, Rights, StoredKey
 from facesvc.crypto.envelope import Envelope
-from facesvc.errors import RequestError
-from facesvc.refusals import ApiKeyNotFound, Unauthenticated
+from facesvc.errors import ApiKeyNotFound, RequestError, Unauthenticated
 
 TEXT = re.compile(r"facesvc_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 SECRET_BYTES = 32

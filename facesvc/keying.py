@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from facesvc.config import Settings
 from facesvc.crypto.keyring import Keyring
 from facesvc.crypto.master import MasterKey, from_command, from_file, from_text, make_file
-from facesvc.refusals import MasterKeyUnavailable
+from facesvc.errors import MasterKeyUnavailable
 from facesvc.storage.keys import SqlKeyRows, anything_sealed
 from facesvc.storage.transactions import EVERY_TENANT, Transactions
 

@@ -12,8 +12,7 @@ from facesvc.core.keys import KeyMaker
 from facesvc.core.names import require_name
 from facesvc.core.tenants import StoredTenant, Tenant, TenantRows
 from facesvc.crypto.envelope import Envelope
-from facesvc.errors import RequestError
-from facesvc.refusals import TenantExists, TenantNotFound
+from facesvc.errors import RequestError, TenantExists, TenantNotFound
 
 
 class Secrets(Protocol):

@@ -12,9 +12,8 @@ from facesvc.core.access import Caller
 from facesvc.core.canary import Alarms
 from facesvc.core.loaded import LoadedIndex
 from facesvc.core.ports import Extractors
-from facesvc.errors import FaceServiceError
+from facesvc.errors import FaceServiceError, TenantNotFound
 from facesvc.index.projection import Projection
-from facesvc.refusals import TenantNotFound
 from facesvc.register import Register
 
 

@@ -34,7 +34,7 @@ from facesvc.models.sealed import digest_of
 from facesvc.pipeline.align import align
 from facesvc.pipeline.decode import DecodeLimits, decode
 from facesvc.pipeline.detect import DETECTORS, open_detector
-from facesvc.pipeline.ordered import ordered_map
+from facesvc.threads import ordered_map
 from training.crop import landmarks
 from training.data import Photograph, read_folder
 from training.ledger import Entry, Ledger

@@ -29,7 +29,7 @@ from facesvc.models.sealed import digest_of
 from facesvc.pipeline.decode import DecodeLimits, decode
 from facesvc.pipeline.detect import DETECTORS, open_detector
 from facesvc.pipeline.embed import ChipNetwork
-from facesvc.pipeline.ordered import ordered_map
+from facesvc.threads import ordered_map
 from training.data import Photograph, read_folder
 
 Floats = NDArray[np.float32]

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesvc.core.types import Pixels
-from facesvc.durability import sync
 from facesvc.errors import RequestError
+from facesvc.files import sync
 
 FORMAT = "facesvc aligned set 1"
 LEDGER, DRAFT = "ledger.jsonl", "ledger.draft"

@@ -39,7 +39,7 @@ def verify(
     Example: facesvc audit verify
     """
     from facesvc.bootstrap import open_audit
-    from facesvc.refusals import AuditBroken
+    from facesvc.errors import AuditBroken
 
     ends = dict(as_end(text) for text in noted or []) | dict(end_of(path) for path in receipt or [])
     with open_audit(context.obj) as (log, _):

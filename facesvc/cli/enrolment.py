@@ -18,7 +18,7 @@ from facesvc.cli.rows import photograph_codes
 from facesvc.cli.tally import numbers
 from facesvc.core.names import require_name
 from facesvc.errors import FaceServiceError, GalleryExists, GalleryNotFound, RequestError, SubjectNotFound
-from facesvc.pipeline.ordered import ordered_map
+from facesvc.threads import ordered_map
 
 ENROLLED, ALREADY, REJECTED = "enrolled", "already_enrolled", "rejected"
 

@@ -7,9 +7,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from facesvc.cli.draft import replacing
 from facesvc.cli.rows import COLUMNS, Row
 from facesvc.errors import RequestError
+from facesvc.files import replacing
 
 if TYPE_CHECKING:
     import pyarrow

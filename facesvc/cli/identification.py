@@ -16,7 +16,7 @@ from facesvc.cli.progress import Advance
 from facesvc.cli.rows import Row, face_rows, failed_row, photograph_codes
 from facesvc.cli.tally import Tally
 from facesvc.errors import FaceServiceError, RequestError
-from facesvc.pipeline.ordered import ordered_map
+from facesvc.threads import ordered_map
 
 if TYPE_CHECKING:
     from facesvc.core.decide import DecisionRule

@@ -16,8 +16,8 @@ from typing import Any
 
 from facesvc.cli.backends import View
 from facesvc.cli.rows import Row
-from facesvc.durability import sync
 from facesvc.errors import RequestError
+from facesvc.files import sync
 
 FORMAT = "facesvc identify journal 1"
 SYNC_SECONDS = 1.0

@@ -58,7 +58,7 @@ def own_key(context: typer.Context) -> bytes:
 def read_receipt(path: Path) -> dict[str, Any]:
     """Raises FileUnreadable, ReceiptInvalid for what is no receipt."""
     from facesvc.core.erasure import KIND
-    from facesvc.refusals import ReceiptInvalid
+    from facesvc.errors import ReceiptInvalid
 
     try:
         found = json.loads(path.read_bytes())
@@ -73,7 +73,7 @@ def read_receipt(path: Path) -> dict[str, Any]:
 
 def decoded(text: str) -> bytes:
     """Raises ReceiptInvalid for what is not base64."""
-    from facesvc.refusals import ReceiptInvalid
+    from facesvc.errors import ReceiptInvalid
 
     try:
         return base64.b64decode(text, validate=True)

@@ -11,8 +11,8 @@ import typer
 from facesvc.cli import options
 from facesvc.cli.backends import View, open_backend
 from facesvc.cli.console import answer, answer_json, answer_table, say
-from facesvc.cli.draft import replacing
 from facesvc.cli.galleries import confirm
+from facesvc.files import replacing
 
 app = typer.Typer(no_args_is_help=True, help="List, show, change, export and erase the subjects of a gallery.")
 Id = Annotated[str, typer.Argument(metavar="ID", help="Your identifier of the person.")]

@@ -9,7 +9,6 @@ import typer
 
 from facesvc.cli import options
 from facesvc.cli.console import answer, answer_json, say
-from facesvc.cli.draft import replacing
 from facesvc.cli.migration import enrol_from
 from facesvc.cli.progress import progress
 from facesvc.cli.tally import numbers
@@ -21,6 +20,7 @@ from facesvc.errors import (
     RequestError,
     TemplateVersionMismatch,
 )
+from facesvc.files import replacing
 
 if TYPE_CHECKING:
     from facesvc.config import Settings

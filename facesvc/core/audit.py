@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from facesvc.refusals import AuditBroken
+from facesvc.errors import AuditBroken
 
 DIGEST_BYTES = 32
 START = bytes(DIGEST_BYTES)

@@ -5,7 +5,7 @@ import os
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from facesvc.refusals import SealBroken
+from facesvc.errors import SealBroken
 
 FORMAT = b"\x01"
 """First byte of whatever is sealed: AES-256-GCM, its nonce before its ciphertext and tag."""

@@ -18,7 +18,7 @@ from facesvc.core.audit import Chain, Head
 from facesvc.core.keys import FIRST, INSTALLATION, KeyRows, NewKeys, Wrapped
 from facesvc.crypto.envelope import Envelope
 from facesvc.crypto.master import KEY_BYTES, MasterKey
-from facesvc.refusals import MasterKeyUnavailable, SealBroken, TenantNotFound
+from facesvc.errors import MasterKeyUnavailable, SealBroken, TenantNotFound
 
 FOUNDED = (INSTALLATION, DEFAULT_TENANT)
 """Are there once anything is; other tenants may be unknown."""

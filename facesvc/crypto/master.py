@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from facesvc.refusals import MasterKeyUnavailable, SealBroken
+from facesvc.errors import MasterKeyUnavailable, SealBroken
 
 KEY_BYTES = 32
 NONCE_BYTES = 12

@@ -4,7 +4,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from facesvc.core.erasure import Signature
-from facesvc.refusals import ReceiptInvalid
+from facesvc.errors import ReceiptInvalid
 
 
 class Ed25519Signer:

@@ -10,8 +10,8 @@ from facesvc.core.types import Vectors
 from facesvc.errors import StoreError
 from facesvc.index.borders import checked_keys, checked_vectors
 from facesvc.index.frame import Codes, Frame
-from facesvc.index.lock import SharedLock
 from facesvc.index.rows import GONE, KeyRows
+from facesvc.threads import SharedLock
 
 Shortlist = tuple[NDArray[np.float32], NDArray[np.int64]]
 """Distances (n m), and the rows (n m) they are of; -1 at distance inf where a probe has fewer than m."""

@@ -19,8 +19,8 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from facesvc.durability import sync
 from facesvc.errors import StoreError
+from facesvc.files import sync
 from facesvc.index.frame import Codes, Frame, Storable
 from facesvc.index.seal import NoSeal, Seal
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import mkdtemp
 
-from facesvc.durability import sync
 from facesvc.errors import PackDamaged, PackNotFound
+from facesvc.files import sync
 
 SEAL = "files.json"
 """File name -> SHA-256 of every other file of the folder."""

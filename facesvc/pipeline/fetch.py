@@ -18,9 +18,8 @@ from typing import Any
 import httpcore
 import httpx
 
-from facesvc.errors import Overloaded
+from facesvc.errors import ImageUrlRefused, Overloaded
 from facesvc.pipeline.lookup import Lookups, Resolve, look_up
-from facesvc.refusals import ImageUrlRefused
 
 MAX_REDIRECTS = 3
 REDIRECTS = {301, 302, 303, 307, 308}

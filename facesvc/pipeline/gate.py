@@ -7,10 +7,10 @@ from time import perf_counter
 
 from facesvc.core.decide import Calibration
 from facesvc.core.ports import Extractor
-from facesvc.core.turns import Turns
 from facesvc.core.types import Capture, FaceChoice
 from facesvc.core.visit import current_visit
 from facesvc.errors import Overloaded
+from facesvc.threads import Turns
 
 BUSY = "too many photographs are waiting; try again in a moment"
 MEMORY = 0.1

@@ -6,7 +6,7 @@ from pathlib import Path
 from facesvc.core.ports import Extractor
 from facesvc.core.types import Capture, FaceChoice
 from facesvc.errors import FaceServiceError
-from facesvc.pipeline.ordered import ordered_map
+from facesvc.threads import ordered_map
 
 
 def extract_files(

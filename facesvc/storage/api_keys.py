@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from facesvc.core.api_keys import StoredKey
-from facesvc.refusals import ApiKeyNotFound
+from facesvc.errors import ApiKeyNotFound
 from facesvc.storage.locks import Locks
 from facesvc.storage.tables import ApiKeyRow
 

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, func, insert, select
 from sqlalchemy.orm import Session
 
 from facesvc.core.audit import Chain, Head, Line
-from facesvc.refusals import AuditBroken, TenantNotFound
+from facesvc.errors import AuditBroken, TenantNotFound
 from facesvc.storage.tables import AuditRow, TenantRow
 from facesvc.storage.transactions import Transactions
 

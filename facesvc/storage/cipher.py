@@ -7,7 +7,7 @@ Codec says with which keys; ``storage.sealing`` and ``storage.locker`` say what 
 from typing import Protocol
 
 from facesvc.core.types import Vectors
-from facesvc.refusals import MasterKeyUnavailable, SealBroken
+from facesvc.errors import MasterKeyUnavailable, SealBroken
 
 
 class Vault(Protocol):

@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
-from facesvc.core.turns import Turns
 from facesvc.errors import StoreUnavailable
+from facesvc.threads import Turns
 
 WRITING = "facesvc_writing"
 """Execution option of connections that will write."""

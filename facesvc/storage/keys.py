@@ -19,7 +19,7 @@ from facesvc.core.access import DEFAULT_TENANT
 from facesvc.core.audit import Head
 from facesvc.core.keys import FIRST, INSTALLATION, KeyMaker, NewKeys, Wrapped
 from facesvc.core.tenants import StoredTenant
-from facesvc.refusals import SealBroken
+from facesvc.errors import SealBroken
 from facesvc.storage.tables import (
     ApiKeyRow,
     AuditRow,

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesvc.core.types import DIMENSION, Face, NewReference, Photograph, Quality, Vectors
-from facesvc.errors import StoreError
-from facesvc.refusals import SealBroken
+from facesvc.errors import SealBroken, StoreError
 from facesvc.storage.cipher import Codec, Vault, require_plain
 from facesvc.storage.sealing import checked, packed, subject_names
 from facesvc.storage.tables import PhotographRow, ReferenceRow, SubjectRow

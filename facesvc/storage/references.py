@@ -16,8 +16,7 @@ from facesvc.core.types import (
     Receipt,
     Reference,
 )
-from facesvc.errors import PhotographNotFound, ReferenceNotFound
-from facesvc.refusals import TooManyReferences
+from facesvc.errors import PhotographNotFound, ReferenceNotFound, TooManyReferences
 from facesvc.storage.answers import Answers, forget_answers
 from facesvc.storage.comparables import Comparables
 from facesvc.storage.cursors import decode_cursor, encode_cursor

@@ -8,7 +8,7 @@ from sqlalchemy import Select, delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from facesvc.core.canary import SECONDS_OF_A_DAY
-from facesvc.refusals import IdentityBudgetSpent
+from facesvc.errors import IdentityBudgetSpent
 from facesvc.storage.locker import Lockers
 from facesvc.storage.tables import ReferenceRow, RevealedRow, SubjectRow
 from facesvc.storage.transactions import Transactions

@@ -12,8 +12,7 @@ from sqlalchemy.orm import Session
 from facesvc.core.erasure import Deleted, Expired
 from facesvc.core.retention import NO_LIMIT, Retention
 from facesvc.core.types import Page, Subject
-from facesvc.errors import SubjectExists, SubjectNotFound
-from facesvc.refusals import SealBroken
+from facesvc.errors import SealBroken, SubjectExists, SubjectNotFound
 from facesvc.storage.cursors import decode_cursor, encode_cursor
 from facesvc.storage.engine import wipe_log
 from facesvc.storage.galleries import advance, find_gallery, lock_gallery

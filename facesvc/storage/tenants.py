@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from facesvc.core.access import DEFAULT_TENANT
 from facesvc.core.keys import INSTALLATION, KeyMaker
 from facesvc.core.tenants import StoredTenant
-from facesvc.refusals import TenantNotFound
+from facesvc.errors import TenantNotFound
 from facesvc.storage.engine import wipe_log
 from facesvc.storage.keys import hold_keys, put_tenant
 from facesvc.storage.locks import Locks

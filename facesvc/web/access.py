@@ -11,7 +11,7 @@ from facesvc.apikeys import claimed_id
 from facesvc.audited import AuditedService
 from facesvc.config import Settings
 from facesvc.core.access import DEFAULT_TENANT, Caller
-from facesvc.refusals import Forbidden, Unauthenticated
+from facesvc.errors import Forbidden, Unauthenticated
 from facesvc.tenancy import Tenants
 from facesvc.web.metrics import Metrics
 from facesvc.web.permissions import permission_of

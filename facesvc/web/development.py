@@ -11,8 +11,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from facesvc.config import Settings
-from facesvc.errors import RequestError
-from facesvc.refusals import Forbidden
+from facesvc.errors import Forbidden, RequestError
 from facesvc.web.errors import problem
 
 

@@ -8,7 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from facesvc import errors, refusals, views
+from facesvc import errors, views
 from facesvc.errors import FaceServiceError, RequestError
 
 PROBLEM = "application/problem+json"
@@ -59,14 +59,14 @@ STATUS: dict[type[FaceServiceError], int] = {
     errors.ModelChangeIncomplete: 409,
     errors.StoreUnavailable: 503,
     errors.IndexUnavailable: 503,
-    refusals.Unauthenticated: 401,
-    refusals.Forbidden: 403,
-    refusals.RateLimited: 429,
-    refusals.TooManyReferences: 409,
-    refusals.MasterKeyUnavailable: 503,
-    refusals.ApiKeyNotFound: 404,
-    refusals.TenantNotFound: 404,
-    refusals.TenantExists: 409,
+    errors.Unauthenticated: 401,
+    errors.Forbidden: 403,
+    errors.RateLimited: 429,
+    errors.TooManyReferences: 409,
+    errors.MasterKeyUnavailable: 503,
+    errors.ApiKeyNotFound: 404,
+    errors.TenantNotFound: 404,
+    errors.TenantExists: 409,
     RequestError: 422,
     errors.UnsupportedMediaType: 415,
     errors.RequestTooLarge: 413,
@@ -117,7 +117,7 @@ def problem(error: FaceServiceError, headers: Mapping[str, str] | None = None, *
     status = status_of(type(error))
     shaped = views.error(error)
     body = {"type": type_uri(error.code), "title": shaped["title"], "status": status, **shaped, **members}
-    wait = error.retry_after if isinstance(error, refusals.RateLimited) else RETRY_AFTER.get(type(error))
+    wait = error.retry_after if isinstance(error, errors.RateLimited) else RETRY_AFTER.get(type(error))
     retry = {"Retry-After": str(wait)} if wait else {}
     return JSONResponse(body, status, {**(headers or {}), **retry}, media_type=PROBLEM)
 
@@ -145,9 +145,9 @@ async def _service_error(request: Request, error: Exception) -> JSONResponse:
 def _challenge(request: Request, error: FaceServiceError) -> dict[str, str]:
     """How a refused caller is told what to bring (RFC 6750, section 3)."""
     sent = "authorization" in request.headers
-    if isinstance(error, refusals.Unauthenticated):
+    if isinstance(error, errors.Unauthenticated):
         return {"WWW-Authenticate": f'Bearer realm="facesvc"{INVALID if sent else ""}'}
-    if isinstance(error, refusals.Forbidden) and sent:
+    if isinstance(error, errors.Forbidden) and sent:
         return {"WWW-Authenticate": 'Bearer realm="facesvc", error="insufficient_scope"'}
     return {}
 

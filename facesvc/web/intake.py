@@ -14,9 +14,8 @@ from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from facesvc.errors import RequestError, RequestTooLarge, UnsupportedMediaType
+from facesvc.errors import ImageUrlRefused, RequestError, RequestTooLarge, UnsupportedMediaType
 from facesvc.pipeline.fetch import PhotographFetcher
-from facesvc.refusals import ImageUrlRefused
 from facesvc.web.errors import invalid_fields
 from facesvc.web.requests import EncodedPhotograph, Linked
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from facesvc.core.access import DEFAULT_TENANT, Caller, Role
-from facesvc.refusals import Forbidden
+from facesvc.errors import Forbidden
 
 EVERY_ROLE = tuple(Role)
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])

@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from facesvc.core.access import Caller
-from facesvc.refusals import RateLimited, Unauthenticated
+from facesvc.errors import RateLimited, Unauthenticated
 from facesvc.web.errors import problem, status_of
 
 WINDOW_SECONDS = 60.0

@@ -16,8 +16,7 @@ from facesvc.core.api_keys import Rights
 from facesvc.core.keys import INSTALLATION
 from facesvc.crypto.keyring import Keyring
 from facesvc.crypto.master import MasterKey
-from facesvc.errors import RequestError
-from facesvc.refusals import ApiKeyNotFound, SealBroken, Unauthenticated
+from facesvc.errors import ApiKeyNotFound, RequestError, SealBroken, Unauthenticated
 from facesvc.storage.api_keys import SqlApiKeys
 from facesvc.storage.engine import open_engine
 from facesvc.storage.keys import SqlKeyRows

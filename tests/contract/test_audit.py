@@ -8,8 +8,7 @@ from sqlalchemy import text
 
 from facesvc.core.access import Caller
 from facesvc.core.audit import Head
-from facesvc.errors import FaceServiceError, Overloaded, SubjectNotFound
-from facesvc.refusals import AuditBroken, TenantNotFound
+from facesvc.errors import AuditBroken, FaceServiceError, Overloaded, SubjectNotFound, TenantNotFound
 from facesvc.storage.audit import SqlAuditLog
 from facesvc.storage.engine import WRITING, open_engine
 from facesvc.trail import Trail

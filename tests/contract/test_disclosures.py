@@ -6,8 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import func, select
 
-from facesvc.errors import SubjectNotFound
-from facesvc.refusals import IdentityBudgetSpent
+from facesvc.errors import IdentityBudgetSpent, SubjectNotFound
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
 from facesvc.storage.revealed import SqlDisclosures

@@ -16,7 +16,7 @@ from facesvc.core.types import Vectors
 from facesvc.errors import StoreError
 from facesvc.index.exact import ExactIndex
 from facesvc.index.faiss import BLAS_THRESHOLD, FlatIndex
-from facesvc.index.lock import SharedLock
+from facesvc.threads import SharedLock
 from tests.contract.indexes import KINDS, STORED_EXACTLY, Opener, assert_nearest, nearest_keys
 from tests.databases import unit_vectors
 from tests.engines import ENGINE_PARAMETERS, ENGINES, EngineOpeners

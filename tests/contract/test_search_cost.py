@@ -13,13 +13,12 @@ from facesvc.core.compare import squared_l2
 from facesvc.core.ports import GalleryIndexes
 from facesvc.core.retention import Retention
 from facesvc.core.types import Gallery, NewReference, Page, Reference, Template, Vectors
-from facesvc.errors import SubjectNotFound
+from facesvc.errors import SubjectNotFound, TooManyReferences
 from facesvc.index.compressed import CompressedIndex
 from facesvc.index.exact import ExactIndex
 from facesvc.index.keeping import MemoryKeeper
 from facesvc.index.projection import Projection
 from facesvc.pipeline.loaded import LoadedPacks
-from facesvc.refusals import TooManyReferences
 from facesvc.search import Search
 from facesvc.service import FaceService
 from facesvc.storage.references import SqlReferenceStore

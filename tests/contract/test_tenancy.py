@@ -20,12 +20,11 @@ from facesvc.core.retention import Retention
 from facesvc.core.types import Capture, FaceChoice, Gallery, Ticket
 from facesvc.database import Database, open_database
 from facesvc.enrolment import EnrolmentRequest
-from facesvc.errors import FaceServiceError, RequestError, SubjectExists
+from facesvc.errors import FaceServiceError, RequestError, SealBroken, SubjectExists, TenantExists, TenantNotFound
 from facesvc.index.projection import Projection
 from facesvc.index.snapshots import SnapshotKeeper, Snapshotted
 from facesvc.indexing import in_memory, snapshots_of
 from facesvc.pipeline.loaded import LoadedPacks
-from facesvc.refusals import SealBroken, TenantExists, TenantNotFound
 from facesvc.storage.tables import AnswerRow, ReferenceRow, SubjectRow, TenantRow
 from facesvc.storage.transactions import EVERY_TENANT, Transactions
 from facesvc.tenancy import Tenants

@@ -14,8 +14,8 @@ from facesvc.core.keys import INSTALLATION, Wrapped
 from facesvc.crypto.keyring import rewrap
 from facesvc.crypto.master import MasterKey
 from facesvc.database import Database
+from facesvc.errors import MasterKeyUnavailable, SealBroken, TenantNotFound, Unauthenticated
 from facesvc.keycare import KeyCare, rotate_master
-from facesvc.refusals import MasterKeyUnavailable, SealBroken, TenantNotFound, Unauthenticated
 from facesvc.storage.engine import WRITING
 from facesvc.storage.keys import SqlKeyRows, rewrap_all
 from facesvc.storage.references import SqlReferenceStore

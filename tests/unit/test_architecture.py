@@ -38,7 +38,7 @@ def test_core_imports_numpy_and_the_standard_library_alone(file: Path) -> None:
     ours = {name for name in imported(file) if name.split(".")[0] == "facesvc"}
     others = {name.split(".")[0] for name in imported(file)} - {"facesvc", "numpy"}
     assert others <= set(sys.stdlib_module_names)
-    allowed = {"facesvc.errors", "facesvc.refusals"}
+    allowed = {"facesvc.errors", "facesvc.errors"}
     assert {name for name in ours if not name.startswith("facesvc.core")} <= allowed
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from facesvc.core.audit import START, Chain, Head, Line, canonical
-from facesvc.refusals import AuditBroken
+from facesvc.errors import AuditBroken
 
 KEY = bytes(range(32))
 chain = Chain(KEY)

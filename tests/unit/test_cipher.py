@@ -15,8 +15,7 @@ from facesvc.core.types import Photograph, Vectors
 from facesvc.crypto.codec import SealedCodec
 from facesvc.crypto.keyring import Keyring
 from facesvc.crypto.master import MasterKey
-from facesvc.errors import InvalidCursor, StoreError
-from facesvc.refusals import SealBroken
+from facesvc.errors import InvalidCursor, SealBroken, StoreError
 from facesvc.storage.cipher import PlainCodec
 from facesvc.storage.cursors import decode_cursor, encode_cursor
 from facesvc.storage.locker import Locker, Who, new_subject

@@ -16,7 +16,7 @@ from facesvc.cli.inputs import expand, read_photograph, shown
 from facesvc.cli.rows import failed_row, photograph_codes, row
 from facesvc.cli.tally import Tally
 from facesvc.errors import FileUnreadable, ImageTooLarge, NoFace, RequestError
-from facesvc.pipeline.ordered import ordered_map
+from facesvc.threads import ordered_map
 
 # --- paths --------------------------------------------------------------------------------------------
 

@@ -14,13 +14,13 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from facesvc.cli.draft import replacing
 from facesvc.core.exchange import Added, Entry
 from facesvc.errors import FileUnreadable, ImportInvalid, RequestError
 from facesvc.exchange.importing import CHUNK, NAMED, Import
 from facesvc.exchange.layout import KEY, schema
 from facesvc.exchange.reader import GalleryFile
 from facesvc.exchange.rows import RowRules
+from facesvc.files import replacing
 from facesvc.pipeline.formats import sniff
 from tests.databases import VERSION
 from tests.galleryfiles import JPEG, bare, entry, header, people, values, write_file

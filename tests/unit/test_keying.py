@@ -13,8 +13,8 @@ from sqlalchemy import Engine
 from facesvc.config import Settings
 from facesvc.crypto.master import MasterKey
 from facesvc.database import open_database
+from facesvc.errors import MasterKeyUnavailable, TenantNotFound
 from facesvc.keying import FILE, open_keyring, source
-from facesvc.refusals import MasterKeyUnavailable, TenantNotFound
 from facesvc.storage.engine import open_engine
 from tests.databases import migrated_sqlite
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from facesvc.refusals import RateLimited
+from facesvc.errors import RateLimited
 from facesvc.web.rates import Known, Rates, origin
 
 

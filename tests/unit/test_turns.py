@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from facesvc.core.turns import Turns
+from facesvc.threads import Turns
 
 
 def until(condition: Callable[[], bool]) -> None:

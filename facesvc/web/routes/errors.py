@@ -16,7 +16,9 @@ router = APIRouter(tags=["operations"])
 
 @router.get("/errors/{code}", response_model=schemas.ErrorExplained, responses=problems(404, 422))
 @public
-async def explain_error(code: Annotated[str, PathParameter(max_length=64, examples=["no_face"])]) -> dict[str, str | int]:
+async def explain_error(
+    code: Annotated[str, PathParameter(max_length=64, examples=["no_face"])],
+) -> dict[str, str | int]:
     """The meaning of an error code and what to do about it."""
     kind = kind_of(code)
     return {"code": code, "title": kind.title, "status": status_of(kind), "advice": ADVICE[code]}

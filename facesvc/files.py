@@ -1,4 +1,4 @@
-"""Files that are whole, or not there at all."""
+"""Files that are whole or not there at all, and that survive a power failure."""
 
 import os
 import tempfile
@@ -7,8 +7,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from facesvc.durability import sync
 from facesvc.errors import RequestError
+
+
+def sync(path: Path) -> None:
+    """Makes a file's bytes survive, or the names that were created in or moved into a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
