@@ -16,8 +16,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from facesvc.core.access import Role
-from facesvc.core.api_keys import ApiKey, ApiKeyStore, IssuedKey, Rights, StoredKey
+from facesvc.core.access import ApiKey, ApiKeyStore, IssuedKey, Rights, Role, StoredKey
 from facesvc.crypto.envelope import Envelope
 from facesvc.errors import ApiKeyNotFound, RequestError, Unauthenticated
 

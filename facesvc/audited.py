@@ -12,8 +12,7 @@ from facesvc.core.decide import OWN_THRESHOLD, DecisionRule, Threshold
 from facesvc.core.erasure import ErasureReceipt, Signer, receipt, statement
 from facesvc.core.model_change import ModelChangeStore
 from facesvc.core.ports import Extractors, GalleryIndexes
-from facesvc.core.retention import NO_LIMIT, Retention
-from facesvc.core.types import FaceChoice, Gallery, Page, Photograph, Reference, Subject
+from facesvc.core.types import NO_LIMIT, FaceChoice, Gallery, Page, Photograph, Reference, Retention, Subject
 from facesvc.enrolment import Assessed, EnrolmentRequest, Once
 from facesvc.service import FaceService
 from facesvc.trail import Trail

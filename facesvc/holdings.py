@@ -8,10 +8,8 @@ from typing import Any
 
 from facesvc.core.erasure import Erased, Erasure
 from facesvc.core.names import CONSENT_LENGTH, DISPLAY_NAME_LENGTH, require_metadata, require_name, require_text
-from facesvc.core.paging import every
 from facesvc.core.ports import Extractors, GalleryIndexes, ReferenceStore
-from facesvc.core.retention import NO_LIMIT, Retention
-from facesvc.core.types import Gallery, Page, Photograph, Reference, Subject
+from facesvc.core.types import NO_LIMIT, Gallery, Page, Photograph, Reference, Retention, Subject, every
 from facesvc.errors import GalleryExists, GalleryNotFound, SubjectExists
 from facesvc.expiry import Expiry
 

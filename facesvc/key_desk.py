@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from facesvc.apikeys import ApiKeys
-from facesvc.core.api_keys import ApiKey, IssuedKey, Rights
+from facesvc.core.access import ApiKey, IssuedKey, Rights
 from facesvc.trail import Trail
 
 

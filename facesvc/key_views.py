@@ -2,9 +2,7 @@
 
 from datetime import UTC, datetime
 
-from facesvc.core.access import Caller
-from facesvc.core.api_keys import ApiKey, IssuedKey
-from facesvc.core.tenants import Tenant
+from facesvc.core.access import ApiKey, Caller, IssuedKey, Tenant
 from facesvc.views import View, moment
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
 
-from facesvc.core.paging import every
+from facesvc.core.types import every
 from facesvc.crypto.keyring import rewrap
 from facesvc.crypto.master import MasterKey
 from facesvc.database import Database

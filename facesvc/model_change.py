@@ -20,8 +20,7 @@ import numpy as np
 from facesvc.core.agreement import Agreement, Comparison, Held, sampled
 from facesvc.core.model_change import LeftBehind, ModelChangeStore, Unembedded
 from facesvc.core.ports import Extractor, VersionedExtractors
-from facesvc.core.shadow import Shadow, ShadowState
-from facesvc.core.types import Gallery, Page, Template
+from facesvc.core.types import Gallery, Page, Shadow, ShadowState, Template
 from facesvc.enrolment import template_of
 from facesvc.errors import (
     ImageError,

@@ -7,10 +7,9 @@ import secrets
 from datetime import UTC, datetime
 from typing import Protocol
 
-from facesvc.core.access import DEFAULT_TENANT
+from facesvc.core.access import DEFAULT_TENANT, StoredTenant, Tenant, TenantRows
 from facesvc.core.keys import KeyMaker
 from facesvc.core.names import require_name
-from facesvc.core.tenants import StoredTenant, Tenant, TenantRows
 from facesvc.crypto.envelope import Envelope
 from facesvc.errors import RequestError, TenantExists, TenantNotFound
 

@@ -9,9 +9,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from facesvc.core.comparables import ComparableStore
 from facesvc.core.compare import fuse_minimum, require_version, squared_l2
-from facesvc.core.ports import GalleryIndexes
+from facesvc.core.ports import ComparableStore, GalleryIndexes
 from facesvc.core.types import Candidate, Gallery, Reference, Template, Vectors
 
 FIRST = 4

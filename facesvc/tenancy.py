@@ -10,8 +10,8 @@ from facesvc.apikeys import ApiKeys
 from facesvc.audited import AuditedService
 from facesvc.core.access import Caller
 from facesvc.core.canary import Alarms
-from facesvc.core.loaded import LoadedIndex
 from facesvc.core.ports import Extractors
+from facesvc.core.types import LoadedIndex
 from facesvc.errors import FaceServiceError, TenantNotFound
 from facesvc.index.projection import Projection
 from facesvc.register import Register

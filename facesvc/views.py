@@ -19,8 +19,19 @@ from facesvc.core.decide import Calibration, Threshold
 from facesvc.core.erasure import ErasureReceipt
 from facesvc.core.model_change import LeftBehind
 from facesvc.core.ports import Extractor
-from facesvc.core.shadow import Shadow
-from facesvc.core.types import DIMENSION, Candidate, Capture, Face, Gallery, Page, Quality, Reference, Sample, Subject
+from facesvc.core.types import (
+    DIMENSION,
+    Candidate,
+    Capture,
+    Face,
+    Gallery,
+    Page,
+    Quality,
+    Reference,
+    Sample,
+    Shadow,
+    Subject,
+)
 from facesvc.errors import FaceServiceError
 
 View = dict[str, Any]

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
 
-from facesvc.core.tenants import StoredTenant
+from facesvc.core.access import StoredTenant
 from facesvc.core.types import DIMENSION, Face, NewReference, Quality, Sample, Template, Vectors
 from facesvc.crypto.codec import SealedCodec
 from facesvc.crypto.keyring import Keyring, Maker

@@ -7,8 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from facesvc.core.exchange import Entry, KeptReference
-from facesvc.core.types import NewReference
+from facesvc.core.types import Entry, KeptReference, NewReference
 from facesvc.exchange.layout import FORMAT, Header
 from facesvc.exchange.writer import Written, write
 from tests.databases import VERSION, new_reference

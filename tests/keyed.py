@@ -9,8 +9,7 @@ from typing import Any
 import httpx
 
 from facesvc.config import Settings
-from facesvc.core.access import DEFAULT_TENANT, Role
-from facesvc.core.api_keys import IssuedKey, Rights
+from facesvc.core.access import DEFAULT_TENANT, IssuedKey, Rights, Role
 from facesvc.database import open_database
 from tests.live import serve, served_settings
 

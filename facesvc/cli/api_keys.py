@@ -15,7 +15,7 @@ from facesvc.core.access import Role
 
 if TYPE_CHECKING:
     from facesvc.config import Settings
-    from facesvc.core.api_keys import IssuedKey
+    from facesvc.core.access import IssuedKey
     from facesvc.key_desk import KeyDesk
 
 app = typer.Typer(no_args_is_help=True, help="Create, list, rotate and revoke API keys.")
@@ -50,7 +50,7 @@ def create(
 
     Example: facesvc api-keys create --role verify --role identify --gallery staff --expires 90d
     """
-    from facesvc.core.api_keys import Rights
+    from facesvc.core.access import Rights
 
     rights = Rights(frozenset(role), frozenset(gallery) if gallery else None, label, identities, requests)
     with opened(context.obj) as desk:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from facesvc.config import Settings
-    from facesvc.core.loaded import LoadedIndex
+    from facesvc.core.types import LoadedIndex
     from facesvc.storage.references import SqlReferenceStore
 
 PYTHON = (3, 11)

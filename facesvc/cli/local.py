@@ -12,9 +12,7 @@ from facesvc.bootstrap import bootstrap, bootstrap_on_cluster
 from facesvc.cli.backends import Cluster, View
 from facesvc.config import Settings
 from facesvc.core.decide import DecisionRule
-from facesvc.core.paging import every
-from facesvc.core.retention import Retention
-from facesvc.core.types import FaceChoice
+from facesvc.core.types import FaceChoice, Retention, every
 from facesvc.enrolment import EnrolmentRequest
 from facesvc.subject_access import archive
 

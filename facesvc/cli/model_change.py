@@ -163,7 +163,7 @@ def left_behind(context: typer.Context, name: Name, as_json: options.AsJson = Fa
     Example: facesvc galleries model left-behind staff
     """
     from facesvc import views
-    from facesvc.core.paging import every
+    from facesvc.core.types import every
 
     with opened(context.obj) as changes:
         found = [views.left_behind(one) for one in every(partial(changes.left_behind, name))]

@@ -10,7 +10,7 @@ from facesvc.cli.console import answer_json, answer_table, say
 from facesvc.cli.galleries import confirm
 
 if TYPE_CHECKING:
-    from facesvc.core.tenants import Tenant
+    from facesvc.core.access import Tenant
     from facesvc.database import Database
 
 app = typer.Typer(no_args_is_help=True, help="Create, list and delete tenants.")
@@ -23,8 +23,7 @@ def create(context: typer.Context, name: Name, as_json: options.AsJson = False) 
 
     Example: facesvc tenants create acme
     """
-    from facesvc.core.access import DEFAULT_TENANT, Role
-    from facesvc.core.api_keys import Rights
+    from facesvc.core.access import DEFAULT_TENANT, Rights, Role
     from facesvc.database import open_database
 
     with open_database(context.obj) as database:

@@ -1,8 +1,19 @@
-"""Who asks, and what they may."""
+"""Who asks, and what they may.
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+API keys: who may ask a server, and for what.
+
+Tenants: whose galleries, subjects, API keys and audit lines are whose.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
+from typing import Protocol
+
+from facesvc.core.keys import KeyMaker
+from facesvc.errors import RequestError
 
 DEFAULT_TENANT = "default"
 
@@ -36,3 +47,147 @@ class Caller:
     def may(self, roles: Iterable[Role]) -> bool:
         """Whether it has one of these roles."""
         return Role.ADMINISTER in self.roles or not self.roles.isdisjoint(roles)
+
+
+LABEL_LENGTH = 128
+MAX_GALLERIES = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What a key allows. galleries: names of those it may use, None for all of its tenant; identities_per_day,
+    requests_per_minute: its own limits, None for the service's."""
+
+    roles: frozenset[Role]
+    galleries: frozenset[str] | None = None
+    label: str = ""
+    identities_per_day: int | None = None
+    requests_per_minute: int | None = None
+
+    def __post_init__(self) -> None:
+        """Raises RequestError for rights that make no sense together."""
+        if not self.roles:
+            raise RequestError("an API key needs a role")
+        if self.galleries is not None and not 0 < len(self.galleries) <= MAX_GALLERIES:
+            raise RequestError(f"an API key may be for 1 to {MAX_GALLERIES} galleries, or for all")
+        if self.galleries is not None and Role.ADMINISTER in self.roles:
+            raise RequestError("an administrator's key can't be for some galleries only: it could make one for all")
+        if len(self.label) > LABEL_LENGTH or not self.label.isprintable():
+            raise RequestError(f"a label takes at most {LABEL_LENGTH} printable characters")
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key as it is told of: all but its secret. replaced_by: id of the key that takes its place, while both are
+    valid."""
+
+    id: str
+    tenant: str
+    rights: Rights
+    created_at: datetime
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+    replaced_by: str | None = None
+
+    def is_valid(self, now: datetime) -> bool:
+        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
+
+    @property
+    def caller(self) -> Caller:
+        """Whoever comes with it."""
+        rights = self.rights
+        return Caller(
+            self.tenant,
+            self.id,
+            rights.roles,
+            rights.galleries,
+            requests_per_minute=rights.requests_per_minute,
+            identities_per_day=rights.identities_per_day,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedKey:
+    """A key at the one moment at which its text is known."""
+
+    key: ApiKey
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKey:
+    """A key as it is stored. digest: of its secret, as this key of this tenant; sealed: all else that is known of it.
+    created_at: for the order of lists."""
+
+    id: str
+    tenant: str
+    digest: bytes = field(repr=False)
+    sealed: bytes = field(repr=False)
+    created_at: datetime
+
+
+class ApiKeyStore(Protocol):
+    """Rows of API keys. All raise StoreUnavailable."""
+
+    def find(self, key: str) -> StoredKey | None:
+        """By its id, of whatever tenant."""
+        ...
+
+    def add(self, new: StoredKey) -> None: ...
+
+    def add_first(self, new: StoredKey) -> bool:
+        """Adds it if no tenant has a key; whether it did. Of several processes that ask at once, one does."""
+        ...
+
+    def of_tenant(self, tenant: str) -> Sequence[StoredKey]:
+        """Oldest first."""
+        ...
+
+    def change(
+        self, tenant: str, key: str, renew: Callable[[StoredKey], bytes], added: StoredKey | None = None
+    ) -> StoredKey:
+        """Seals the key as ``renew`` does, given it as it is, while nobody else changes it, and adds another with it;
+        all or, where ``renew`` raises, nothing. The key as it is then. Raises ApiKeyNotFound."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """id: what rows, logs and folders say, which tells nothing; name: what people call it."""
+
+    id: str
+    name: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTenant:
+    """sealed: its name; None for the default tenant, which everybody has."""
+
+    id: str
+    sealed: bytes | None
+    created_at: datetime
+
+
+class TenantRows(Protocol):
+    """All raise StoreUnavailable."""
+
+    def ping(self) -> None:
+        """One row at most is read."""
+        ...
+
+    def all(self) -> Sequence[StoredTenant]:
+        """In the order in which they were made; the default tenant is there from the start."""
+        ...
+
+    def add(self, new: StoredTenant, maker: KeyMaker) -> None:
+        """With keys of its own. Raises MasterKeyUnavailable where the maker's master key was replaced."""
+        ...
+
+    def delete(self, tenant: str) -> None:
+        """Deletes every row of it. Raises TenantNotFound."""
+        ...
+
+    def alone(self, name: str, patience: float | None = None) -> AbstractContextManager[None]:
+        """As core.ports.ReferenceStore.alone."""
+        ...

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesvc.core.ports import ReferenceStore
-from facesvc.core.shadow import ShadowState
-from facesvc.core.types import Gallery, Page, Template
+from facesvc.core.types import Gallery, Page, ShadowState, Template
 
 
 @dataclass(frozen=True, slots=True, eq=False)

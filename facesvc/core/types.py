@@ -2,9 +2,15 @@
 
 Arrays: ``h w`` height and width in pixels, ``n`` faces, ``d`` = 128 template dimensions.
 Pixel coordinates have x to the right, y down, the origin at the top-left corner of the image.
+
+A gallery's second set of templates, while it moves from one model pack to another.
+
+What moves when a gallery leaves one store for another.
+
+For how long a subject may be kept, and what allows it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -13,7 +19,27 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from facesvc.core.shadow import Shadow, ShadowState
+
+class ShadowState(StrEnum):
+    """What templates of another version are there for, beside those that answer.
+
+    FILLING: to follow them; STANDBY: they were there before, and may come back; LEAVING: none of that, they are being
+    deleted.
+    """
+
+    FILLING = "filling"
+    STANDBY = "standby"
+    LEAVING = "leaving"
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    """A gallery's templates of another version than the one that answers; templates: how many there are."""
+
+    template_version: str
+    state: ShadowState
+    templates: int
+
 
 Pixels = NDArray[np.uint8]
 """(h w 3) uint8, RGB, 0..255, upright."""
@@ -182,7 +208,7 @@ class Gallery:
 @dataclass(frozen=True, slots=True)
 class Subject:
     """A person in a gallery. id: the caller's own (external) identifier, unique in the gallery; key: the store's own
-    number. consent, expires_at: see core.retention."""
+    number. consent, expires_at: see core.types."""
 
     id: str
     gallery: str
@@ -288,3 +314,76 @@ class Candidate:
     display_name: str | None
     distance: float
     reference: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeptReference:
+    """A reference with what the store gave it when it was enrolled: its public id and its moment."""
+
+    id: str
+    new: NewReference
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entry:
+    """A subject and one of its references, or a subject that has none."""
+
+    subject: str
+    display_name: str | None
+    metadata: Mapping[str, Any]
+    subject_created_at: datetime
+    reference: KeptReference | None
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What storing some entries changed: subjects and references that are new; entries of which all was there."""
+
+    subjects: int = 0
+    references: int = 0
+    already: int = 0
+
+    def __add__(self, other: "Added") -> "Added":
+        return Added(self.subjects + other.subjects, self.references + other.references, self.already + other.already)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedIndex:
+    """An index in memory: its gallery's name, the references it holds, the revision it stands at; its kind, and the
+    bytes that its vectors and keys take."""
+
+    gallery: str
+    references: int
+    revision: int
+    kind: str
+    nbytes: int
+
+
+Item = TypeVar("Item")
+PAGE = 500
+"""Items read at a time; listings over HTTP give no more."""
+
+
+def every(read: Callable[[int, str | None], Page[Item]]) -> Iterator[Item]:
+    """All items of a listing in their order, a page of them in memory at a time. read: a page of so many items at most,
+    from a cursor on, None for the first."""
+    cursor: str | None = None
+    while True:
+        page = read(PAGE, cursor)
+        yield from page.items
+        cursor = page.next_cursor
+        if cursor is None:
+            return
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """consent: the caller's reference to what allows it, such as a document's number; expires_at: from then on the
+    subject does not answer, and is deleted soon. What is None stays as it is."""
+
+    consent: str | None = None
+    expires_at: datetime | None = None
+
+
+NO_LIMIT = Retention()

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from facesvc.core.exchange import Entry
+from facesvc.core.types import Entry
 
 
 def batches(entries: Iterable[Entry], count: int, photograph_bytes: int) -> Iterator[list[Entry]]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from facesvc.core.exchange import Added, Entry
+from facesvc.core.types import Added, Entry
 from facesvc.exchange.batches import batches
 from facesvc.exchange.reader import Record
 from facesvc.exchange.rows import RowRefused, RowRules

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from facesvc.core.exchange import Entry, KeptReference
 from facesvc.core.names import require_name
-from facesvc.core.types import LANDMARKS, Face, NewReference, Quality, Sample, Template
+from facesvc.core.types import LANDMARKS, Entry, Face, KeptReference, NewReference, Quality, Sample, Template
 from facesvc.errors import ImageError, RequestError, SampleError
 from facesvc.exchange.layout import MEASURES, REFERENCE
 from facesvc.exchange.reader import Record

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from facesvc.core.exchange import Entry, KeptReference
+from facesvc.core.types import Entry, KeptReference
 from facesvc.exchange.batches import batches
 from facesvc.exchange.layout import MEASURES, TEXTS, Header, schema
 from facesvc.exchange.sealing import Sealing

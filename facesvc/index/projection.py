@@ -11,10 +11,8 @@ from threading import Lock
 
 import numpy as np
 
-from facesvc.core.loaded import LoadedIndex
-from facesvc.core.paging import every
 from facesvc.core.ports import ReferenceStore
-from facesvc.core.types import Gallery, Vectors
+from facesvc.core.types import Gallery, LoadedIndex, Vectors, every
 from facesvc.errors import GalleryNotFound, IndexUnavailable
 from facesvc.index.keeping import IndexLost, Keeper, Kept, Version, version_of
 

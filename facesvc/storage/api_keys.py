@@ -6,14 +6,14 @@ from dataclasses import asdict
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from facesvc.core.api_keys import StoredKey
+from facesvc.core.access import StoredKey
 from facesvc.errors import ApiKeyNotFound
 from facesvc.storage.locks import Locks
 from facesvc.storage.tables import ApiKeyRow
 
 
 class SqlApiKeys:
-    """core.api_keys.ApiKeyStore on SQLite or PostgreSQL. Nothing is kept in memory: a key that is revoked is so for
+    """core.access.ApiKeyStore on SQLite or PostgreSQL. Nothing is kept in memory: a key that is revoked is so for
     the next request to any process."""
 
     def __init__(self, locks: Locks) -> None:

@@ -9,8 +9,7 @@ from sqlalchemy import Result, insert, literal, null, select, tuple_
 from sqlalchemy.orm import Session, join, outerjoin
 
 from facesvc.core.compare import require_version
-from facesvc.core.exchange import Added, Entry, KeptReference
-from facesvc.core.types import NewReference
+from facesvc.core.types import Added, Entry, KeptReference, NewReference
 from facesvc.storage.galleries import advance, find_gallery, lock_gallery
 from facesvc.storage.locker import Locker, Lockers, Who, new_subject, plain_identity
 from facesvc.storage.revisions import log_added

@@ -15,10 +15,9 @@ from sqlalchemy import Engine, exists, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from facesvc.core.access import DEFAULT_TENANT
+from facesvc.core.access import DEFAULT_TENANT, StoredTenant
 from facesvc.core.audit import Head
 from facesvc.core.keys import FIRST, INSTALLATION, KeyMaker, NewKeys, Wrapped
-from facesvc.core.tenants import StoredTenant
 from facesvc.errors import SealBroken
 from facesvc.storage.tables import (
     ApiKeyRow,

@@ -9,8 +9,7 @@ from sqlalchemy import ColumnElement, Select, delete, insert, select
 from sqlalchemy.orm import Session
 
 from facesvc.core.model_change import LeftBehind, Unembedded
-from facesvc.core.shadow import ShadowState
-from facesvc.core.types import Gallery, Page, Template
+from facesvc.core.types import Gallery, Page, ShadowState, Template
 from facesvc.errors import GalleryNotFound, ModelChangeConflict, ModelChangeIncomplete, PhotographNotFound
 from facesvc.storage.cursors import decode_cursor, encode_cursor
 from facesvc.storage.engine import wipe_log

@@ -10,8 +10,7 @@ from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.orm import Session
 
 from facesvc.core.erasure import Deleted, Expired
-from facesvc.core.retention import NO_LIMIT, Retention
-from facesvc.core.types import Page, Subject
+from facesvc.core.types import NO_LIMIT, Page, Retention, Subject
 from facesvc.errors import SealBroken, SubjectExists, SubjectNotFound
 from facesvc.storage.cursors import decode_cursor, encode_cursor
 from facesvc.storage.engine import wipe_log

@@ -6,9 +6,8 @@ from datetime import UTC, datetime
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from facesvc.core.access import DEFAULT_TENANT
+from facesvc.core.access import DEFAULT_TENANT, StoredTenant
 from facesvc.core.keys import INSTALLATION, KeyMaker
-from facesvc.core.tenants import StoredTenant
 from facesvc.errors import TenantNotFound
 from facesvc.storage.engine import wipe_log
 from facesvc.storage.keys import hold_keys, put_tenant
@@ -17,7 +16,7 @@ from facesvc.storage.tables import Table, TenantRow
 
 
 class SqlTenants(Locks):
-    """core.tenants.TenantRows, over the rows of every tenant."""
+    """core.access.TenantRows, over the rows of every tenant."""
 
     def ping(self) -> None:
         with self.reading() as session:

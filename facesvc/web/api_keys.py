@@ -6,8 +6,7 @@ from typing import Annotated
 from fastapi import Path
 from pydantic import Field
 
-from facesvc.core.access import Role
-from facesvc.core.api_keys import LABEL_LENGTH, MAX_GALLERIES, Rights
+from facesvc.core.access import LABEL_LENGTH, MAX_GALLERIES, Rights, Role
 from facesvc.web.names import TEXT_PATTERN, Name
 from facesvc.web.requests import Body
 from facesvc.web.schemas import Answer

@@ -20,8 +20,7 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 
 from facesvc.core.decide import DecisionRule
-from facesvc.core.retention import Retention
-from facesvc.core.types import FaceChoice
+from facesvc.core.types import FaceChoice, Retention
 from facesvc.web.names import Consent, DisplayName, Metadata, Name
 
 

@@ -13,8 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from facesvc.bootstrap import open_tenants
-from facesvc.core.access import DEFAULT_TENANT, Role
-from facesvc.core.api_keys import IssuedKey, Rights
+from facesvc.core.access import DEFAULT_TENANT, IssuedKey, Rights, Role
 from facesvc.core.canary import Alarm
 from facesvc.database import open_database
 from facesvc.pipeline.fetch import FetchLimits, PhotographFetcher

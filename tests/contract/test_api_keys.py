@@ -11,8 +11,7 @@ import pytest
 from sqlalchemy import text, update
 
 from facesvc.apikeys import ApiKeys
-from facesvc.core.access import Caller, Role
-from facesvc.core.api_keys import Rights
+from facesvc.core.access import Caller, Rights, Role
 from facesvc.core.keys import INSTALLATION
 from facesvc.crypto.keyring import Keyring
 from facesvc.crypto.master import MasterKey

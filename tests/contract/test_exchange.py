@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from facesvc.core.compare import squared_l2
-from facesvc.core.exchange import Added, Entry
-from facesvc.core.types import Photograph
+from facesvc.core.types import Added, Entry, Photograph
 from facesvc.errors import GalleryNotFound, PhotographNotFound, TemplateVersionMismatch
 from facesvc.exchange.importing import CHUNK, Import
 from facesvc.exchange.reader import GalleryFile

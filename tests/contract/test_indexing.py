@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from facesvc.cli.checks import Finding, check_database, check_engines
 from facesvc.config import Settings
-from facesvc.core.shadow import ShadowState
+from facesvc.core.types import ShadowState
 from facesvc.errors import IndexUnavailable
 from facesvc.index.keepers import GalleryKeepers
 from facesvc.index.keeping import Keeper

@@ -14,8 +14,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
 import migrations
-from facesvc.core.shadow import ShadowState
-from facesvc.core.types import Receipt, Template, Ticket
+from facesvc.core.types import Receipt, ShadowState, Template, Ticket
 from facesvc.errors import StoreUnavailable
 from facesvc.storage.engine import WRITING, open_engine
 from facesvc.storage.migrate import configured, upgrade

@@ -8,8 +8,17 @@ from threading import Event
 import numpy as np
 import pytest
 
-from facesvc.core.shadow import Shadow, ShadowState
-from facesvc.core.types import Capture, FaceChoice, Gallery, NewReference, Sample, Template, Vectors
+from facesvc.core.types import (
+    Capture,
+    FaceChoice,
+    Gallery,
+    NewReference,
+    Sample,
+    Shadow,
+    ShadowState,
+    Template,
+    Vectors,
+)
 from facesvc.enrolment import EnrolmentRequest
 from facesvc.errors import (
     GalleryNotFound,

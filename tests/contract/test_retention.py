@@ -6,8 +6,7 @@ import pytest
 from sqlalchemy import select
 
 from facesvc.core.erasure import Deleted
-from facesvc.core.retention import Retention
-from facesvc.core.types import Reference
+from facesvc.core.types import Reference, Retention
 from facesvc.errors import SubjectExists, SubjectNotFound
 from facesvc.storage.exchange import SqlExchange
 from facesvc.storage.references import SqlReferenceStore

@@ -9,10 +9,9 @@ from sqlalchemy import Engine, make_url, text
 from sqlalchemy.exc import ProgrammingError
 
 from facesvc.apikeys import ApiKeys
-from facesvc.core.access import Role
-from facesvc.core.api_keys import Rights
-from facesvc.core.exchange import Added
+from facesvc.core.access import Rights, Role
 from facesvc.core.keys import INSTALLATION
+from facesvc.core.types import Added
 from facesvc.crypto.keyring import Keyring
 from facesvc.crypto.master import MasterKey
 from facesvc.errors import StoreUnavailable

@@ -11,8 +11,7 @@ import pytest
 
 from facesvc.core.compare import squared_l2
 from facesvc.core.ports import GalleryIndexes
-from facesvc.core.retention import Retention
-from facesvc.core.types import Gallery, NewReference, Page, Reference, Template, Vectors
+from facesvc.core.types import Gallery, NewReference, Page, Reference, Retention, Template, Vectors
 from facesvc.errors import SubjectNotFound, TooManyReferences
 from facesvc.index.compressed import CompressedIndex
 from facesvc.index.exact import ExactIndex

@@ -16,8 +16,7 @@ from facesvc.config import Settings
 from facesvc.core.access import Caller
 from facesvc.core.canary import Alarms
 from facesvc.core.ports import Extractor, Extractors
-from facesvc.core.retention import Retention
-from facesvc.core.types import Capture, FaceChoice, Gallery, Ticket
+from facesvc.core.types import Capture, FaceChoice, Gallery, Retention, Ticket
 from facesvc.database import Database, open_database
 from facesvc.enrolment import EnrolmentRequest
 from facesvc.errors import FaceServiceError, RequestError, SealBroken, SubjectExists, TenantExists, TenantNotFound

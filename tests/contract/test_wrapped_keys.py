@@ -8,8 +8,7 @@ from threading import Event
 import pytest
 from sqlalchemy import Engine, text
 
-from facesvc.core.access import Role
-from facesvc.core.api_keys import Rights
+from facesvc.core.access import Rights, Role
 from facesvc.core.keys import INSTALLATION, Wrapped
 from facesvc.crypto.keyring import rewrap
 from facesvc.crypto.master import MasterKey

@@ -20,8 +20,7 @@ from hypothesis import seed as seeded
 from hypothesis.errors import Unsatisfiable
 
 from facesvc.config import Settings
-from facesvc.core.access import Role
-from facesvc.core.api_keys import Rights
+from facesvc.core.access import Rights, Role
 from facesvc.database import open_database
 from tests.api.snapshot import SNAPSHOT
 from tests.drills.ground import Real, prepared, serving

@@ -10,7 +10,7 @@ import pytest
 
 from facesvc.bootstrap import open_exchange
 from facesvc.config import Settings
-from facesvc.core.retention import Retention
+from facesvc.core.types import Retention
 from tests.commandline import CommandLine
 from tests.databases import postgresql, postgresql_database
 from tests.e2e.transferring import Here, answers, local, stored

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from facesvc.core.answers import Enrolment
-from facesvc.core.shadow import ShadowState
-from facesvc.core.types import Ticket
+from facesvc.core.types import ShadowState, Ticket
 from facesvc.enrolment import EnrolmentRequest, Once
 from facesvc.errors import ModelChangeConflict, ModelChangeIncomplete
 from facesvc.index.projection import Projection

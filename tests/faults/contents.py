@@ -5,8 +5,7 @@ from hashlib import sha256
 
 import numpy as np
 
-from facesvc.core.shadow import ShadowState
-from facesvc.core.types import Gallery, Reference, Subject
+from facesvc.core.types import Gallery, Reference, ShadowState, Subject
 from facesvc.errors import PhotographNotFound
 from facesvc.service import FaceService
 from tests.faults.journal import History

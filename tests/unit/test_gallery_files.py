@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from facesvc.core.exchange import Added, Entry
+from facesvc.core.types import Added, Entry
 from facesvc.errors import FileUnreadable, ImportInvalid, RequestError
 from facesvc.exchange.importing import CHUNK, NAMED, Import
 from facesvc.exchange.layout import KEY, schema
