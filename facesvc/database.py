@@ -12,9 +12,8 @@ from facesvc.config import Settings
 from facesvc.core.access import Caller
 from facesvc.core.keys import INSTALLATION
 from facesvc.crypto.codec import SealedCodec
-from facesvc.crypto.envelope import Envelope
+from facesvc.crypto.envelope import Ed25519Signer, Envelope
 from facesvc.crypto.keyring import Keyring
-from facesvc.crypto.signing import Ed25519Signer
 from facesvc.key_desk import KeyDesk
 from facesvc.keying import open_keyring
 from facesvc.register import Register

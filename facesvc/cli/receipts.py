@@ -28,7 +28,7 @@ def verify(
     Example: facesvc receipts verify ada-erased.json
     """
     from facesvc.core.audit import canonical
-    from facesvc.crypto.signing import require_signed
+    from facesvc.crypto.envelope import require_signed
 
     receipt = read_receipt(file)
     key = decoded(public_key) if public_key else own_key(context)

@@ -91,7 +91,7 @@ def sealing(passphrase_file: Path | None) -> "Sealing | None":
     for too short a passphrase."""
     if passphrase_file is None:
         return None
-    from facesvc.crypto.passphrase import Passphrase
+    from facesvc.crypto.envelope import Passphrase
     from facesvc.exchange.sealing import Sealing
 
     try:

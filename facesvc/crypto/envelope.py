@@ -1,11 +1,19 @@
-"""Bytes sealed with one key, and bound to what they are and whose."""
+"""Bytes sealed with one key, and bound to what they are and whose.
 
+Keys wrapped by a passphrase, for files that leave the service.
+
+Signatures under what a tenant states: Ed25519 (RFC 8032).
+"""
+
+import hashlib
 import os
 
-from cryptography.exceptions import InvalidTag
+from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from facesvc.errors import SealBroken
+from facesvc.core.erasure import Signature
+from facesvc.errors import ReceiptInvalid, RequestError, SealBroken
 
 FORMAT = b"\x01"
 """First byte of whatever is sealed: AES-256-GCM, its nonce before its ciphertext and tag."""
@@ -38,3 +46,58 @@ class Envelope:
 
     def _bound(self, owner: str) -> bytes:
         return f"{self._scope}\0{owner}".encode()
+
+
+SALT_BYTES, NONCE_BYTES, KEY_BYTES = 16, 12, 32
+COST = {"n": 2**17, "r": 8, "p": 1}
+"""Of scrypt (RFC 7914), as OWASP's Password Storage Cheat Sheet has it: 128 MiB and some tenths of a second a guess."""
+MEMORY = 256 * 2**20
+LEAST = 12
+"""Characters of a passphrase."""
+
+
+class Passphrase:
+    """exchange.sealing.Wrapper. Raises RequestError for a passphrase that is too short."""
+
+    def __init__(self, text: str) -> None:
+        if len(text) < LEAST:
+            raise RequestError(f"a passphrase takes at least {LEAST} characters")
+        self._text = text.encode()
+
+    def wrap(self, key: bytes) -> bytes:
+        """Salt, nonce, and ``key`` sealed with AES-256-GCM."""
+        salt, nonce = os.urandom(SALT_BYTES), os.urandom(NONCE_BYTES)
+        return salt + nonce + self._cipher(salt).encrypt(nonce, key, None)
+
+    def unwrap(self, wrapped: bytes) -> bytes:
+        """What ``wrap`` was given. Raises RequestError for what another passphrase wrapped."""
+        salt, nonce = wrapped[:SALT_BYTES], wrapped[SALT_BYTES : SALT_BYTES + NONCE_BYTES]
+        try:
+            return self._cipher(salt).decrypt(nonce, wrapped[SALT_BYTES + NONCE_BYTES :], None)
+        except (InvalidTag, ValueError) as error:
+            raise RequestError("this is not the passphrase that the file was sealed with") from error
+
+    def _cipher(self, salt: bytes) -> AESGCM:
+        return AESGCM(hashlib.scrypt(self._text, salt=salt, maxmem=MEMORY, dklen=KEY_BYTES, **COST))
+
+
+class Ed25519Signer:
+    """core.erasure.Signer. seed: 32 bytes, secret."""
+
+    def __init__(self, seed: bytes) -> None:
+        self._key = Ed25519PrivateKey.from_private_bytes(seed)
+
+    @property
+    def public_key(self) -> bytes:
+        return self._key.public_key().public_bytes_raw()
+
+    def sign(self, statement: bytes) -> Signature:
+        return Signature(self.public_key, self._key.sign(statement))
+
+
+def require_signed(statement: bytes, signature: bytes, public_key: bytes) -> None:
+    """Raises ReceiptInvalid unless the holder of the key pair signed exactly these bytes."""
+    try:
+        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, statement)
+    except (InvalidSignature, ValueError) as error:
+        raise ReceiptInvalid("the signature is not of this statement and this key") from error

@@ -18,7 +18,7 @@ from facesvc.core.canary import Alarms, Watch
 from facesvc.core.erasure import ErasureReceipt
 from facesvc.core.ports import Extractor
 from facesvc.core.types import Receipt, Reference, Ticket
-from facesvc.crypto.signing import require_signed
+from facesvc.crypto.envelope import require_signed
 from facesvc.database import Database, open_database
 from facesvc.errors import IndexUnavailable, SubjectNotFound
 from facesvc.index.faiss import FlatIndex
