@@ -19,8 +19,8 @@ from facesvc.index.projection import Projection
 from facesvc.indexing import in_memory, open_keeper
 from facesvc.model_change import ModelChanges
 from facesvc.models.manifest import Manifest
+from facesvc.models.network import resolve_runtime
 from facesvc.models.packs import Pack, Packs
-from facesvc.models.runtime import resolve_runtime
 from facesvc.pipeline import session
 from facesvc.pipeline.batch import BatchingEmbedder
 from facesvc.pipeline.cluster import ClusterExtractor

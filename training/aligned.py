@@ -29,8 +29,8 @@ from facesvc.config import Settings
 from facesvc.core.choose import choose
 from facesvc.core.types import FaceChoice, Pixels
 from facesvc.errors import FaceServiceError, FileUnreadable, ImageError, RequestError, SampleError
+from facesvc.models.assembly import digest_of
 from facesvc.models.packs import Packs
-from facesvc.models.sealed import digest_of
 from facesvc.pipeline.align import align
 from facesvc.pipeline.decode import DecodeLimits, decode
 from facesvc.pipeline.detect import DETECTORS, open_detector

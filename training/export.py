@@ -22,7 +22,7 @@ from facesvc.core.decide import DEFAULT_THRESHOLD
 from facesvc.errors import FaceServiceError, RequestError
 from facesvc.models import manifest as manifests
 from facesvc.models.manifest import Crop, DetectorName, Manifest, Network, Source
-from facesvc.models.runtime import OnnxRuntimeNetwork
+from facesvc.models.network import OnnxRuntimeNetwork
 from training.augment import MEAN, SCALE
 from training.backbones import build_backbone
 from training.backbones.backbone import Backbone

@@ -23,9 +23,9 @@ from facesvc.config import Settings
 from facesvc.core.choose import choose
 from facesvc.core.types import FaceChoice, Pixels
 from facesvc.errors import FaceServiceError, ImageError, RequestError, SampleError
+from facesvc.models.assembly import digest_of
 from facesvc.models.manifest import sha256_of_json
 from facesvc.models.packs import Packs, network_file
-from facesvc.models.sealed import digest_of
 from facesvc.pipeline.decode import DecodeLimits, decode
 from facesvc.pipeline.detect import DETECTORS, open_detector
 from facesvc.pipeline.embed import ChipNetwork

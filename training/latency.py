@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facesvc.models.runtime import OnnxRuntimeNetwork
+from facesvc.models.network import OnnxRuntimeNetwork
 
 ROUNDS = 40
 WARM_UP = 3

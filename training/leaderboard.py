@@ -22,7 +22,7 @@ from facesvc.core.quantise import from_bytes, to_bytes
 from facesvc.core.types import Vectors
 from facesvc.errors import FaceServiceError
 from facesvc.evaluation.intervals import TarAtFmr, identity_bootstrap
-from facesvc.models.runtime import OnnxRuntimeNetwork
+from facesvc.models.network import OnnxRuntimeNetwork
 from training import augment
 from training.aligned import AlignedSet
 from training.backbones import REGISTRY

@@ -105,8 +105,8 @@ def check_space(folder: Path) -> Finding:
 
 def check_pack(settings: "Settings") -> Finding:
     """The pack in use: built, its digests right, its networks and its detector's files usable."""
+    from facesvc.models.network import resolve_runtime
     from facesvc.models.packs import Packs
-    from facesvc.models.runtime import resolve_runtime
 
     packs = Packs(settings.packs)
     name = settings.pack or packs.chosen()

@@ -12,12 +12,11 @@ from filelock import FileLock
 from facesvc.core.decide import Calibration
 from facesvc.errors import FaceServiceError, PackDamaged, PackInvalid, PackNotFound
 from facesvc.models import calibration as calibrations
-from facesvc.models import carriers, mtcnn, network, yunet
+from facesvc.models import carriers, converters, mtcnn, network
 from facesvc.models import head as heads
 from facesvc.models import manifest as manifests
-from facesvc.models.assembly import HEAD, MANIFEST, Assembly, network_file
+from facesvc.models.assembly import HEAD, MANIFEST, Assembly, network_file, seal, sweep, verify
 from facesvc.models.manifest import DetectorName, Manifest
-from facesvc.models.sealed import seal, sweep, verify
 
 DEFAULT_PACK = "fusion"
 MANIFESTS = Path(__file__).parent / "manifests"
@@ -221,5 +220,5 @@ def _write_mtcnn(draft: Path) -> None:
 
 
 def _write_yunet(draft: Path) -> None:
-    content, _ = carriers.fetch(yunet.SOURCE, "sface")
-    yunet.convert(content, draft / "yunet.onnx")
+    content, _ = carriers.fetch(converters.SOURCE, "sface")
+    converters.convert_yunet(content, draft / "yunet.onnx")

@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from facesvc.core.types import DIMENSION, AlignedFace, Pixels, Vectors
 from facesvc.errors import PackDamaged
 from facesvc.models import manifest as manifests
+from facesvc.models.network import Floats, open_network
 from facesvc.models.packs import Pack, network_file
-from facesvc.models.runtime import Floats, open_network
 from facesvc.pipeline.align import align
 
 
 class OnnxEmbedder:
     """Implements ``core.ports.Embedder`` for a built pack; thread-safe.
 
-    runtime: as in ``models.runtime.open_network``; threads and streams too.
+    runtime: as in ``models.network.open_network``; threads and streams too.
     Raises PackDamaged, PackInvalid.
     """
 
@@ -62,7 +62,7 @@ class OnnxEmbedder:
 class ChipNetwork:
     """One network of a pack: where its chip lies in a photograph, and its vector; thread-safe.
 
-    path: of the converted network; the others as in ``models.runtime.open_network``. Raises PackDamaged.
+    path: of the converted network; the others as in ``models.network.open_network``. Raises PackDamaged.
     """
 
     def __init__(self, described: manifests.Network, path: Path, runtime: str, threads: int, streams: int) -> None:

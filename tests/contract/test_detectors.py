@@ -13,8 +13,8 @@ from facesvc.core.ports import Detector
 from facesvc.core.types import Face, Pixels
 from facesvc.errors import PackDamaged, PackInvalid
 from facesvc.models import mtcnn, torchvision_ops
+from facesvc.models.network import open_network
 from facesvc.models.packs import Packs
-from facesvc.models.runtime import open_network
 from facesvc.pipeline.detect import DETECTORS, open_detector
 from facesvc.pipeline.detect.refine import RefinedDetector
 

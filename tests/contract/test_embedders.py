@@ -16,7 +16,7 @@ from facesvc.bootstrap import open_extractor
 from facesvc.config import Settings
 from facesvc.core.types import AlignedFace, FaceChoice, Pixels, Vectors
 from facesvc.errors import PackDamaged
-from facesvc.models import facenet, head
+from facesvc.models import converters, head
 from facesvc.models.graph import GraphWriter
 from facesvc.models.packs import Pack, Packs, network_file
 from facesvc.pipeline.batch import BatchingEmbedder
@@ -112,7 +112,7 @@ def test_facenet_equals_facenet_pytorchs_module(tmp_path: Path, crop: Crop) -> N
     import torch
 
     torch.manual_seed(0)
-    module = facenet.build()
+    module = converters.build()
     state = module.state_dict() | {"logits.weight": torch.zeros(10575, 512), "logits.bias": torch.zeros(10575)}
     torch.save(state, tmp_path / "mine.pt")
     pack = Packs(tmp_path / "packs").build("facenet-casia", weights=[tmp_path / "mine.pt"])

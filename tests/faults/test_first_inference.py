@@ -13,7 +13,7 @@ PROGRAM = """
 import sys, threading
 from pathlib import Path
 import numpy as np
-from facesvc.models.runtime import open_network
+from facesvc.models.network import open_network
 
 network = open_network(Path(sys.argv[1]), sys.argv[2])
 sys.setswitchinterval(1e-6)  # threads change places as often as they can

@@ -12,7 +12,7 @@ from facesvc.models.packs import network_file
 PROGRAM = """
 import os, signal, sys
 from pathlib import Path
-from facesvc.models.runtime import open_network
+from facesvc.models.network import open_network
 
 signal.signal(signal.SIGTERM, lambda number, frame: print("asked to end"))
 first, second = (open_network(Path(sys.argv[1]), sys.argv[2]) for _ in range(2))

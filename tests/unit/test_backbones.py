@@ -15,8 +15,8 @@ from facesvc.core.types import Pixels
 from facesvc.errors import PackInvalid, RequestError
 from facesvc.models import manifest as manifests
 from facesvc.models.manifest import Network
+from facesvc.models.network import OnnxRuntimeNetwork
 from facesvc.models.packs import MANIFESTS, Pack, Packs, network_file
-from facesvc.models.runtime import OnnxRuntimeNetwork
 from tests.portraits import portrait_chips
 from training.backbones import REGISTRY, build_backbone, names, pretrained
 from training.backbones.onnx_graph import OnnxGraph

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facesvc.errors import PackDamaged, PackInvalid
-from facesvc.models import custom, dlib, facenet, sface
+from facesvc.models import converters, dlib
 from tests.packs import dlib_file, my_network, sface_file, weights
 
 
@@ -43,7 +43,7 @@ def test_a_dlib_file_of_another_network_is_damaged() -> None:
         dlib.read(other)
 
 
-@pytest.mark.parametrize("convert", [sface.convert, custom.convert])
+@pytest.mark.parametrize("convert", [converters.convert_sface, converters.convert_custom])
 @pytest.mark.parametrize("size", [0, 1, 100, 50_000, 10_667_000])
 def test_a_truncated_onnx_file_is_invalid(convert: Callable[[bytes, Path], None], size: int, tmp_path: Path) -> None:
     with pytest.raises(PackInvalid, match="is no valid ONNX model"):
@@ -53,7 +53,7 @@ def test_a_truncated_onnx_file_is_invalid(convert: Callable[[bytes, Path], None]
 @given(st.binary(max_size=300))
 def test_any_bytes_are_an_invalid_onnx_file(content: bytes) -> None:
     with pytest.raises(PackInvalid):
-        custom.convert(content, Path("/nonexistent/network.onnx"))
+        converters.convert_custom(content, Path("/nonexistent/network.onnx"))
 
 
 def test_weights_in_other_files_are_refused(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_weights_in_other_files_are_refused(tmp_path: Path) -> None:
     matrix.data_location = onnx.TensorProto.EXTERNAL
     matrix.external_data.add(key="location", value="../../../../etc/passwd")
     with pytest.raises(PackInvalid, match="keeps weights in other files"):
-        custom.convert(model.SerializeToString(), tmp_path / "network.onnx")
+        converters.convert_custom(model.SerializeToString(), tmp_path / "network.onnx")
 
 
 class Bomb:
@@ -81,5 +81,5 @@ def test_a_state_dict_runs_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     file = io.BytesIO()
     torch.save({"last_linear.weight": Bomb()}, file)
     with pytest.raises(PackInvalid, match="no weights of facenet-pytorch"):
-        facenet.load(file.getvalue())
+        converters.load(file.getvalue())
     assert not (tmp_path / "exploded").exists()

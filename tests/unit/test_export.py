@@ -13,8 +13,8 @@ from facesvc.config import Settings
 from facesvc.core.types import FaceChoice, Pixels
 from facesvc.errors import PackInvalid, RequestError
 from facesvc.models import manifest as manifests
+from facesvc.models.network import OnnxRuntimeNetwork
 from facesvc.models.packs import Packs
-from facesvc.models.runtime import OnnxRuntimeNetwork
 from facesvc.pipeline.align import align
 from facesvc.pipeline.loaded import LoadedPacks
 from facesvc.service import FaceService

@@ -18,8 +18,8 @@ import pytest
 from facesvc.core.types import Pixels
 from facesvc.errors import PackDamaged, PackInvalid, PackNotFound
 from facesvc.models import manifest
+from facesvc.models.assembly import SEAL, UNFINISHED
 from facesvc.models.packs import DEFAULT_PACK, MANIFESTS, Packs, network_file
-from facesvc.models.sealed import SEAL, UNFINISHED
 from tests.packs import flip_a_bit, my_manifest, my_network, sface_file, written
 
 NETWORK = network_file(0)
@@ -123,7 +123,7 @@ def test_a_manifest_of_another_release_is_built_anew(sface_pack: Packs) -> None:
 HALF_A_BUILD = """
 import sys
 from pathlib import Path
-from facesvc.models.sealed import seal
+from facesvc.models.assembly import seal
 def fill(draft):
     (draft / "manifest.json").write_text("{}")
     print("half", flush=True)

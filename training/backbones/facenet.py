@@ -3,7 +3,7 @@
 from torch import nn
 
 from facesvc.core.types import DIMENSION
-from facesvc.models.facenet import build
+from facesvc.models.converters import build
 
 
 def inception_resnet_v1() -> nn.Module:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from facesvc.core.ports import Detector
 from facesvc.errors import PackDamaged, PackInvalid
-from facesvc.models.runtime import Network, open_network
+from facesvc.models.network import Network, open_network
 from facesvc.pipeline.detect.haar import HaarDetector
 from facesvc.pipeline.detect.mtcnn import MtcnnDetector
 from facesvc.pipeline.detect.refine import RefinedDetector

@@ -8,7 +8,7 @@ import cv2.data
 import numpy as np
 
 from facesvc.core.types import Face, Pixels
-from facesvc.models.runtime import Network
+from facesvc.models.network import Network
 from facesvc.pipeline.detect.boxes import largest_first, suppress
 from facesvc.pipeline.detect.refine import place_landmarks
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesvc.core.types import Face, Pixels
-from facesvc.models.runtime import Network
+from facesvc.models.network import Network
 from facesvc.pipeline.detect.border import look_within_border
 from facesvc.pipeline.detect.boxes import Boxes, largest_first, moved, squared, suppress
 from facesvc.pipeline.detect.pyramid import Blob, Level, crops, halvings, normalised, resized

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from facesvc.core.ports import Detector
 from facesvc.core.types import Face, Pixels
-from facesvc.models.runtime import Network
+from facesvc.models.network import Network
 from facesvc.pipeline.align import warp
 from facesvc.pipeline.detect.boxes import Boxes, largest_first, squared
 from facesvc.pipeline.detect.mtcnn import ACCEPTED, O_SIDE, see
