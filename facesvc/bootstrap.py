@@ -21,16 +21,14 @@ from facesvc.model_change import ModelChanges
 from facesvc.models.manifest import Manifest
 from facesvc.models.network import resolve_runtime
 from facesvc.models.packs import Pack, Packs
-from facesvc.pipeline import session
-from facesvc.pipeline.batch import BatchingEmbedder
-from facesvc.pipeline.cluster import ClusterExtractor
-from facesvc.pipeline.crew import Crew, Pipeline
+from facesvc.pipeline import ray
 from facesvc.pipeline.decode import DecodeLimits, decode
 from facesvc.pipeline.detect import open_detector
-from facesvc.pipeline.embed import OnnxEmbedder
+from facesvc.pipeline.embed import BatchingEmbedder, OnnxEmbedder
 from facesvc.pipeline.extract import PhotographExtractor
 from facesvc.pipeline.gate import Gate, GatedExtractor
-from facesvc.pipeline.loaded import LoadedPacks, OpenedPacks, OpenVersion
+from facesvc.pipeline.packs import LoadedPacks, OpenedPacks, OpenVersion
+from facesvc.pipeline.ray import ClusterExtractor, Crew, Pipeline
 from facesvc.storage.audit import SqlAuditLog
 from facesvc.storage.exchange import SqlExchange
 from facesvc.storage.references import SqlReferenceStore
@@ -223,8 +221,8 @@ def bootstrap_on_cluster(
     address, workers: as in ``session.connect``, which says what is raised, and ``Crew.open``.
     """
     with (
-        environment(session.variables(address)),
-        session.connect(address, workers) as size,
+        environment(ray.variables(address)),
+        ray.connect(address, workers) as size,
         closing(Crew(size)) as crew,
     ):
         callers = size * CALLERS

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from facesvc.config import environment
-from facesvc.pipeline.session import SHORT, variables
+from facesvc.pipeline.ray import SHORT, variables
 
 WORKER, AT_WORK = "ray::Worker", "ray::Worker.run"
 """What processes of workers are called: idle, and with a photograph in work."""

@@ -28,7 +28,7 @@ from facesvc.core.types import Capture, FaceChoice, Vectors
 from facesvc.errors import FaceServiceError, RequestError, TargetFmrUnsupported
 from facesvc.models import calibration
 from facesvc.models.packs import Pack
-from facesvc.pipeline.many import extract_files
+from facesvc.pipeline.extract import extract_files
 from training.calibration_fit import measure
 from training.calibration_plot import draw
 from training.data import Photograph, read_folder

@@ -183,7 +183,7 @@ def import_file(settings: "Settings", path: Path, gallery: str, passphrase_file:
     from facesvc.exchange.importing import Import
     from facesvc.exchange.reader import GalleryFile
     from facesvc.exchange.rows import RowRules
-    from facesvc.pipeline.formats import sniff
+    from facesvc.pipeline.decode import sniff
 
     with (
         closing(GalleryFile(path, sealing(passphrase_file))) as file,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from facesvc.core.ports import Extractor
 from facesvc.core.types import DIMENSION, FaceChoice, Vectors
 from facesvc.errors import FaceServiceError
-from facesvc.pipeline.many import extract_files
+from facesvc.pipeline.extract import extract_files
 
 
 @dataclass(frozen=True, slots=True, eq=False)

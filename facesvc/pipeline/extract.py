@@ -1,21 +1,25 @@
 """The stages in a row: photograph -> decode -> detect -> align -> assess -> embed -> templates.
 
 The service and training both run this one chain, so what is measured is what is served.
+
+The captures of a whole list of files, side by side.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 
 from facesvc.core.choose import choose
 from facesvc.core.decide import Calibration
-from facesvc.core.ports import Detector, Embedder
+from facesvc.core.ports import Detector, Embedder, Extractor
 from facesvc.core.quality import QualityPolicy, assess
 from facesvc.core.types import AlignedFace, Capture, Face, FaceChoice, Image, Pixels, Quality, Sample, Template, Vectors
-from facesvc.errors import TooManyFaces
+from facesvc.errors import FaceServiceError, TooManyFaces
+from facesvc.threads import ordered_map
 
 
 class Stopwatch:
@@ -107,3 +111,17 @@ class PhotographExtractor:
 
     def _assess(self, face: Face, chip: Pixels, image: Image) -> Quality:
         return assess(face, chip, image.width, image.height, self.policy)
+
+
+def extract_files(
+    extractor: Extractor, files: Iterable[Path], choice: FaceChoice, workers: int
+) -> Iterator[tuple[Path, Capture | FaceServiceError]]:
+    """Each file with its capture, or with the error that refused it; in the order given."""
+
+    def extract(file: Path) -> Capture | FaceServiceError:
+        try:
+            return extractor.extract(file.read_bytes(), choice)
+        except FaceServiceError as error:
+            return error
+
+    return ordered_map(extract, files, workers)

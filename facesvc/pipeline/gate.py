@@ -1,16 +1,45 @@
-"""The bounded entrance of the pipeline: so many photographs in work, so many waiting, and not one more."""
+"""The bounded entrance of the pipeline: so many photographs in work, so many waiting, and not one more.
+
+One request's photographs belong together: once the first was let in, the others are not turned away.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from threading import Lock
 from time import perf_counter
 
 from facesvc.core.decide import Calibration
 from facesvc.core.ports import Extractor
 from facesvc.core.types import Capture, FaceChoice
-from facesvc.core.visit import current_visit
 from facesvc.errors import Overloaded
 from facesvc.threads import Turns
+
+
+class Visit:
+    """A request on its way through the service, whichever threads work on it."""
+
+    def __init__(self) -> None:
+        self.admitted = False
+
+
+_current: ContextVar[Visit | None] = ContextVar("visit", default=None)
+
+
+@contextmanager
+def visiting() -> Iterator[Visit]:
+    """What is done within, also in threads that are handed this context, is of one visit."""
+    token = _current.set(visit := Visit())
+    try:
+        yield visit
+    finally:
+        _current.reset(token)
+
+
+def current_visit() -> Visit:
+    """The visit that this is a part of; one of its own where there is none."""
+    return _current.get() or Visit()
+
 
 BUSY = "too many photographs are waiting; try again in a moment"
 MEMORY = 0.1
@@ -29,7 +58,7 @@ class Gate:
     however much is asked. patience: None for commands, whose own photographs wait for each other for as long as it
     takes.
 
-    Of a visit (``core.visit``) that has been let in, no further photograph is refused: the work on the first ones would
+    Of a visit (``pipeline.gate``) that has been let in, no further photograph is refused: the work on the first ones would
     be lost, and under load few requests with several would ever be done.
     """
 

@@ -11,8 +11,8 @@ from threading import Lock
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from facesvc.core.visit import visiting
 from facesvc.errors import Overloaded, RequestTooLarge
+from facesvc.pipeline.gate import visiting
 from facesvc.web.errors import RequestTimeout, problem
 
 ARRIVAL_SECONDS = 60.0

@@ -30,9 +30,7 @@ from facesvc.errors import (
     WorkerLost,
 )
 from facesvc.models.packs import DEFAULT_PACK
-from facesvc.pipeline.cluster import ClusterExtractor
-from facesvc.pipeline.crew import Crew, Pipeline
-from facesvc.pipeline.session import connect, variables
+from facesvc.pipeline.ray import ClusterExtractor, Crew, Pipeline, connect, variables
 from tests.clusters import WORKER, cluster, named
 from tests.hostile import HostileFile
 from tests.live import served_settings

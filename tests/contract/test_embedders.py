@@ -19,8 +19,7 @@ from facesvc.errors import PackDamaged
 from facesvc.models import converters, head
 from facesvc.models.graph import GraphWriter
 from facesvc.models.packs import Pack, Packs, network_file
-from facesvc.pipeline.batch import BatchingEmbedder
-from facesvc.pipeline.embed import OnnxEmbedder
+from facesvc.pipeline.embed import BatchingEmbedder, OnnxEmbedder
 from tests.packs import carried
 
 RUNTIMES = ["onnxruntime", "openvino"]

@@ -24,7 +24,7 @@ from facesvc.errors import IndexUnavailable, SubjectNotFound
 from facesvc.index.faiss import FlatIndex
 from facesvc.index.keeping import InMemory, Kept, MemoryKeeper
 from facesvc.index.projection import Projection
-from facesvc.pipeline.loaded import LoadedPacks
+from facesvc.pipeline.packs import LoadedPacks
 from facesvc.storage.references import SqlReferenceStore
 from facesvc.storage.tables import ErasureRow, Table
 from tests.contract.values import JPEG, rows

@@ -19,7 +19,7 @@ from facesvc.exchange.rows import RowRules
 from facesvc.index.faiss import FlatIndex
 from facesvc.index.keeping import MemoryKeeper
 from facesvc.index.projection import Projection
-from facesvc.pipeline.formats import sniff
+from facesvc.pipeline.decode import sniff
 from facesvc.storage.exchange import SqlExchange
 from facesvc.storage.references import SqlReferenceStore
 from tests.contract.conftest import TENANTS

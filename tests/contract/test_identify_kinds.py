@@ -12,7 +12,7 @@ from facesvc.core.types import Capture, FaceChoice, NewReference, Template, Vect
 from facesvc.index.exact import ExactIndex
 from facesvc.index.keeping import MemoryKeeper
 from facesvc.index.projection import Projection
-from facesvc.pipeline.loaded import LoadedPacks
+from facesvc.pipeline.packs import LoadedPacks
 from facesvc.service import FaceService
 from facesvc.storage.references import SqlReferenceStore
 from tests.contract.indexes import KINDS

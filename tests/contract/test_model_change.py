@@ -34,7 +34,7 @@ from facesvc.index.exact import ExactIndex
 from facesvc.index.keeping import MemoryKeeper
 from facesvc.index.projection import Projection
 from facesvc.model_change import ModelChanges
-from facesvc.pipeline.loaded import LoadedPacks
+from facesvc.pipeline.packs import LoadedPacks
 from facesvc.service import FaceService
 from facesvc.storage.exchange import SqlExchange
 from facesvc.storage.references import SqlReferenceStore

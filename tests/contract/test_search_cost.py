@@ -17,7 +17,7 @@ from facesvc.index.compressed import CompressedIndex
 from facesvc.index.exact import ExactIndex
 from facesvc.index.keeping import MemoryKeeper
 from facesvc.index.projection import Projection
-from facesvc.pipeline.loaded import LoadedPacks
+from facesvc.pipeline.packs import LoadedPacks
 from facesvc.search import Search
 from facesvc.service import FaceService
 from facesvc.storage.references import SqlReferenceStore

@@ -23,7 +23,7 @@ from facesvc.errors import FaceServiceError, RequestError, SealBroken, SubjectEx
 from facesvc.index.projection import Projection
 from facesvc.index.snapshots import SnapshotKeeper, Snapshotted
 from facesvc.indexing import in_memory, snapshots_of
-from facesvc.pipeline.loaded import LoadedPacks
+from facesvc.pipeline.packs import LoadedPacks
 from facesvc.storage.tables import AnswerRow, ReferenceRow, SubjectRow, TenantRow
 from facesvc.storage.transactions import EVERY_TENANT, Transactions
 from facesvc.tenancy import Tenants

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from facesvc.pipeline.session import SHORT
+from facesvc.pipeline.ray import SHORT
 from tests.clusters import AT_WORK, WORKER, below, called, cluster, further_node, kill_all, named, parents
 from tests.commandline import CommandLine
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from facesvc.core.types import AlignedFace, Pixels, Vectors
 from facesvc.errors import Overloaded, PackDamaged
-from facesvc.pipeline.batch import BatchingEmbedder
+from facesvc.pipeline.embed import BatchingEmbedder
 
 POISON = 255
 

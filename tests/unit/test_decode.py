@@ -12,8 +12,7 @@ from pillow_heif import from_bytes
 
 from facesvc.core.types import Image, Pixels
 from facesvc.errors import CorruptImage, ImageError, ImageTooLarge, ImageTooSmall, NotAnImage, UnsupportedFormat
-from facesvc.pipeline.decode import DecodeLimits, decode
-from facesvc.pipeline.formats import sniff
+from facesvc.pipeline.decode import DecodeLimits, decode, sniff
 from tests.conftest import LIMITS
 from tests.hostile import LAID_DOWN, HostileFile, encoded, heic, jpeg, opened, repeated_scans, ycck
 

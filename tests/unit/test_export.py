@@ -16,7 +16,7 @@ from facesvc.models import manifest as manifests
 from facesvc.models.network import OnnxRuntimeNetwork
 from facesvc.models.packs import Packs
 from facesvc.pipeline.align import align
-from facesvc.pipeline.loaded import LoadedPacks
+from facesvc.pipeline.packs import LoadedPacks
 from facesvc.service import FaceService
 from tests.portraits import portrait_chips
 from training import augment

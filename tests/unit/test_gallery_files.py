@@ -21,7 +21,7 @@ from facesvc.exchange.layout import KEY, schema
 from facesvc.exchange.reader import GalleryFile
 from facesvc.exchange.rows import RowRules
 from facesvc.files import replacing
-from facesvc.pipeline.formats import sniff
+from facesvc.pipeline.decode import sniff
 from tests.databases import VERSION
 from tests.galleryfiles import JPEG, bare, entry, header, people, values, write_file
 

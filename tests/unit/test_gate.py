@@ -7,9 +7,8 @@ from contextvars import copy_context
 
 import pytest
 
-from facesvc.core.visit import visiting
 from facesvc.errors import Overloaded
-from facesvc.pipeline.gate import Gate
+from facesvc.pipeline.gate import Gate, visiting
 
 
 @contextmanager

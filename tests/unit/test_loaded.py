@@ -9,7 +9,7 @@ import pytest
 
 from facesvc.core.types import Capture, FaceChoice
 from facesvc.errors import PackNotFound, TemplateVersionMismatch
-from facesvc.pipeline.loaded import LoadedPacks
+from facesvc.pipeline.packs import LoadedPacks
 
 
 class Named:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from facesvc.config import Settings, environment
-from facesvc.pipeline.session import variables
+from facesvc.pipeline.ray import variables
 
 
 def test_the_address_of_a_ray_cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

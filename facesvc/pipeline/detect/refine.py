@@ -8,8 +8,7 @@ from facesvc.core.types import Face, Pixels
 from facesvc.models.network import Network
 from facesvc.pipeline.align import warp
 from facesvc.pipeline.detect.boxes import Boxes, largest_first, squared
-from facesvc.pipeline.detect.mtcnn import ACCEPTED, O_SIDE, see
-from facesvc.pipeline.detect.pyramid import normalised
+from facesvc.pipeline.detect.mtcnn import ACCEPTED, O_SIDE, normalised, see
 
 SCALE = 0.95
 """Side of O-Net's crop in sides of the square about YuNet's box: the median of the crops that MTCNN's own cascade

@@ -8,8 +8,7 @@ import numpy as np
 
 from facesvc.core.types import Face, Pixels
 from facesvc.errors import PackDamaged
-from facesvc.pipeline.detect.border import look_within_border
-from facesvc.pipeline.detect.boxes import largest_first
+from facesvc.pipeline.detect.boxes import largest_first, look_within_border
 
 LONG_SIDE = 320
 """px: the size at which photographs are searched; at twice that once more where nothing was found."""

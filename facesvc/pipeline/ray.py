@@ -1,18 +1,30 @@
-"""The workers of a Ray cluster, each a process with the whole pipeline in it. One that is lost is replaced, and what
-it had in work is given to another."""
+"""The pipeline on a Ray cluster: the cluster of a run, its workers, and the extractor over them.
+
+The workers of a Ray cluster, each a process with the whole pipeline in it. One that is lost is replaced, and what
+it had in work is given to another.
+
+The pipeline on a cluster: photographs go to its workers, captures come back; the rest of a run stays where it is.
+
+A Ray cluster for the length of one run: one of the run's own on this machine, or one that is running already.
+"""
 
 import logging
+import secrets
+import socket
+import tempfile
 from collections import deque
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from threading import Condition, Thread
 from typing import Any
 
 from facesvc.core.compare import require_version
+from facesvc.core.decide import Calibration
 from facesvc.core.ports import Extractor
-from facesvc.core.types import Capture
-from facesvc.errors import ClusterUnavailable, FaceServiceError, WorkerLost
+from facesvc.core.types import Capture, FaceChoice
+from facesvc.errors import ClusterUnavailable, FaceServiceError, RequestError, WorkerLost
 
 ATTEMPTS = 3
 """Workers that one photograph may cost; and workers that are started in one's place before it is given up."""
@@ -53,7 +65,7 @@ class Worker:
 class Crew:
     """``size`` workers, each of which has one photograph in work: whose photograph ends a worker is known for certain.
 
-    Thread-safe. Needs a Ray session (``pipeline.session``). ``close`` ends the workers.
+    Thread-safe. Needs a Ray session (``pipeline.ray``). ``close`` ends the workers.
     """
 
     def __init__(self, size: int) -> None:
@@ -216,3 +228,105 @@ def _end(worker: Any) -> None:
 
     with suppress(Exception):  # gone already or out of reach, as its whole cluster may be
         ray.kill(worker)
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterExtractor:
+    """Implements ``core.ports.Extractor`` over a Crew; thread-safe. Every caller waits for a worker of its own, so as
+    many photographs are on their way as there are callers.
+
+    pipeline: what the crew's workers run; pack, title, norm, threshold, calibration: of its pack.
+    Besides what the pipeline raises, WorkerLost and ClusterUnavailable.
+    """
+
+    crew: Crew
+    pipeline: Pipeline
+    pack: str
+    title: str
+    norm: float
+    threshold: float
+    calibration: Calibration | None
+
+    @property
+    def template_version(self) -> str:
+        return self.pipeline.template_version
+
+    def detect(self, photograph: bytes) -> Capture:
+        """See ``core.ports.Extractor.detect``."""
+        return self.crew.run(self.pipeline, "detect", photograph)
+
+    def extract(self, photograph: bytes, choice: FaceChoice) -> Capture:
+        """See ``core.ports.Extractor.extract``."""
+        return self.crew.run(self.pipeline, "extract", photograph, choice)
+
+
+ANSWERS = 5.0
+"""Seconds in which a cluster's address must answer at all; Ray itself would try for ten minutes."""
+LOCAL = "local"
+"""Ray's word for a cluster of one's own."""
+SHORT = "/tmp"  # noqa: S108  a socket's path has at most 107 bytes, and Ray's part of it takes 70
+QUIET: Mapping[str, str] = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # Ray reports to its makers by default
+    "RAY_DEDUP_LOGS": "1",  # with the next line: Ray prints what befalls a worker on stdout, which is for results
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # leaves CUDA_VISIBLE_DEVICES alone; without it Ray warns of a change
+}
+
+
+def is_own(address: str | None) -> bool:
+    """Whether this address asks for a cluster of the run's own."""
+    return address in (None, LOCAL)
+
+
+def variables(address: str | None) -> Mapping[str, str]:
+    """What Ray must find in the environment before it starts: it can be told so in no other way.
+
+    A cluster of our own listens on the machine's network, as every Ray cluster does, and runs what it is sent: it
+    takes orders only with this run's secret. Its workers have the priority of this process, not Ray's lower one.
+    """
+    if not is_own(address):
+        return QUIET
+    return {**QUIET, "RAY_worker_niceness": "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _token()}
+
+
+@cache  # Ray reads it once in a process
+def _token() -> str:
+    return secrets.token_hex(32)
+
+
+@contextmanager
+def connect(address: str | None, workers: int | None = None) -> Iterator[int]:
+    """Yields how many workers there are to be: ``workers``, or one for each CPU of the cluster.
+
+    address: of a running cluster's head node, such as 10.0.0.1:6379; it is left as it is when the context ends, ours
+    is stopped. Raises RequestError where Ray is not installed, ClusterUnavailable where there is no such cluster.
+    """
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        raise RequestError("Ray is not installed: pip install 'facesvc[ray]'") from error
+
+    with ExitStack() as stack:
+        options: dict[str, Any] = stack.enter_context(_own(workers)) if is_own(address) else {"address": address}
+        try:
+            _knock(address)
+            ray.init(**options, log_to_driver=False, configure_logging=False, logging_level=logging.ERROR)
+        except Exception as error:  # Ray raises what it likes: ConnectionError, RuntimeError, ValueError, its own
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ClusterUnavailable(f"Ray cluster {address or LOCAL}: {reason}") from error
+        stack.callback(ray.shutdown)
+        yield workers or max(1, int(ray.cluster_resources().get("CPU", 0)))
+
+
+def _knock(address: str | None) -> None:
+    """Raises OSError where ``address`` is of a host and port at which nobody listens."""
+    host, _, port = (address or "").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.rpartition("/")[2].strip("[]"), int(port)), ANSWERS).close()
+
+
+@contextmanager
+def _own(workers: int | None) -> Iterator[dict[str, Any]]:
+    """How a cluster of our own is started. Its sockets and logs are in a folder that nobody else can enter."""
+    with tempfile.TemporaryDirectory(prefix="ray-", dir=SHORT, ignore_cleanup_errors=True) as folder:
+        yield {"address": LOCAL, "num_cpus": workers, "include_dashboard": False, "_temp_dir": folder}
