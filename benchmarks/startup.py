@@ -31,8 +31,8 @@ from facesvc.index.snapshots import SnapshotKeeper
 from facesvc.storage.engine import open_engine
 from facesvc.storage.migrate import upgrade
 from facesvc.storage.references import SqlReferenceStore
-from facesvc.storage.rows import pack
 from facesvc.storage.tables import GalleryRow, ReferenceRow, RevisionRow, SubjectRow, TemplateRow
+from facesvc.storage.templates import pack
 
 EACH = 3
 STARTS = 3

@@ -30,7 +30,7 @@ from facesvc.pipeline.gate import Gate, GatedExtractor
 from facesvc.pipeline.packs import LoadedPacks, OpenedPacks, OpenVersion
 from facesvc.pipeline.ray import ClusterExtractor, Crew, Pipeline
 from facesvc.storage.audit import SqlAuditLog
-from facesvc.storage.exchange import SqlExchange
+from facesvc.storage.bulk import SqlExchange
 from facesvc.storage.references import SqlReferenceStore
 from facesvc.tenancy import Opened, Tenants
 from facesvc.trail import Trail

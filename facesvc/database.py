@@ -17,16 +17,14 @@ from facesvc.crypto.keyring import Keyring
 from facesvc.key_desk import KeyDesk
 from facesvc.keying import open_keyring
 from facesvc.register import Register
-from facesvc.storage.api_keys import SqlApiKeys
+from facesvc.storage.access import SqlApiKeys, SqlTenants
 from facesvc.storage.audit import SqlAuditLog
+from facesvc.storage.bulk import SqlExchange
+from facesvc.storage.disclosures import SqlDisclosures
 from facesvc.storage.engine import connected
-from facesvc.storage.exchange import SqlExchange
-from facesvc.storage.locks import Locks
 from facesvc.storage.migrate import upgrade
 from facesvc.storage.references import SqlReferenceStore
-from facesvc.storage.revealed import SqlDisclosures
-from facesvc.storage.tenants import SqlTenants
-from facesvc.storage.transactions import EVERY_TENANT
+from facesvc.storage.transactions import EVERY_TENANT, Locks
 from facesvc.trail import Trail
 
 

@@ -28,8 +28,8 @@ from facesvc.index.snapshots import SnapshotKeeper
 from facesvc.index.sweep import Sweep
 from facesvc.models.packs import Packs
 from facesvc.storage.engine import address, connected
+from facesvc.storage.erasures import Residue
 from facesvc.storage.references import SqlReferenceStore
-from facesvc.storage.residue import Residue
 
 
 @contextmanager

@@ -22,11 +22,11 @@ from facesvc.crypto.keyring import Keyring, Maker
 from facesvc.crypto.master import MasterKey
 from facesvc.database import Database
 from facesvc.keying import FILE
+from facesvc.storage.access import SqlTenants
 from facesvc.storage.cipher import Codec, PlainCodec
 from facesvc.storage.engine import open_engine
 from facesvc.storage.keys import SqlKeyRows
 from facesvc.storage.migrate import upgrade
-from facesvc.storage.tenants import SqlTenants
 from facesvc.storage.transactions import EVERY_TENANT
 
 VERSION = "sha256:test"

@@ -181,8 +181,8 @@ def stores(settings: "Settings", engine: "Engine") -> "Iterator[SqlReferenceStor
     """Those of all tenants; no master key is made for it. Raises MasterKeyUnavailable."""
     from facesvc.database import Database
     from facesvc.keying import is_sealed, open_keyring
+    from facesvc.storage.access import SqlTenants
     from facesvc.storage.references import SqlReferenceStore
-    from facesvc.storage.tenants import SqlTenants
     from facesvc.storage.transactions import EVERY_TENANT
 
     database = Database(engine, open_keyring(settings, engine)) if is_sealed(engine) else None

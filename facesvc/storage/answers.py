@@ -5,21 +5,54 @@ then, the answer that is committed first stands, and the other request stores no
 
 An answer tells of a subject: it is sealed with that one's key, and goes with it. A request that stored nothing for
 somebody who is not there leaves no answer: to do it again changes as little.
+
+What is kept for a while, and its end.
 """
 
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Select, delete, select
+from sqlalchemy import ColumnElement, Select, delete, select
 from sqlalchemy.orm import Session
 
 from facesvc.core.types import Receipt, Ticket
 from facesvc.errors import IdempotencyKeyInUse, IdempotencyKeyReused
 from facesvc.storage.cipher import require_plain
-from facesvc.storage.lapsing import purge_lapsed
-from facesvc.storage.locker import Locker
-from facesvc.storage.sealing import is_token, stored_names
-from facesvc.storage.tables import AnswerRow, GalleryRow, SubjectRow
+from facesvc.storage.engine import wipe_log
+from facesvc.storage.sealing import Locker, is_token, stored_names
+from facesvc.storage.tables import AnswerRow, ErasureRow, GalleryRow, SubjectRow
 from facesvc.storage.transactions import Transactions
+
+LAPSING: tuple[type[AnswerRow] | type[ErasureRow], ...] = (AnswerRow, ErasureRow)
+
+
+class Lapsing(Transactions):
+    """Of one tenant; see core.erasure.ErasingStore."""
+
+    def forget_lapsed(self) -> None:
+        if not self._any_lapsed():  # a look that changes nothing holds nobody up
+            return
+        with self.writing() as session:
+            for kind in LAPSING:
+                purge_lapsed(session, kind, self.tenant)
+        wipe_log(self.engine)
+
+    def _any_lapsed(self) -> bool:
+        with self.reading() as session:
+            return any(
+                session.scalar(select(kind.key).where(*_lapsed(kind, self.tenant)).limit(1)) is not None
+                for kind in LAPSING
+            )
+
+
+def purge_lapsed(session: Session, kind: type[AnswerRow] | type[ErasureRow], tenant: str) -> None:
+    """Deletes what has lapsed, but for rows that a slow request is writing at this moment."""
+    free = select(kind.key).where(*_lapsed(kind, tenant)).with_for_update(skip_locked=True)
+    session.execute(delete(kind).where(kind.tenant == tenant, kind.key.in_(free)))
+
+
+def _lapsed(kind: type[AnswerRow] | type[ErasureRow], tenant: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return kind.tenant == tenant, kind.expires_at <= datetime.now(UTC)
+
 
 LEASE = timedelta(seconds=20)
 """Time in which a claimed ticket is nobody else's."""

@@ -11,12 +11,11 @@ from sqlalchemy.orm import Session
 from facesvc.core.types import Gallery, Page, Shadow, ShadowState
 from facesvc.errors import GalleryExists, GalleryNotFound
 from facesvc.storage.cipher import Codec
-from facesvc.storage.cursors import decode_cursor, encode_cursor
 from facesvc.storage.engine import wipe_log
 from facesvc.storage.sealing import GalleryDetails, gallery_columns, gallery_names, open_gallery, put
 from facesvc.storage.tables import GalleryRow, PhotographRow, ReferenceRow
 from facesvc.storage.templates import held_versions
-from facesvc.storage.transactions import Transactions, require_limit
+from facesvc.storage.transactions import Transactions, decode_cursor, encode_cursor, require_limit
 
 
 class Galleries(Transactions):

@@ -11,15 +11,14 @@ from sqlalchemy.orm import Session
 from facesvc.core.model_change import LeftBehind, Unembedded
 from facesvc.core.types import Gallery, Page, ShadowState, Template
 from facesvc.errors import GalleryNotFound, ModelChangeConflict, ModelChangeIncomplete, PhotographNotFound
-from facesvc.storage.cursors import decode_cursor, encode_cursor
 from facesvc.storage.engine import wipe_log
 from facesvc.storage.galleries import advance, as_gallery, find_gallery, lock_gallery
-from facesvc.storage.locker import Lockers
 from facesvc.storage.revisions import log_added, log_removed
+from facesvc.storage.sealing import Lockers
 from facesvc.storage.subjects import locked_subject
 from facesvc.storage.tables import FailureRow, GalleryRow, ReferenceRow, SubjectRow, TemplateRow
 from facesvc.storage.templates import Owned, held_versions, insert_templates, known_versions, require_vector
-from facesvc.storage.transactions import Transactions, require_limit
+from facesvc.storage.transactions import Transactions, decode_cursor, encode_cursor, require_limit
 
 
 class ModelChanges(Transactions):

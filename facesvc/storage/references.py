@@ -17,18 +17,14 @@ from facesvc.core.types import (
     Reference,
 )
 from facesvc.errors import PhotographNotFound, ReferenceNotFound, TooManyReferences
-from facesvc.storage.answers import Answers, forget_answers
-from facesvc.storage.comparables import Comparables
-from facesvc.storage.cursors import decode_cursor, encode_cursor
+from facesvc.storage.answers import Answers, Lapsing, forget_answers
 from facesvc.storage.engine import wipe_log
 from facesvc.storage.erasures import Erasures
 from facesvc.storage.galleries import Galleries, advance, find_gallery, lock_gallery
-from facesvc.storage.lapsing import Lapsing
-from facesvc.storage.locker import Identity, Locker, Lockers, Who, plain_identity
-from facesvc.storage.locks import Locks
 from facesvc.storage.model_change import ModelChanges
 from facesvc.storage.revisions import Revisions, log_added, log_removed
-from facesvc.storage.rows import as_reference, new_id, photograph_values, reference_values
+from facesvc.storage.sealing import Identity, Locker, Lockers, Who, plain_identity
+from facesvc.storage.search import Comparables
 from facesvc.storage.subjects import (
     Subjects,
     find_subject,
@@ -41,15 +37,19 @@ from facesvc.storage.subjects import (
 from facesvc.storage.tables import GalleryRow, PhotographRow, ReferenceRow, SubjectRow, TemplateRow
 from facesvc.storage.templates import (
     Owned,
+    as_reference,
     count_templates,
     fewer,
     held_versions,
     insert_templates,
     known_versions,
+    new_id,
+    photograph_values,
+    reference_values,
     require_templates,
     require_vector,
 )
-from facesvc.storage.transactions import require_limit
+from facesvc.storage.transactions import Locks, decode_cursor, encode_cursor, require_limit
 
 BATCH = 5_000
 """Keys in one statement; databases allow 32766 parameters and more."""

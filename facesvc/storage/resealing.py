@@ -17,8 +17,16 @@ from facesvc.storage.answers import Answers
 from facesvc.storage.engine import wipe_log
 from facesvc.storage.galleries import lock_gallery
 from facesvc.storage.keys import latest_data_key
-from facesvc.storage.locker import PLAIN_VECTOR, SEALED, Locker, owner_of_key
-from facesvc.storage.sealing import gallery_columns, open_gallery, put, stored_names
+from facesvc.storage.sealing import (
+    PLAIN_VECTOR,
+    SEALED,
+    Locker,
+    gallery_columns,
+    open_gallery,
+    owner_of_key,
+    put,
+    stored_names,
+)
 from facesvc.storage.subjects import locked_subject
 from facesvc.storage.tables import (
     AnswerRow,

@@ -14,7 +14,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from facesvc.core.types import DIMENSION, Changes, Gallery, Vectors
 from facesvc.errors import GalleryNotFound
-from facesvc.storage.locker import Lockers
+from facesvc.storage.sealing import Lockers
 from facesvc.storage.tables import GalleryRow, ReferenceRow, RevisionRow, SubjectRow, TemplateRow
 from facesvc.storage.transactions import Transactions
 

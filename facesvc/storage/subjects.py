@@ -12,15 +12,13 @@ from sqlalchemy.orm import Session
 from facesvc.core.erasure import Deleted, Expired
 from facesvc.core.types import NO_LIMIT, Page, Retention, Subject
 from facesvc.errors import SealBroken, SubjectExists, SubjectNotFound
-from facesvc.storage.cursors import decode_cursor, encode_cursor
 from facesvc.storage.engine import wipe_log
 from facesvc.storage.galleries import advance, find_gallery, lock_gallery
-from facesvc.storage.locker import Locker, Who, new_subject
 from facesvc.storage.revisions import log_removed
-from facesvc.storage.sealing import data_key_of, open_gallery, put, subject_names
+from facesvc.storage.sealing import Locker, Who, data_key_of, new_subject, open_gallery, put, subject_names
 from facesvc.storage.tables import GalleryRow, ReferenceRow, SubjectRow
 from facesvc.storage.templates import count_templates, fewer
-from facesvc.storage.transactions import Transactions, require_limit
+from facesvc.storage.transactions import Transactions, decode_cursor, encode_cursor, require_limit
 
 
 class Subjects(Transactions):

@@ -16,12 +16,11 @@ from facesvc.core.keys import INSTALLATION
 from facesvc.crypto.keyring import Keyring
 from facesvc.crypto.master import MasterKey
 from facesvc.errors import ApiKeyNotFound, RequestError, SealBroken, Unauthenticated
-from facesvc.storage.api_keys import SqlApiKeys
+from facesvc.storage.access import SqlApiKeys
 from facesvc.storage.engine import open_engine
 from facesvc.storage.keys import SqlKeyRows
-from facesvc.storage.locks import Locks
 from facesvc.storage.tables import ApiKeyRow
-from facesvc.storage.transactions import EVERY_TENANT
+from facesvc.storage.transactions import EVERY_TENANT, Locks
 
 ENROL = Rights(frozenset({Role.ENROL, Role.VERIFY}), frozenset({"staff", "visitors"}), "gate 3", 50, 600)
 MINUTE = timedelta(minutes=1)

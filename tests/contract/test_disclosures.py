@@ -7,9 +7,9 @@ import pytest
 from sqlalchemy import func, select
 
 from facesvc.errors import IdentityBudgetSpent, SubjectNotFound
+from facesvc.storage.disclosures import SqlDisclosures
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
-from facesvc.storage.revealed import SqlDisclosures
 from facesvc.storage.tables import RevealedRow
 from tests.databases import new_reference
 

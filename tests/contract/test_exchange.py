@@ -20,7 +20,7 @@ from facesvc.index.faiss import FlatIndex
 from facesvc.index.keeping import MemoryKeeper
 from facesvc.index.projection import Projection
 from facesvc.pipeline.decode import sniff
-from facesvc.storage.exchange import SqlExchange
+from facesvc.storage.bulk import SqlExchange
 from facesvc.storage.references import SqlReferenceStore
 from tests.contract.conftest import TENANTS
 from tests.contract.values import NAMES, counts

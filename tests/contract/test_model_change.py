@@ -36,7 +36,7 @@ from facesvc.index.projection import Projection
 from facesvc.model_change import ModelChanges
 from facesvc.pipeline.packs import LoadedPacks
 from facesvc.service import FaceService
-from facesvc.storage.exchange import SqlExchange
+from facesvc.storage.bulk import SqlExchange
 from facesvc.storage.references import SqlReferenceStore
 from tests.contract.values import paged
 from tests.databases import VERSION, new_reference, unit_vectors

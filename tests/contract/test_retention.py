@@ -8,7 +8,7 @@ from sqlalchemy import select
 from facesvc.core.erasure import Deleted
 from facesvc.core.types import Reference, Retention
 from facesvc.errors import SubjectExists, SubjectNotFound
-from facesvc.storage.exchange import SqlExchange
+from facesvc.storage.bulk import SqlExchange
 from facesvc.storage.references import SqlReferenceStore
 from facesvc.storage.tables import SubjectRow
 from tests.contract.values import counts

@@ -16,16 +16,14 @@ from facesvc.crypto.keyring import Keyring
 from facesvc.crypto.master import MasterKey
 from facesvc.errors import StoreUnavailable
 from facesvc.register import Register
-from facesvc.storage.api_keys import SqlApiKeys
+from facesvc.storage.access import SqlApiKeys, SqlTenants
+from facesvc.storage.bulk import SqlExchange
 from facesvc.storage.engine import TENANT, WRITING, open_engine
-from facesvc.storage.exchange import SqlExchange
 from facesvc.storage.keys import SqlKeyRows
-from facesvc.storage.locks import Locks
 from facesvc.storage.migrate import configured, upgrade
 from facesvc.storage.references import SqlReferenceStore
 from facesvc.storage.tables import Table
-from facesvc.storage.tenants import SqlTenants
-from facesvc.storage.transactions import EVERY_TENANT, Transactions
+from facesvc.storage.transactions import EVERY_TENANT, Locks, Transactions
 from tests.databases import VERSION, new_reference, postgresql_database
 from tests.galleryfiles import entry, values
 

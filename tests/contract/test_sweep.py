@@ -13,8 +13,8 @@ from facesvc.index.faiss import FlatIndex
 from facesvc.index.projection import Projection
 from facesvc.index.snapshots import SnapshotKeeper
 from facesvc.index.sweep import Compared, Sweep
+from facesvc.storage.erasures import Residue
 from facesvc.storage.references import SqlReferenceStore
-from facesvc.storage.residue import Residue
 from facesvc.storage.tables import AnswerRow
 from tests.databases import VERSION, new_reference, unit_vectors
 

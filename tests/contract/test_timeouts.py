@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from facesvc.errors import StoreUnavailable
 from facesvc.storage.engine import open_engine
-from facesvc.storage.locks import Locks
+from facesvc.storage.transactions import Locks
 from tests.databases import postgresql_database
 
 

@@ -11,7 +11,7 @@ import pytest
 from facesvc.bootstrap import open_exchange
 from facesvc.config import Settings
 from facesvc.errors import GalleryNotFound
-from facesvc.storage.exchange import SqlExchange
+from facesvc.storage.bulk import SqlExchange
 from facesvc.storage.references import SqlReferenceStore
 from tests.commandline import CommandLine
 from tests.galleryfiles import MOMENT, bare, entry, people, values, write_file

@@ -17,9 +17,9 @@ from facesvc.crypto.keyring import Keyring
 from facesvc.crypto.master import MasterKey
 from facesvc.errors import InvalidCursor, SealBroken, StoreError
 from facesvc.storage.cipher import PlainCodec
-from facesvc.storage.cursors import decode_cursor, encode_cursor
-from facesvc.storage.locker import Locker, Who, new_subject
+from facesvc.storage.sealing import Locker, Who, new_subject
 from facesvc.storage.tables import SubjectRow
+from facesvc.storage.transactions import decode_cursor, encode_cursor
 from tests.databases import unit_vectors
 
 plain = Locker(PlainCodec(), 1, "ada", None, None)

@@ -6,8 +6,8 @@ from sqlalchemy import exists, func, select
 
 from facesvc.core.types import Gallery, Vectors
 from facesvc.storage.galleries import find_gallery
-from facesvc.storage.locker import Lockers
 from facesvc.storage.revisions import sealed_vectors
+from facesvc.storage.sealing import Lockers
 from facesvc.storage.subjects import find_subject, living
 from facesvc.storage.tables import ReferenceRow, SubjectRow, TemplateRow
 from facesvc.storage.transactions import Transactions

@@ -11,13 +11,19 @@ from sqlalchemy.orm import Session, join, outerjoin
 from facesvc.core.compare import require_version
 from facesvc.core.types import Added, Entry, KeptReference, NewReference
 from facesvc.storage.galleries import advance, find_gallery, lock_gallery
-from facesvc.storage.locker import Locker, Lockers, Who, new_subject, plain_identity
 from facesvc.storage.revisions import log_added
-from facesvc.storage.rows import as_reference, new_id, photograph_values, reference_values
-from facesvc.storage.sealing import data_key_of, subject_names
+from facesvc.storage.sealing import Locker, Lockers, Who, data_key_of, new_subject, plain_identity, subject_names
 from facesvc.storage.subjects import locked_subject, require_living
 from facesvc.storage.tables import GalleryRow, PhotographRow, ReferenceRow, SubjectRow, TemplateRow
-from facesvc.storage.templates import held_versions, insert_templates, require_templates
+from facesvc.storage.templates import (
+    as_reference,
+    held_versions,
+    insert_templates,
+    new_id,
+    photograph_values,
+    reference_values,
+    require_templates,
+)
 from facesvc.storage.transactions import Transactions
 
 BATCH = 1_000

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from facesvc.core.canary import SECONDS_OF_A_DAY
 from facesvc.errors import IdentityBudgetSpent
-from facesvc.storage.locker import Lockers
+from facesvc.storage.sealing import Lockers
 from facesvc.storage.tables import ReferenceRow, RevealedRow, SubjectRow
 from facesvc.storage.transactions import Transactions
 
