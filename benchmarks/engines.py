@@ -22,8 +22,7 @@ from benchmarks.galleries import CHUNK
 from benchmarks.search import Gallery, K, recall, timed, whole_search, writes
 from facesvc.core.ports import TemplateIndex
 from facesvc.index.milvus import MilvusIndex, MilvusServer
-from facesvc.index.pgkeeper import prepare
-from facesvc.index.pgvector import SCHEMA, PgVectorIndex, transaction
+from facesvc.index.pgvector import SCHEMA, PgVectorIndex, prepare, transaction
 
 NAME = "benchmark"
 NEVER = 10**12

@@ -29,8 +29,7 @@ from benchmarks.galleries import CHUNK, Population
 from facesvc.core.ports import TemplateIndex
 from facesvc.core.types import Vectors
 from facesvc.index.compressed import CompressedIndex
-from facesvc.index.dense import DenseIndex
-from facesvc.index.faiss import FlatIndex
+from facesvc.index.flat import DenseIndex, FlatIndex
 from facesvc.index.large import LargeIndex
 
 KINDS: dict[str, Callable[[], DenseIndex]] = {"flat": FlatIndex, "compressed": CompressedIndex, "large": LargeIndex}

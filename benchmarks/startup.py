@@ -25,9 +25,9 @@ from sqlalchemy import Engine, insert, update
 
 from benchmarks.galleries import Population
 from facesvc.core.types import Gallery
-from facesvc.index.kinds import storable
-from facesvc.index.projection import Projection
-from facesvc.index.snapshots import SnapshotKeeper
+from facesvc.index.galleries import Projection
+from facesvc.index.growing import storable
+from facesvc.index.local import SnapshotKeeper
 from facesvc.storage.engine import open_engine
 from facesvc.storage.migrate import upgrade
 from facesvc.storage.references import SqlReferenceStore

@@ -14,8 +14,7 @@ from facesvc.core.erasure import Signer
 from facesvc.core.ports import Extractor
 from facesvc.database import Database, open_database
 from facesvc.errors import ClusterUnavailable, TemplateVersionMismatch
-from facesvc.index.follower import following, settling
-from facesvc.index.projection import Projection
+from facesvc.index.galleries import Projection, following, settling
 from facesvc.indexing import in_memory, open_keeper
 from facesvc.model_change import ModelChanges
 from facesvc.models.manifest import Manifest

@@ -16,15 +16,12 @@ from facesvc.core.types import Gallery
 from facesvc.database import open_database
 from facesvc.errors import IndexUnavailable
 from facesvc.index.exact import ExactIndex
-from facesvc.index.frame import Storable
-from facesvc.index.keepers import GalleryKeepers
-from facesvc.index.keeping import Keeper, MemoryKeeper
-from facesvc.index.kinds import Kind, StoredKind, storable
-from facesvc.index.milvus import MilvusServer
-from facesvc.index.milvuskeeper import MilvusKeeper
-from facesvc.index.pgkeeper import PgVectorKeeper
-from facesvc.index.seal import Seal
-from facesvc.index.snapshots import SnapshotKeeper
+from facesvc.index.growing import Kind, StoredKind, storable
+from facesvc.index.homes import GalleryKeepers, Keeper, MemoryKeeper
+from facesvc.index.local import SnapshotKeeper
+from facesvc.index.milvus import MilvusKeeper, MilvusServer
+from facesvc.index.pgvector import PgVectorKeeper
+from facesvc.index.snapshot import Seal, Storable
 from facesvc.index.sweep import Sweep
 from facesvc.models.packs import Packs
 from facesvc.storage.engine import address, connected

@@ -13,7 +13,7 @@ from facesvc.core.canary import Alarms
 from facesvc.core.ports import Extractors
 from facesvc.core.types import LoadedIndex
 from facesvc.errors import FaceServiceError, TenantNotFound
-from facesvc.index.projection import Projection
+from facesvc.index.galleries import Projection
 from facesvc.register import Register
 
 

@@ -15,11 +15,9 @@ import pytest
 from sqlalchemy import Engine
 
 from facesvc.core.ports import TemplateIndex
-from facesvc.index.keeping import Keeper
-from facesvc.index.milvus import MilvusIndex, MilvusServer
-from facesvc.index.milvuskeeper import MilvusKeeper
-from facesvc.index.pgkeeper import PgVectorKeeper, prepare
-from facesvc.index.pgvector import PgVectorIndex, transaction
+from facesvc.index.homes import Keeper
+from facesvc.index.milvus import MilvusIndex, MilvusKeeper, MilvusServer
+from facesvc.index.pgvector import PgVectorIndex, PgVectorKeeper, prepare, transaction
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
 

@@ -134,9 +134,9 @@ def check_database(settings: "Settings") -> Finding:
 
 
 def examine_database(settings: "Settings") -> Finding:
-    from facesvc.index.keeping import MemoryKeeper
-    from facesvc.index.kinds import opener
-    from facesvc.index.projection import Projection
+    from facesvc.index.galleries import Projection
+    from facesvc.index.growing import opener
+    from facesvc.index.homes import MemoryKeeper
     from facesvc.storage.engine import connected
     from facesvc.storage.references import SqlReferenceStore
 

@@ -5,8 +5,8 @@ from numpy.typing import NDArray
 
 from facesvc.core.types import DIMENSION, Vectors
 from facesvc.errors import StoreError
-from facesvc.index.dense import DenseIndex, Shortlist
-from facesvc.index.frame import Frame
+from facesvc.index.flat import DenseIndex, Shortlist
+from facesvc.index.snapshot import Frame
 
 Floats = NDArray[np.float32]
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from facesvc.core.compare import squared_l2
 from facesvc.core.types import DIMENSION, Vectors
-from facesvc.index.borders import checked_keys, checked_vectors
+from facesvc.index.flat import checked_keys, checked_vectors
 
 
 class ExactIndex:

@@ -1,5 +1,10 @@
 """An index's codes on disk: a folder of segments, each a file that is written once, and one manifest that says which of
-them count. Whatever is killed while it writes leaves the snapshot as it was."""
+them count. Whatever is killed while it writes leaves the snapshot as it was.
+
+What the stored codes of an index mean, apart from the codes themselves.
+
+How files of ours are kept on disk: as they are, or sealed.
+"""
 
 import hashlib
 import json
@@ -7,22 +12,64 @@ import logging
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from zipfile import BadZipFile
 
 import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from facesvc.core.ports import TemplateIndex
 from facesvc.errors import StoreError
 from facesvc.files import sync
-from facesvc.index.frame import Codes, Frame, Storable
-from facesvc.index.seal import NoSeal, Seal
+
+Codes = NDArray[np.uint8]
+"""(n b) bytes, as an index stores vectors."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """kind: of the index; code_size: bytes of a vector; arrays: what else was learnt or measured, by name."""
+
+    kind: str
+    code_size: int
+    arrays: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+
+
+class Storable(TemplateIndex, Protocol):
+    """An index that can be put away and made again from its codes; see index.flat for what each method says."""
+
+    def keys(self) -> NDArray[np.int64]: ...
+    def codes(self, keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], Codes]: ...
+    def frame(self) -> Frame: ...
+    def adopt(self, frame: Frame) -> None: ...
+    def restore(self, keys: NDArray[np.int64], codes: Codes) -> None: ...
+
+
+class Seal(Protocol):
+    """owner: which file it is and of what; what is sealed for one opens for no other."""
+
+    def seal(self, content: bytes, owner: str) -> bytes: ...
+
+    def open(self, stored: bytes, owner: str) -> bytes:
+        """What ``seal`` was given. Raises StoreError for anything else."""
+        ...
+
+
+class NoSeal:
+    """Leaves bytes as they are."""
+
+    def seal(self, content: bytes, owner: str) -> bytes:
+        return content
+
+    def open(self, stored: bytes, owner: str) -> bytes:
+        return stored
+
 
 FORMAT = 1
 MANIFEST = "manifest.json"

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from facesvc.core.ports import ReferenceStore
 from facesvc.core.types import DIMENSION, Gallery
 from facesvc.errors import GalleryNotFound
-from facesvc.index.keeping import Keeper
-from facesvc.index.projection import STEP, Projection
+from facesvc.index.galleries import STEP, Projection
+from facesvc.index.homes import Keeper
 
 Keys = NDArray[np.int64]
 LOOKS = 3

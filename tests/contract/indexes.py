@@ -11,8 +11,8 @@ from facesvc.core.ports import TemplateIndex
 from facesvc.core.types import Vectors
 from facesvc.index.compressed import CompressedIndex
 from facesvc.index.exact import ExactIndex
-from facesvc.index.faiss import FlatIndex
-from facesvc.index.kinds import GrowingIndex
+from facesvc.index.flat import FlatIndex
+from facesvc.index.growing import GrowingIndex
 from facesvc.index.large import LargeIndex
 from tests.databases import unit_vectors
 

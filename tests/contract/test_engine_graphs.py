@@ -6,10 +6,9 @@ from sqlalchemy import text
 
 from facesvc.core.ports import TemplateIndex
 from facesvc.core.types import Vectors
-from facesvc.index.faiss import FlatIndex
-from facesvc.index.milvus import KEYS_AT_ONCE, MOST_NEIGHBOURS, PROBES_AT_ONCE, VECTORS_AT_ONCE, MilvusServer
+from facesvc.index.flat import FlatIndex
+from facesvc.index.milvus import KEYS_AT_ONCE, MOST_NEIGHBOURS, PROBES_AT_ONCE, VECTORS_AT_ONCE, MilvusServer, scan
 from facesvc.index.pgvector import SCHEMA, PgVectorIndex
-from facesvc.index.scan import scan
 from tests.contract.indexes import assert_nearest, nearest_keys, people
 from tests.databases import unit_vectors
 from tests.engines import EngineOpeners

@@ -13,14 +13,11 @@ from sqlalchemy import text
 
 from facesvc.core.compare import squared_l2
 from facesvc.errors import GalleryNotFound, IndexUnavailable
-from facesvc.index.faiss import FlatIndex
-from facesvc.index.keepers import GalleryKeepers
-from facesvc.index.keeping import Keeper, MemoryKeeper, Version, version_of
-from facesvc.index.milvus import MilvusIndex, MilvusServer
-from facesvc.index.milvuskeeper import MilvusKeeper
-from facesvc.index.pgkeeper import PgVectorKeeper
-from facesvc.index.pgvector import transaction
-from facesvc.index.projection import Projection
+from facesvc.index.flat import FlatIndex
+from facesvc.index.galleries import Projection
+from facesvc.index.homes import GalleryKeepers, Keeper, MemoryKeeper, Version, version_of
+from facesvc.index.milvus import MilvusIndex, MilvusKeeper, MilvusServer
+from facesvc.index.pgvector import PgVectorKeeper, transaction
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
 from tests.databases import VERSION, new_reference, postgresql_database, unit_vectors

@@ -21,9 +21,9 @@ from facesvc.core.types import Receipt, Reference, Ticket
 from facesvc.crypto.envelope import require_signed
 from facesvc.database import Database, open_database
 from facesvc.errors import IndexUnavailable, SubjectNotFound
-from facesvc.index.faiss import FlatIndex
-from facesvc.index.keeping import InMemory, Kept, MemoryKeeper
-from facesvc.index.projection import Projection
+from facesvc.index.flat import FlatIndex
+from facesvc.index.galleries import Projection
+from facesvc.index.homes import InMemory, Kept, MemoryKeeper
 from facesvc.pipeline.packs import LoadedPacks
 from facesvc.storage.references import SqlReferenceStore
 from facesvc.storage.tables import ErasureRow, Table

@@ -16,9 +16,9 @@ from facesvc.errors import GalleryNotFound, PhotographNotFound, TemplateVersionM
 from facesvc.exchange.importing import CHUNK, Import
 from facesvc.exchange.reader import GalleryFile
 from facesvc.exchange.rows import RowRules
-from facesvc.index.faiss import FlatIndex
-from facesvc.index.keeping import MemoryKeeper
-from facesvc.index.projection import Projection
+from facesvc.index.flat import FlatIndex
+from facesvc.index.galleries import Projection
+from facesvc.index.homes import MemoryKeeper
 from facesvc.pipeline.decode import sniff
 from facesvc.storage.bulk import SqlExchange
 from facesvc.storage.references import SqlReferenceStore

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from facesvc.core.ports import TemplateIndex
 from facesvc.core.types import Capture, FaceChoice, NewReference, Template, Vectors
 from facesvc.index.exact import ExactIndex
-from facesvc.index.keeping import MemoryKeeper
-from facesvc.index.projection import Projection
+from facesvc.index.galleries import Projection
+from facesvc.index.homes import MemoryKeeper
 from facesvc.pipeline.packs import LoadedPacks
 from facesvc.service import FaceService
 from facesvc.storage.references import SqlReferenceStore

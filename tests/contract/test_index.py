@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from facesvc.core.types import Vectors
 from facesvc.errors import StoreError
 from facesvc.index.exact import ExactIndex
-from facesvc.index.faiss import BLAS_THRESHOLD, FlatIndex
+from facesvc.index.flat import BLAS_THRESHOLD, FlatIndex
 from facesvc.threads import SharedLock
 from tests.contract.indexes import KINDS, STORED_EXACTLY, Opener, assert_nearest, nearest_keys
 from tests.databases import unit_vectors

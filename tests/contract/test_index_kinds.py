@@ -9,11 +9,9 @@ from facesvc.core.compare import squared_l2
 from facesvc.core.types import Vectors
 from facesvc.index.compressed import LARGEST, STEP, CompressedIndex
 from facesvc.index.exact import ExactIndex
-from facesvc.index.faiss import FlatIndex
-from facesvc.index.kinds import GrowingIndex, opener
-from facesvc.index.large import SMALLEST, LargeIndex
-from facesvc.index.rows import GONE, RECENT, KeyRows
-from facesvc.index.sketches import DISTANCES, LATE, Sketches, around
+from facesvc.index.flat import GONE, RECENT, FlatIndex, KeyRows
+from facesvc.index.growing import GrowingIndex, opener
+from facesvc.index.large import DISTANCES, LATE, SMALLEST, LargeIndex, Sketches, around
 from tests.contract.indexes import assert_nearest, nearest_keys, people
 from tests.databases import unit_vectors
 

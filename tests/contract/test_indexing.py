@@ -13,12 +13,11 @@ from facesvc.cli.checks import Finding, check_database, check_engines
 from facesvc.config import Settings
 from facesvc.core.types import ShadowState
 from facesvc.errors import IndexUnavailable
-from facesvc.index.keepers import GalleryKeepers
-from facesvc.index.keeping import Keeper
-from facesvc.index.kinds import storable
-from facesvc.index.projection import Projection
-from facesvc.index.seal import NoSeal
-from facesvc.index.snapshots import SnapshotKeeper
+from facesvc.index.galleries import Projection
+from facesvc.index.growing import storable
+from facesvc.index.homes import GalleryKeepers, Keeper
+from facesvc.index.local import SnapshotKeeper
+from facesvc.index.snapshot import NoSeal
 from facesvc.indexing import in_memory, open_keeper
 from facesvc.storage.engine import address
 from facesvc.storage.references import SqlReferenceStore

@@ -12,9 +12,9 @@ from facesvc.core.compare import squared_l2
 from facesvc.core.types import Receipt, Ticket
 from facesvc.crypto.master import MasterKey
 from facesvc.errors import MasterKeyUnavailable, SealBroken
-from facesvc.index.faiss import FlatIndex
-from facesvc.index.keeping import MemoryKeeper, version_of
-from facesvc.index.projection import Projection
+from facesvc.index.flat import FlatIndex
+from facesvc.index.galleries import Projection
+from facesvc.index.homes import MemoryKeeper, version_of
 from facesvc.keycare import KeyCare, rotate_master
 from facesvc.storage.references import SqlReferenceStore
 from facesvc.storage.tables import AnswerRow, GalleryRow, PhotographRow, ReferenceRow, SubjectRow, TemplateRow

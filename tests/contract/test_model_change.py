@@ -31,8 +31,8 @@ from facesvc.errors import (
     TemplateVersionMismatch,
 )
 from facesvc.index.exact import ExactIndex
-from facesvc.index.keeping import MemoryKeeper
-from facesvc.index.projection import Projection
+from facesvc.index.galleries import Projection
+from facesvc.index.homes import MemoryKeeper
 from facesvc.model_change import ModelChanges
 from facesvc.pipeline.packs import LoadedPacks
 from facesvc.service import FaceService

@@ -10,9 +10,9 @@ from sqlalchemy import text
 from facesvc.core.compare import squared_l2
 from facesvc.core.types import Gallery
 from facesvc.errors import GalleryNotFound, StoreUnavailable
-from facesvc.index.faiss import FlatIndex
-from facesvc.index.keeping import InMemory, MemoryKeeper
-from facesvc.index.projection import Projection
+from facesvc.index.flat import FlatIndex
+from facesvc.index.galleries import Projection
+from facesvc.index.homes import InMemory, MemoryKeeper
 from facesvc.storage.references import SqlReferenceStore
 from tests.contract.indexes import KINDS
 from tests.databases import VERSION, new_reference, unit_vectors

@@ -15,8 +15,8 @@ from facesvc.core.types import Gallery, NewReference, Page, Reference, Retention
 from facesvc.errors import SubjectNotFound, TooManyReferences
 from facesvc.index.compressed import CompressedIndex
 from facesvc.index.exact import ExactIndex
-from facesvc.index.keeping import MemoryKeeper
-from facesvc.index.projection import Projection
+from facesvc.index.galleries import Projection
+from facesvc.index.homes import MemoryKeeper
 from facesvc.pipeline.packs import LoadedPacks
 from facesvc.search import Search
 from facesvc.service import FaceService

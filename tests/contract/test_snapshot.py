@@ -15,11 +15,10 @@ import pytest
 
 from facesvc.core.types import Vectors
 from facesvc.index.compressed import CompressedIndex
-from facesvc.index.faiss import FlatIndex
-from facesvc.index.frame import Storable
-from facesvc.index.kinds import GrowingIndex
+from facesvc.index.flat import FlatIndex
+from facesvc.index.growing import GrowingIndex
 from facesvc.index.large import LargeIndex
-from facesvc.index.snapshot import MANIFEST, SEGMENT_BYTES, Snapshot
+from facesvc.index.snapshot import MANIFEST, SEGMENT_BYTES, Snapshot, Storable
 from tests.contract.indexes import assert_nearest, people
 from tests.databases import unit_vectors
 
@@ -259,7 +258,7 @@ WRITER = """
 import sys
 from pathlib import Path
 import numpy as np
-from facesvc.index.faiss import FlatIndex
+from facesvc.index.flat import FlatIndex
 from facesvc.index.snapshot import Snapshot
 from tests.databases import unit_vectors
 

@@ -7,9 +7,8 @@ import pytest
 
 from facesvc.crypto.envelope import Envelope
 from facesvc.index.compressed import CompressedIndex
-from facesvc.index.faiss import FlatIndex
-from facesvc.index.frame import Storable
-from facesvc.index.snapshot import MANIFEST, Snapshot
+from facesvc.index.flat import FlatIndex
+from facesvc.index.snapshot import MANIFEST, Snapshot, Storable
 from tests.databases import unit_vectors
 
 SEAL = Envelope(bytes(32), "acme")

@@ -9,11 +9,11 @@ from sqlalchemy import text
 
 from facesvc.core.types import Gallery
 from facesvc.index.compressed import CompressedIndex
-from facesvc.index.faiss import FlatIndex
-from facesvc.index.frame import Storable
-from facesvc.index.kinds import GrowingIndex
-from facesvc.index.projection import Projection
-from facesvc.index.snapshots import SnapshotKeeper
+from facesvc.index.flat import FlatIndex
+from facesvc.index.galleries import Projection
+from facesvc.index.growing import GrowingIndex
+from facesvc.index.local import SnapshotKeeper
+from facesvc.index.snapshot import Storable
 from facesvc.storage.references import SqlReferenceStore
 from tests.databases import VERSION, new_reference, unit_vectors
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from sqlalchemy import insert
 
-from facesvc.index.faiss import FlatIndex
-from facesvc.index.projection import Projection
-from facesvc.index.snapshots import SnapshotKeeper
+from facesvc.index.flat import FlatIndex
+from facesvc.index.galleries import Projection
+from facesvc.index.local import SnapshotKeeper
 from facesvc.index.sweep import Compared, Sweep
 from facesvc.storage.erasures import Residue
 from facesvc.storage.references import SqlReferenceStore

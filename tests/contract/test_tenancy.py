@@ -20,8 +20,8 @@ from facesvc.core.types import Capture, FaceChoice, Gallery, Retention, Ticket
 from facesvc.database import Database, open_database
 from facesvc.enrolment import EnrolmentRequest
 from facesvc.errors import FaceServiceError, RequestError, SealBroken, SubjectExists, TenantExists, TenantNotFound
-from facesvc.index.projection import Projection
-from facesvc.index.snapshots import SnapshotKeeper, Snapshotted
+from facesvc.index.galleries import Projection
+from facesvc.index.local import SnapshotKeeper, Snapshotted
 from facesvc.indexing import in_memory, snapshots_of
 from facesvc.pipeline.packs import LoadedPacks
 from facesvc.storage.tables import AnswerRow, ReferenceRow, SubjectRow, TenantRow

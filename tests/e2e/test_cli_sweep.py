@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facesvc.index.faiss import FlatIndex
+from facesvc.index.flat import FlatIndex
 from facesvc.index.snapshot import Snapshot
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore

@@ -8,7 +8,7 @@ from facesvc.core.answers import Enrolment
 from facesvc.core.types import ShadowState, Ticket
 from facesvc.enrolment import EnrolmentRequest, Once
 from facesvc.errors import ModelChangeConflict, ModelChangeIncomplete
-from facesvc.index.projection import Projection
+from facesvc.index.galleries import Projection
 from facesvc.service import FaceService
 from tests.databases import VERSION
 

@@ -7,7 +7,7 @@ and searches for so many rounds, and says what it saw that it should not have.
 import sys
 
 from facesvc.core.types import Changes, Gallery
-from facesvc.index.projection import Projection
+from facesvc.index.galleries import Projection
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
 from tests.databases import new_reference, unit_vectors

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from facesvc.core.compare import squared_l2
-from facesvc.index.projection import Projection
+from facesvc.index.galleries import Projection
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
 from tests.databases import VERSION, new_reference, postgresql_database, unit_vectors

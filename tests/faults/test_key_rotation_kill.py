@@ -9,7 +9,7 @@ from threading import Event
 import pytest
 
 from facesvc.enrolment import EnrolmentRequest
-from facesvc.index.projection import Projection
+from facesvc.index.galleries import Projection
 from facesvc.keycare import KeyCare
 from facesvc.service import FaceService
 from facesvc.storage.engine import open_engine

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from facesvc.core.compare import squared_l2
-from facesvc.index.faiss import FlatIndex
-from facesvc.index.keeping import MemoryKeeper
-from facesvc.index.projection import Projection
+from facesvc.index.flat import FlatIndex
+from facesvc.index.galleries import Projection
+from facesvc.index.homes import MemoryKeeper
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
 from tests.databases import VERSION, unit_vectors

@@ -14,11 +14,11 @@ from sqlalchemy import Engine
 
 from facesvc.core.types import Capture, FaceChoice, Sample, Template
 from facesvc.crypto.envelope import Envelope
-from facesvc.index.keeping import Keeper, MemoryKeeper
-from facesvc.index.kinds import GrowingIndex
-from facesvc.index.projection import Projection
-from facesvc.index.seal import NoSeal
-from facesvc.index.snapshots import SnapshotKeeper
+from facesvc.index.galleries import Projection
+from facesvc.index.growing import GrowingIndex
+from facesvc.index.homes import Keeper, MemoryKeeper
+from facesvc.index.local import SnapshotKeeper
+from facesvc.index.snapshot import NoSeal
 from facesvc.keying import is_sealed
 from facesvc.service import FaceService
 from facesvc.storage.engine import open_engine

@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 from facesvc.core.ports import ReferenceStore
 from facesvc.core.types import Gallery
 from facesvc.errors import StoreError
-from facesvc.index.frame import Storable
-from facesvc.index.keeping import InMemory, Kept, Version, name_of, version_of
-from facesvc.index.seal import NoSeal, Seal
-from facesvc.index.snapshot import Manifest, Snapshot
+from facesvc.index.homes import InMemory, Kept, Version, name_of, version_of
+from facesvc.index.snapshot import Manifest, NoSeal, Seal, Snapshot, Storable
 
 LEAST = 10_000
 """References from which a gallery has a snapshot: fewer come from the database in a fraction of a second, and what is
@@ -36,7 +34,7 @@ class Snapshotted(InMemory):
 
 
 class SnapshotKeeper:
-    """index.keeping.Keeper over the folder of one database's snapshots. ``open_index`` makes an empty index for a
+    """index.homes.Keeper over the folder of one database's snapshots. ``open_index`` makes an empty index for a
     gallery's templates of ``gallery.template_version``; seal: how files are kept."""
 
     def __init__(

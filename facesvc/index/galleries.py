@@ -1,20 +1,81 @@
-"""The galleries' indexes as projections of the store: built at first use, caught up before every search.
+"""The galleries' indexes, which follow the revision log of the store.
+
+A thread that keeps the indexes of one process, and their snapshots, in step with the database.
+
+The galleries' indexes as projections of the store: built at first use, caught up before every search.
 
 The revision to catch up to comes from the gallery as the caller just read it, so a search sees every write that
 was committed before, by this process or another (read your writes), and no two processes need to talk.
 """
 
+import logging
 from collections.abc import Callable, Collection, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from threading import Lock
+from threading import Event, Lock, Thread
+from typing import Protocol
 
 import numpy as np
 
 from facesvc.core.ports import ReferenceStore
 from facesvc.core.types import Gallery, LoadedIndex, Vectors, every
-from facesvc.errors import GalleryNotFound, IndexUnavailable
-from facesvc.index.keeping import IndexLost, Keeper, Kept, Version, version_of
+from facesvc.errors import FaceServiceError, GalleryNotFound, IndexUnavailable
+from facesvc.index.homes import IndexLost, Keeper, Kept, Version, version_of
+
+logger = logging.getLogger(__name__)
+
+
+class Follows(Protocol):
+    """Indexes of galleries, such as ``projection.Projection``."""
+
+    def follow(self, ended: Callable[[], bool]) -> None: ...
+
+    def settle(self) -> None: ...
+
+
+@contextmanager
+def following(indexes: Follows, seconds: float) -> Iterator[None]:
+    """Follows the database until the context ends, looking so many seconds after it last looked.
+
+    No answer waits for this: a search catches up by itself. What follows from it is that an index is there before it
+    is first asked for, that what another process deletes leaves this one's memory and disk without being asked, and
+    that a new process has a snapshot to start from.
+    """
+    ended = Event()
+    thread = Thread(target=_follow, args=(indexes, seconds, ended), name="follower", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+@contextmanager
+def settling(indexes: Follows) -> Iterator[None]:
+    """For a process that does one thing and ends: what was deleted until then leaves the disk, too. Where that fails,
+    whoever follows the database next does it."""
+    try:
+        yield
+    finally:
+        try:
+            indexes.settle()
+        except (FaceServiceError, OSError) as error:
+            logger.warning("snapshots of indexes may still hold what was deleted: %s", error)
+
+
+def _follow(indexes: Follows, seconds: float, ended: Event) -> None:
+    failing = False
+    while not ended.is_set():
+        try:
+            indexes.follow(ended.is_set)
+            failing = False
+        except (FaceServiceError, OSError) as error:  # such as a database that restarts, or a full disk
+            if not failing:  # once for each time that it begins
+                logger.warning("indexes can't follow the database, will try again: %s", error)
+            failing = True
+        ended.wait(seconds)
+
 
 STEP = 100_000
 """References taken from the store at a time: 51 MB, however large the gallery that is built."""

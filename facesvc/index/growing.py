@@ -11,9 +11,9 @@ from facesvc.core.ports import TemplateIndex
 from facesvc.core.types import DIMENSION, Vectors
 from facesvc.index.compressed import CompressedIndex
 from facesvc.index.exact import ExactIndex
-from facesvc.index.faiss import FlatIndex
-from facesvc.index.frame import Codes, Frame, Storable
+from facesvc.index.flat import FlatIndex
 from facesvc.index.large import LargeIndex
+from facesvc.index.snapshot import Codes, Frame, Storable
 
 StoredKind = Literal["auto", "flat", "compressed", "large"]
 Kind = StoredKind | Literal["exact"]
