@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from facesvc.config import Settings
     from facesvc.core.ports import ReferenceStore
     from facesvc.core.types import Gallery
-    from facesvc.exchange.importing import Import
     from facesvc.exchange.layout import Header
+    from facesvc.exchange.reader import Import
     from facesvc.exchange.sealing import Sealing
     from facesvc.expiry import Expiry
 
@@ -180,9 +180,7 @@ def import_file(settings: "Settings", path: Path, gallery: str, passphrase_file:
     """Raises ImportInvalid, FileUnreadable, TemplateVersionMismatch, RequestError for a wrong passphrase or none."""
     from facesvc.audited_changes import AuditedExpiry
     from facesvc.bootstrap import open_exchange, pack_of
-    from facesvc.exchange.importing import Import
-    from facesvc.exchange.reader import GalleryFile
-    from facesvc.exchange.rows import RowRules
+    from facesvc.exchange.reader import GalleryFile, Import, RowRules
     from facesvc.pipeline.decode import sniff
 
     with (

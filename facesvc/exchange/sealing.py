@@ -1,13 +1,18 @@
 """Gallery files that only the holder of a secret can read: Parquet Modular Encryption, which other tools know too.
 
 All columns and the footer are encrypted with AES-GCM, under random keys that the file holds wrapped.
+
+Entries a few at a time: by number, and by the photographs' size.
 """
 
 import base64
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 from pyarrow.parquet import encryption
+
+from facesvc.core.types import Entry
 
 ENCRYPTED = b"PARE"
 """The last bytes of a file whose footer is encrypted; PAR1 ends a plain one (Parquet Modular Encryption, 5.2)."""
@@ -61,3 +66,17 @@ class _Client(encryption.KmsClient):
 
     def unwrap_key(self, wrapped_key: str, master_key_identifier: str) -> bytes:
         return self._wrapper.unwrap(base64.b64decode(wrapped_key))
+
+
+def batches(entries: Iterable[Entry], count: int, photograph_bytes: int) -> Iterator[list[Entry]]:
+    """Lists of ``count`` entries, or fewer where their photographs reach ``photograph_bytes`` before."""
+    batch: list[Entry] = []
+    size = 0
+    for entry in entries:
+        batch.append(entry)
+        size += len(entry.reference.new.photograph or b"") if entry.reference else 0
+        if len(batch) == count or size >= photograph_bytes:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

@@ -10,9 +10,8 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from facesvc.core.types import Entry, KeptReference
-from facesvc.exchange.batches import batches
 from facesvc.exchange.layout import MEASURES, TEXTS, Header, schema
-from facesvc.exchange.sealing import Sealing
+from facesvc.exchange.sealing import Sealing, batches
 
 ROW_GROUP = 5_000
 """Rows of a row group, which are in memory at once."""

@@ -13,9 +13,7 @@ import pytest
 from facesvc.core.compare import squared_l2
 from facesvc.core.types import Added, Entry, Photograph
 from facesvc.errors import GalleryNotFound, PhotographNotFound, TemplateVersionMismatch
-from facesvc.exchange.importing import CHUNK, Import
-from facesvc.exchange.reader import GalleryFile
-from facesvc.exchange.rows import RowRules
+from facesvc.exchange.reader import CHUNK, GalleryFile, Import, RowRules
 from facesvc.index.flat import FlatIndex
 from facesvc.index.galleries import Projection
 from facesvc.index.homes import MemoryKeeper

@@ -16,10 +16,8 @@ from pyarrow import parquet
 
 from facesvc.core.types import Added, Entry
 from facesvc.errors import FileUnreadable, ImportInvalid, RequestError
-from facesvc.exchange.importing import CHUNK, NAMED, Import
 from facesvc.exchange.layout import KEY, schema
-from facesvc.exchange.reader import GalleryFile
-from facesvc.exchange.rows import RowRules
+from facesvc.exchange.reader import CHUNK, NAMED, GalleryFile, Import, RowRules
 from facesvc.files import replacing
 from facesvc.pipeline.decode import sniff
 from tests.databases import VERSION
