@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import track
 
 from facesvc.errors import FaceServiceError
-from facesvc.evaluation.pairs import read_pairs
+from facesvc.evaluation.datasets import read_pairs
 from training.features import load
 from training.heads.entrants import entrants
 from training.heads.judging import Judged, judge

@@ -1,4 +1,4 @@
-"""Data sets: a folder per person. (Pair lists are ``facesvc.evaluation.pairs``.)"""
+"""Data sets: a folder per person. (Pair lists are ``facesvc.evaluation.datasets``.)"""
 
 from collections.abc import Collection
 from dataclasses import dataclass

@@ -27,7 +27,7 @@ from facesvc.core.ports import Extractor
 from facesvc.core.quantise import LARGEST, from_bytes, to_bytes
 from facesvc.core.types import Capture, FaceChoice, Vectors
 from facesvc.errors import FaceServiceError, RequestError
-from facesvc.evaluation.pairs import Pair, read_pairs
+from facesvc.evaluation.datasets import Pair, read_pairs
 from facesvc.pipeline.extract import extract_files
 
 Distances = NDArray[np.float64]

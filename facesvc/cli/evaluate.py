@@ -13,7 +13,7 @@ from facesvc.errors import RequestError
 
 if TYPE_CHECKING:
     from facesvc.config import Settings
-    from facesvc.evaluation.groups import Grouping
+    from facesvc.evaluation.experiments import Grouping
     from facesvc.evaluation.sources import Source
 
 
@@ -94,7 +94,7 @@ def read_groupings(file: Path | None, subject: str, wanted: list[str] | None) ->
         if wanted:
             raise RequestError("--group-by names columns of --groups")
         return []
-    from facesvc.evaluation.groups import read_groups
+    from facesvc.evaluation.experiments import read_groups
 
     columns = {word.partition("=")[0]: word.rpartition("=")[2] for word in wanted} if wanted else None
     return read_groups(file, subject, columns)
@@ -111,8 +111,8 @@ def measure(
     """Runs the photographs through the pipeline and the experiment over their templates; writes the report."""
     from facesvc.bootstrap import load_pack, open_extractor
     from facesvc.evaluation import report
+    from facesvc.evaluation.datasets import enrol_files
     from facesvc.evaluation.experiments import Question
-    from facesvc.evaluation.templates import enrol_files
     from facesvc.pipeline.decode import DecodeLimits
 
     pack = load_pack(settings)

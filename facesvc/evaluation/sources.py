@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facesvc.errors import RequestError
+from facesvc.evaluation.datasets import Pair, Roles, Templates, assign, read_pairs, read_people
 from facesvc.evaluation.experiments import Experiment, Question, over_folder, over_gallery, over_pairs
-from facesvc.evaluation.pairs import Pair, read_pairs
-from facesvc.evaluation.people import Roles, assign, read_people
-from facesvc.evaluation.templates import Templates
 from facesvc.evaluation.verification import listed_files
 
 

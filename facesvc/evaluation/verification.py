@@ -13,6 +13,7 @@ from facesvc.core import metrics
 from facesvc.core.compare import squared_l2
 from facesvc.errors import RequestError
 from facesvc.evaluation.comparisons import AllPairs
+from facesvc.evaluation.datasets import Pair, Templates
 from facesvc.evaluation.intervals import (
     RESAMPLES,
     EqualErrorRate,
@@ -24,8 +25,6 @@ from facesvc.evaluation.intervals import (
     bootstrap,
     pair_bootstrap,
 )
-from facesvc.evaluation.pairs import Pair
-from facesvc.evaluation.templates import Templates
 
 TARGETS = {"1e-2": 1e-2, "1e-3": 1e-3}
 """False match rates at which true accept rates are told."""

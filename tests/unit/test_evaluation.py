@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from facesvc.errors import RequestError
-from facesvc.evaluation.pairs import Pair, read_pairs
+from facesvc.evaluation.datasets import Pair, read_pairs
 from facesvc.evaluation.verification import PairScores, summarise
 
 LFW = "2\t1\nAda\t1\t2\nAda\t1\tBob\t3\nBob\t2\t1\nAda\t10\tCy\t4\n"

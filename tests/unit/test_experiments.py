@@ -8,9 +8,8 @@ import pytest
 from facesvc.core import metrics
 from facesvc.errors import RequestError
 from facesvc.evaluation import identification
-from facesvc.evaluation.groups import Grouping, group_rates, read_groups
-from facesvc.evaluation.hardest import HardCase, hardest_of_all_pairs
-from facesvc.evaluation.people import Labelled, assign, read_people
+from facesvc.evaluation.datasets import Labelled, assign, read_people
+from facesvc.evaluation.experiments import Grouping, HardCase, group_rates, hardest_of_all_pairs, read_groups
 
 
 def at(*degrees: float) -> np.ndarray:

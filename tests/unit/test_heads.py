@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from facesvc.errors import RequestError, TargetFmrUnsupported
-from facesvc.evaluation.pairs import Pair
+from facesvc.evaluation.datasets import Pair
 from facesvc.models import calibration as calibrations
 from facesvc.models import head as heads
 from facesvc.models import manifest as manifests

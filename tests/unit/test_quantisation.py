@@ -10,7 +10,7 @@ import pytest
 from facesvc.core.compare import squared_l2
 from facesvc.core.quantise import STEP, from_bytes, to_bytes
 from facesvc.core.types import Vectors
-from facesvc.evaluation.pairs import Pair
+from facesvc.evaluation.datasets import Pair
 from training.quantisation import cost, main
 
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from facesvc.core import metrics
 from facesvc.core.decide import DEFAULT_THRESHOLD, Calibration
 from facesvc.core.quality import pose
+from facesvc.evaluation.datasets import Pair
 from facesvc.evaluation.intervals import Fmr, Fnmr, Statistic, TarAtFmr, pair_bootstrap, rates_at_interval
-from facesvc.evaluation.pairs import Pair
 from training.calibration_fit import measure
 from training.features import Features, Floats
 from training.heads.entrants import Entrant, Fitted
