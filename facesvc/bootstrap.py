@@ -6,17 +6,13 @@ from functools import partial
 
 import cv2
 
-from facesvc.audited import AuditedService
-from facesvc.audited_changes import AuditedModelChanges
 from facesvc.config import Settings, environment
-from facesvc.core.canary import Alarms, Watch
 from facesvc.core.erasure import Signer
 from facesvc.core.ports import Extractor
 from facesvc.database import Database, open_database
 from facesvc.errors import ClusterUnavailable, TemplateVersionMismatch
 from facesvc.index.galleries import Projection, following, settling
 from facesvc.indexing import in_memory, open_keeper
-from facesvc.model_change import ModelChanges
 from facesvc.models.manifest import Manifest
 from facesvc.models.network import resolve_runtime
 from facesvc.models.packs import Pack, Packs
@@ -28,11 +24,14 @@ from facesvc.pipeline.extract import PhotographExtractor
 from facesvc.pipeline.gate import Gate, GatedExtractor
 from facesvc.pipeline.packs import LoadedPacks, OpenedPacks, OpenVersion
 from facesvc.pipeline.ray import ClusterExtractor, Crew, Pipeline
+from facesvc.service.audit import Trail
+from facesvc.service.audited import AuditedModelChanges, AuditedService
+from facesvc.service.disclosure import Alarms, Watch
+from facesvc.service.model_changes import ModelChanges
+from facesvc.service.tenants import Opened, Tenants
 from facesvc.storage.audit import SqlAuditLog
 from facesvc.storage.bulk import SqlExchange
 from facesvc.storage.references import SqlReferenceStore
-from facesvc.tenancy import Opened, Tenants
-from facesvc.trail import Trail
 
 OpenExtractor = Callable[[Settings, Pack], AbstractContextManager[Extractor]]
 CALLERS = 2

@@ -7,16 +7,16 @@ from functools import cached_property
 
 from sqlalchemy import Engine
 
-from facesvc.apikeys import ApiKeys
 from facesvc.config import Settings
 from facesvc.core.access import Caller
 from facesvc.core.keys import INSTALLATION
 from facesvc.crypto.codec import SealedCodec
 from facesvc.crypto.envelope import Ed25519Signer, Envelope
 from facesvc.crypto.keyring import Keyring
-from facesvc.key_desk import KeyDesk
 from facesvc.keying import open_keyring
-from facesvc.register import Register
+from facesvc.service.api_keys import ApiKeys, KeyDesk
+from facesvc.service.audit import Trail
+from facesvc.service.tenants import Register
 from facesvc.storage.access import SqlApiKeys, SqlTenants
 from facesvc.storage.audit import SqlAuditLog
 from facesvc.storage.bulk import SqlExchange
@@ -25,7 +25,6 @@ from facesvc.storage.engine import connected
 from facesvc.storage.migrate import upgrade
 from facesvc.storage.references import SqlReferenceStore
 from facesvc.storage.transactions import EVERY_TENANT, Locks
-from facesvc.trail import Trail
 
 
 class Database:

@@ -16,7 +16,7 @@ from facesvc.core.access import Role
 if TYPE_CHECKING:
     from facesvc.config import Settings
     from facesvc.core.access import IssuedKey
-    from facesvc.key_desk import KeyDesk
+    from facesvc.service.api_keys import KeyDesk
 
 app = typer.Typer(no_args_is_help=True, help="Create, list, rotate and revoke API keys.")
 Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the key, as `facesvc api-keys list` shows it.")]

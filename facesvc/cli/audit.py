@@ -83,7 +83,7 @@ def list_lines(
     Example: facesvc audit list --gallery staff --subject ada
     """
     from facesvc.bootstrap import open_audit
-    from facesvc.trail import gallery_token, subject_token
+    from facesvc.service.audit import gallery_token, subject_token
 
     if subject is not None and gallery is None:
         raise RequestError("--subject needs --gallery")

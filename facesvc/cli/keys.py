@@ -15,7 +15,7 @@ from facesvc.errors import RequestError
 if TYPE_CHECKING:
     from facesvc.config import Settings
     from facesvc.crypto.master import MasterKey
-    from facesvc.keycare import KeyCare
+    from facesvc.service.encryption import KeyCare
 
 app = typer.Typer(no_args_is_help=True, help="Show, seal and rotate what the database is encrypted with.")
 
@@ -88,7 +88,7 @@ def rotate_master(
     Example: facesvc keys rotate-master --new-file /run/keys/master-2.key
     """
     from facesvc.database import open_database
-    from facesvc.keycare import rotate_master
+    from facesvc.service.encryption import rotate_master
 
     new = new_master(new_file, new_command)
     with open_database(context.obj) as database:
@@ -122,7 +122,7 @@ def reissue_templates(
 def opened(settings: "Settings") -> "Iterator[tuple[KeyCare, str]]":
     """The care of the tenant's keys, and the master key's id."""
     from facesvc.database import open_database
-    from facesvc.keycare import KeyCare
+    from facesvc.service.encryption import KeyCare
 
     with open_database(settings) as database:
         yield KeyCare(database, database.register.find(settings.tenant).id), database.keyring.master.id

@@ -7,14 +7,14 @@ from functools import partial
 from typing import BinaryIO
 
 from facesvc import views
-from facesvc.audited import AuditedService
 from facesvc.bootstrap import bootstrap, bootstrap_on_cluster
 from facesvc.cli.backends import Cluster, View
 from facesvc.config import Settings
 from facesvc.core.decide import DecisionRule
 from facesvc.core.types import FaceChoice, Retention, every
-from facesvc.enrolment import EnrolmentRequest
-from facesvc.subject_access import archive
+from facesvc.service.audited import AuditedService
+from facesvc.service.enrolment import EnrolmentRequest
+from facesvc.service.subject_export import archive
 
 
 @contextmanager

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from facesvc.cli.backends import View
     from facesvc.config import Settings
     from facesvc.core.types import Gallery
-    from facesvc.model_change import ModelChanges
+    from facesvc.service.model_changes import ModelChanges
 
 app = typer.Typer(no_args_is_help=True, help="Move a gallery to another model pack while it is served.")
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the gallery.")]

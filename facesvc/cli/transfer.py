@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from facesvc.exchange.layout import Header
     from facesvc.exchange.reader import Import
     from facesvc.exchange.sealing import Sealing
-    from facesvc.expiry import Expiry
+    from facesvc.service.subjects import Expiry
 
 PassphraseFile = Annotated[
     Path | None,
@@ -178,10 +178,10 @@ def import_gallery(
 
 def import_file(settings: "Settings", path: Path, gallery: str, passphrase_file: Path | None = None) -> "Import":
     """Raises ImportInvalid, FileUnreadable, TemplateVersionMismatch, RequestError for a wrong passphrase or none."""
-    from facesvc.audited_changes import AuditedExpiry
     from facesvc.bootstrap import open_exchange, pack_of
     from facesvc.exchange.reader import GalleryFile, Import, RowRules
     from facesvc.pipeline.decode import sniff
+    from facesvc.service.audited import AuditedExpiry
 
     with (
         closing(GalleryFile(path, sealing(passphrase_file))) as file,

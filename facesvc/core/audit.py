@@ -45,7 +45,7 @@ class Line:
 
 
 class AuditLog(Protocol):
-    """Where one tenant's lines are kept; see ``facesvc.trail``, which makes them. Raises StoreUnavailable."""
+    """Where one tenant's lines are kept; see ``facesvc.service.audit``, which makes them. Raises StoreUnavailable."""
 
     def append(self, entries: list[bytes]) -> Head:
         """Writes lines at the end, all or none; durable when it returns. The head after them."""

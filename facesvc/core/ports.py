@@ -258,7 +258,7 @@ class ReferenceStore(ComparableStore, ErasingStore, Protocol):
     ) -> Subject: ...
 
     def mark_canary(self, gallery: str, subject: str, canary: bool) -> None:
-        """Whether its match raises an alarm; see ``core.canary``."""
+        """Whether its match raises an alarm; see ``service.disclosure``."""
         ...
 
     def delete_subject(self, gallery: str, subject: str) -> None:

@@ -129,7 +129,7 @@ SEALED = ""
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """What a subject's row seals. canary: 1 for a subject that is nobody, see ``core.canary``; a number, since sealed
+    """What a subject's row seals. canary: 1 for a subject that is nobody, see ``service.disclosure``; a number, since sealed
     values tell how long they are."""
 
     id: str

@@ -7,12 +7,12 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
 
-from facesvc.apikeys import claimed_id
-from facesvc.audited import AuditedService
 from facesvc.config import Settings
 from facesvc.core.access import DEFAULT_TENANT, Caller
 from facesvc.errors import Forbidden, Unauthenticated
-from facesvc.tenancy import Tenants
+from facesvc.service.api_keys import claimed_id
+from facesvc.service.audited import AuditedService
+from facesvc.service.tenants import Tenants
 from facesvc.web.metrics import Metrics
 from facesvc.web.permissions import permission_of
 from facesvc.web.rates import count_caller

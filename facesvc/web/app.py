@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from facesvc import __version__
 from facesvc.config import Settings
 from facesvc.pipeline.fetch import FetchLimits, PhotographFetcher
-from facesvc.tenancy import Tenants
+from facesvc.service.tenants import Tenants
 from facesvc.web.access import authorise
 from facesvc.web.development import LoopbackOnly, require_loopback
 from facesvc.web.errors import install_error_handlers

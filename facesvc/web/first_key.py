@@ -3,8 +3,8 @@
 import sys
 
 from facesvc.core.access import DEFAULT_TENANT
-from facesvc.key_desk import KeyDesk
-from facesvc.tenancy import Tenants
+from facesvc.service.api_keys import KeyDesk
+from facesvc.service.tenants import Tenants
 
 
 def announce_first_key(tenants: Tenants) -> None:

@@ -12,8 +12,8 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from facesvc.core.access import Caller
-from facesvc.core.canary import Alarm
 from facesvc.errors import FaceServiceError
+from facesvc.service.disclosure import Alarm
 from facesvc.web.errors import problem
 from facesvc.web.metrics import Metrics
 

@@ -14,10 +14,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from facesvc.bootstrap import open_tenants
 from facesvc.core.access import DEFAULT_TENANT, IssuedKey, Rights, Role
-from facesvc.core.canary import Alarm
 from facesvc.database import open_database
 from facesvc.pipeline.fetch import FetchLimits, PhotographFetcher
 from facesvc.pipeline.lookup import look_up
+from facesvc.service.disclosure import Alarm
 from facesvc.web.app import create_app
 from facesvc.web.observe import json_logger, log_alarm
 from tests.api.conftest import problem, references

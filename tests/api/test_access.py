@@ -13,8 +13,8 @@ from fastapi.routing import iter_route_contexts
 
 from facesvc.config import Settings
 from facesvc.core.access import Role
-from facesvc.core.canary import Alarms
 from facesvc.database import open_database
+from facesvc.service.disclosure import Alarms
 from facesvc.web.app import create_app
 from facesvc.web.permissions import permission_of
 from tests.api.conftest import problem

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from facesvc.config import Settings
-from facesvc.core.canary import Alarms
+from facesvc.service.disclosure import Alarms
 from facesvc.web.advice import ADVICE
 from facesvc.web.app import create_app
 from facesvc.web.errors import kinds, status_of

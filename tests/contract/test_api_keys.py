@@ -10,12 +10,12 @@ from functools import partial
 import pytest
 from sqlalchemy import text, update
 
-from facesvc.apikeys import ApiKeys
 from facesvc.core.access import Caller, Rights, Role
 from facesvc.core.keys import INSTALLATION
 from facesvc.crypto.keyring import Keyring
 from facesvc.crypto.master import MasterKey
 from facesvc.errors import ApiKeyNotFound, RequestError, SealBroken, Unauthenticated
+from facesvc.service.api_keys import ApiKeys
 from facesvc.storage.access import SqlApiKeys
 from facesvc.storage.engine import open_engine
 from facesvc.storage.keys import SqlKeyRows

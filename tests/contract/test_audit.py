@@ -9,9 +9,9 @@ from sqlalchemy import text
 from facesvc.core.access import Caller
 from facesvc.core.audit import Head
 from facesvc.errors import AuditBroken, FaceServiceError, Overloaded, SubjectNotFound, TenantNotFound
+from facesvc.service.audit import Trail
 from facesvc.storage.audit import SqlAuditLog
 from facesvc.storage.engine import WRITING, open_engine
-from facesvc.trail import Trail
 from tests.databases import process
 
 

@@ -19,7 +19,6 @@ from facesvc.config import Settings, environment
 from facesvc.core.decide import DecisionRule
 from facesvc.core.ports import Extractor
 from facesvc.core.types import Capture, FaceChoice
-from facesvc.enrolment import EnrolmentRequest
 from facesvc.errors import (
     ClusterUnavailable,
     FaceServiceError,
@@ -31,6 +30,7 @@ from facesvc.errors import (
 )
 from facesvc.models.packs import DEFAULT_PACK
 from facesvc.pipeline.ray import ClusterExtractor, Crew, Pipeline, connect, variables
+from facesvc.service.enrolment import EnrolmentRequest
 from tests.clusters import WORKER, cluster, named
 from tests.hostile import HostileFile
 from tests.live import served_settings

@@ -10,11 +10,9 @@ from typing import cast
 import pytest
 from sqlalchemy import Connection, event, select, update
 
-from facesvc.audited import AuditedService
 from facesvc.config import Settings
 from facesvc.core.access import Caller
 from facesvc.core.audit import canonical
-from facesvc.core.canary import Alarms, Watch
 from facesvc.core.erasure import ErasureReceipt
 from facesvc.core.ports import Extractor
 from facesvc.core.types import Receipt, Reference, Ticket
@@ -25,6 +23,8 @@ from facesvc.index.flat import FlatIndex
 from facesvc.index.galleries import Projection
 from facesvc.index.homes import InMemory, Kept, MemoryKeeper
 from facesvc.pipeline.packs import LoadedPacks
+from facesvc.service.audited import AuditedService
+from facesvc.service.disclosure import Alarms, Watch
 from facesvc.storage.references import SqlReferenceStore
 from facesvc.storage.tables import ErasureRow, Table
 from tests.contract.values import JPEG, rows

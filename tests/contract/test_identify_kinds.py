@@ -13,7 +13,7 @@ from facesvc.index.exact import ExactIndex
 from facesvc.index.galleries import Projection
 from facesvc.index.homes import MemoryKeeper
 from facesvc.pipeline.packs import LoadedPacks
-from facesvc.service import FaceService
+from facesvc.service.decisions import FaceService
 from facesvc.storage.references import SqlReferenceStore
 from tests.contract.indexes import KINDS
 from tests.databases import VERSION, new_reference, unit_vectors

@@ -15,7 +15,7 @@ from facesvc.errors import MasterKeyUnavailable, SealBroken
 from facesvc.index.flat import FlatIndex
 from facesvc.index.galleries import Projection
 from facesvc.index.homes import MemoryKeeper, version_of
-from facesvc.keycare import KeyCare, rotate_master
+from facesvc.service.encryption import KeyCare, rotate_master
 from facesvc.storage.references import SqlReferenceStore
 from facesvc.storage.tables import AnswerRow, GalleryRow, PhotographRow, ReferenceRow, SubjectRow, TemplateRow
 from tests.contract.values import JPEG, assert_same, rows

@@ -19,7 +19,6 @@ from facesvc.core.types import (
     Template,
     Vectors,
 )
-from facesvc.enrolment import EnrolmentRequest
 from facesvc.errors import (
     GalleryNotFound,
     ModelChangeConflict,
@@ -33,9 +32,10 @@ from facesvc.errors import (
 from facesvc.index.exact import ExactIndex
 from facesvc.index.galleries import Projection
 from facesvc.index.homes import MemoryKeeper
-from facesvc.model_change import ModelChanges
 from facesvc.pipeline.packs import LoadedPacks
-from facesvc.service import FaceService
+from facesvc.service.decisions import FaceService
+from facesvc.service.enrolment import EnrolmentRequest
+from facesvc.service.model_changes import ModelChanges
 from facesvc.storage.bulk import SqlExchange
 from facesvc.storage.references import SqlReferenceStore
 from tests.contract.values import paged

@@ -71,7 +71,7 @@ def test_who_has_not_expired_is_not_deleted_as_such(store: SqlReferenceStore) ->
 
 
 def test_an_id_is_taken_until_who_has_expired_is_deleted(store: SqlReferenceStore) -> None:
-    """Who takes the place has to say so in the audit log first: see ``facesvc.expiry``."""
+    """Who takes the place has to say so in the audit log first: see ``facesvc.service.subjects``."""
     enrolled(store, "ada", PAST)
     with pytest.raises(SubjectExists):
         store.add_references("staff", "ada", [new_reference(40)])

@@ -8,14 +8,14 @@ from alembic import command
 from sqlalchemy import Engine, make_url, text
 from sqlalchemy.exc import ProgrammingError
 
-from facesvc.apikeys import ApiKeys
 from facesvc.core.access import Rights, Role
 from facesvc.core.keys import INSTALLATION
 from facesvc.core.types import Added
 from facesvc.crypto.keyring import Keyring
 from facesvc.crypto.master import MasterKey
 from facesvc.errors import StoreUnavailable
-from facesvc.register import Register
+from facesvc.service.api_keys import ApiKeys
+from facesvc.service.tenants import Register
 from facesvc.storage.access import SqlApiKeys, SqlTenants
 from facesvc.storage.bulk import SqlExchange
 from facesvc.storage.engine import TENANT, WRITING, open_engine

@@ -18,8 +18,7 @@ from facesvc.index.exact import ExactIndex
 from facesvc.index.galleries import Projection
 from facesvc.index.homes import MemoryKeeper
 from facesvc.pipeline.packs import LoadedPacks
-from facesvc.search import Search
-from facesvc.service import FaceService
+from facesvc.service.decisions import FaceService, Search
 from facesvc.storage.references import SqlReferenceStore
 from tests.contract.test_identify_kinds import Vector, around, reference
 from tests.databases import VERSION, new_reference, unit_vectors

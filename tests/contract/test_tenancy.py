@@ -14,19 +14,19 @@ from sqlalchemy import select, text, update
 from facesvc.bootstrap import open_tenant
 from facesvc.config import Settings
 from facesvc.core.access import Caller
-from facesvc.core.canary import Alarms
 from facesvc.core.ports import Extractor, Extractors
 from facesvc.core.types import Capture, FaceChoice, Gallery, Retention, Ticket
 from facesvc.database import Database, open_database
-from facesvc.enrolment import EnrolmentRequest
 from facesvc.errors import FaceServiceError, RequestError, SealBroken, SubjectExists, TenantExists, TenantNotFound
 from facesvc.index.galleries import Projection
 from facesvc.index.local import SnapshotKeeper, Snapshotted
 from facesvc.indexing import in_memory, snapshots_of
 from facesvc.pipeline.packs import LoadedPacks
+from facesvc.service.disclosure import Alarms
+from facesvc.service.enrolment import EnrolmentRequest
+from facesvc.service.tenants import Tenants
 from facesvc.storage.tables import AnswerRow, ReferenceRow, SubjectRow, TenantRow
 from facesvc.storage.transactions import EVERY_TENANT, Transactions
-from facesvc.tenancy import Tenants
 from tests.contract.values import rows
 from tests.databases import VERSION, new_reference
 

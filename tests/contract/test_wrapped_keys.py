@@ -14,7 +14,7 @@ from facesvc.crypto.keyring import rewrap
 from facesvc.crypto.master import MasterKey
 from facesvc.database import Database
 from facesvc.errors import MasterKeyUnavailable, SealBroken, TenantNotFound, Unauthenticated
-from facesvc.keycare import KeyCare, rotate_master
+from facesvc.service.encryption import KeyCare, rotate_master
 from facesvc.storage.engine import WRITING
 from facesvc.storage.keys import SqlKeyRows, rewrap_all
 from facesvc.storage.references import SqlReferenceStore

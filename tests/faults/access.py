@@ -6,10 +6,10 @@ from typing import Protocol
 
 from facesvc.core.answers import Enrolment
 from facesvc.core.types import ShadowState, Ticket
-from facesvc.enrolment import EnrolmentRequest, Once
 from facesvc.errors import ModelChangeConflict, ModelChangeIncomplete
 from facesvc.index.galleries import Projection
-from facesvc.service import FaceService
+from facesvc.service.decisions import FaceService
+from facesvc.service.enrolment import EnrolmentRequest, Once
 from tests.databases import VERSION
 
 NEXT_VERSION = "sha256:next"

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
 
-from facesvc.service import FaceService
+from facesvc.service.decisions import FaceService
 from facesvc.storage.engine import open_engine
 from tests.commandline import CommandLine
 from tests.databases import keep_master_key, make_keys

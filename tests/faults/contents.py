@@ -7,7 +7,7 @@ import numpy as np
 
 from facesvc.core.types import Gallery, Reference, ShadowState, Subject
 from facesvc.errors import PhotographNotFound
-from facesvc.service import FaceService
+from facesvc.service.decisions import FaceService
 from tests.faults.journal import History
 from tests.faults.worker import sample
 from tests.faults.world import Person, Place, Places

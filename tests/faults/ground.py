@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from facesvc.service import FaceService
+from facesvc.service.decisions import FaceService
 from facesvc.storage.engine import open_engine
 from tests.databases import make_keys
 from tests.faults.contents import Content

@@ -14,7 +14,7 @@ from facesvc.core.types import Gallery, Vectors
 from facesvc.errors import GalleryNotFound, PhotographNotFound, ReferenceNotFound, SubjectNotFound
 from facesvc.index.exact import ExactIndex
 from facesvc.index.sweep import Sweep
-from facesvc.service import FaceService
+from facesvc.service.decisions import FaceService
 from facesvc.storage.engine import open_engine
 from facesvc.storage.tables import GalleryRow, PhotographRow, ReferenceRow, RevisionRow, SubjectRow, Table, TemplateRow
 from tests.databases import unit_vectors

@@ -2,7 +2,7 @@
 
 import sys
 
-from facesvc.keycare import KeyCare
+from facesvc.service.encryption import KeyCare
 from facesvc.storage.engine import open_engine
 from tests.databases import process
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, text
 
-from facesvc.service import FaceService
+from facesvc.service.decisions import FaceService
 from facesvc.storage.engine import open_engine
 from tests.databases import VERSION, migrated_sqlite
 from tests.faults.access import NEXT_VERSION, Direct

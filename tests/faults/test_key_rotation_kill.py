@@ -8,10 +8,10 @@ from threading import Event
 
 import pytest
 
-from facesvc.enrolment import EnrolmentRequest
 from facesvc.index.galleries import Projection
-from facesvc.keycare import KeyCare
-from facesvc.service import FaceService
+from facesvc.service.decisions import FaceService
+from facesvc.service.encryption import KeyCare
+from facesvc.service.enrolment import EnrolmentRequest
 from facesvc.storage.engine import open_engine
 from tests.databases import VERSION, process
 from tests.faults.worker import Packs, open_keeper

@@ -20,7 +20,7 @@ from facesvc.index.homes import Keeper, MemoryKeeper
 from facesvc.index.local import SnapshotKeeper
 from facesvc.index.snapshot import NoSeal
 from facesvc.keying import is_sealed
-from facesvc.service import FaceService
+from facesvc.service.decisions import FaceService
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
 from tests.databases import VERSION, new_reference, plain_codec, sealed_codec, unit_vectors

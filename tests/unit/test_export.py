@@ -17,7 +17,7 @@ from facesvc.models.network import OnnxRuntimeNetwork
 from facesvc.models.packs import Packs
 from facesvc.pipeline.align import align
 from facesvc.pipeline.packs import LoadedPacks
-from facesvc.service import FaceService
+from facesvc.service.decisions import FaceService
 from tests.portraits import portrait_chips
 from training import augment
 from training.backbones import build_backbone

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Response
 
 from facesvc import key_views
 from facesvc.core.access import Role
-from facesvc.key_desk import KeyDesk
+from facesvc.service.api_keys import KeyDesk
 from facesvc.views import View
 from facesvc.web import api_keys as shapes
 from facesvc.web.access import CallerDep, ServiceDep, SettingsDep, TenantsDep

@@ -5,7 +5,7 @@ from fastapi.responses import StreamingResponse
 
 from facesvc import views
 from facesvc.core.access import Role
-from facesvc.subject_access import archive
+from facesvc.service.subject_export import archive
 from facesvc.web import proofs
 from facesvc.web.access import ServiceDep
 from facesvc.web.names import GalleryPath, SubjectPath

@@ -8,8 +8,8 @@ from fastapi.responses import JSONResponse
 from facesvc import views
 from facesvc.core.access import Role
 from facesvc.core.answers import Enrolment
-from facesvc.enrolment import EnrolmentRequest, Once
 from facesvc.errors import RequestTooLarge
+from facesvc.service.enrolment import EnrolmentRequest, Once
 from facesvc.web import schemas
 from facesvc.web.access import CallerDep, MetricsDep, ServiceDep, SettingsDep
 from facesvc.web.addresses import reference_address, references_address

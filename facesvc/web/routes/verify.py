@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends
 from facesvc import views
 from facesvc.core.access import Role
 from facesvc.core.answers import Verification
-from facesvc.service import FaceService
+from facesvc.service.decisions import FaceService
 from facesvc.web import schemas
 from facesvc.web.access import MetricsDep, ServiceDep, SettingsDep
 from facesvc.web.intake import Intake

@@ -6,7 +6,7 @@
                 ^                                  |
                 |------------ roll_back -----------|          abandon: FILLING -> LEAVING
 
-While two versions are held, enrolments get templates of both (``facesvc.enrolment``) and ``run`` gives them to what was
+While two versions are held, enrolments get templates of both (``facesvc.service.enrolment``) and ``run`` gives them to what was
 there before, from the photographs that were kept. All answers come from one version alone, with its pack's threshold;
 cut_over and roll_back exchange the two in one row, and requests that had begun before end with whichever is in use.
 """
@@ -21,7 +21,6 @@ from facesvc.core.agreement import Agreement, Comparison, Held, sampled
 from facesvc.core.model_change import LeftBehind, ModelChangeStore, Unembedded
 from facesvc.core.ports import Extractor, VersionedExtractors
 from facesvc.core.types import Gallery, Page, Shadow, ShadowState, Template
-from facesvc.enrolment import template_of
 from facesvc.errors import (
     ImageError,
     ModelChangeConflict,
@@ -34,6 +33,7 @@ from facesvc.errors import (
     SampleError,
     SubjectNotFound,
 )
+from facesvc.service.enrolment import template_of
 
 AT_ONCE = 24
 """References embedded and stored in one transaction: what a kill costs."""

@@ -1,21 +1,70 @@
-"""The use cases with a line in the audit log for each: see ``facesvc.trail``."""
+"""The use cases with a line in the audit log for each: see ``facesvc.service.audit``."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
+from functools import partial
 from typing import Any
 
-from facesvc.audited_changes import AuditedExpiry, AuditedModelChanges, counted
 from facesvc.core.access import Caller
 from facesvc.core.answers import Enrolment, Identification, Verification
-from facesvc.core.canary import Watch
 from facesvc.core.decide import OWN_THRESHOLD, DecisionRule, Threshold
-from facesvc.core.erasure import ErasureReceipt, Signer, receipt, statement
+from facesvc.core.erasure import Deleted, ErasureReceipt, Expired, Signer, receipt, statement
 from facesvc.core.model_change import ModelChangeStore
-from facesvc.core.ports import Extractors, GalleryIndexes
+from facesvc.core.ports import Extractors, GalleryIndexes, ReferenceStore, VersionedExtractors
 from facesvc.core.types import NO_LIMIT, FaceChoice, Gallery, Page, Photograph, Reference, Retention, Subject
-from facesvc.enrolment import Assessed, EnrolmentRequest, Once
-from facesvc.service import FaceService
-from facesvc.trail import Trail
+from facesvc.service.audit import Trail
+from facesvc.service.decisions import FaceService
+from facesvc.service.disclosure import Watch
+from facesvc.service.enrolment import Assessed, EnrolmentRequest, Once
+from facesvc.service.model_changes import ModelChanges
+from facesvc.service.subjects import Expiry
+
+
+class AuditedModelChanges(ModelChanges):
+    """The steps by which a gallery comes to be answered by another model."""
+
+    def __init__(self, extractors: VersionedExtractors, store: ModelChangeStore, trail: Trail) -> None:
+        super().__init__(extractors, store)
+        self.trail = trail
+
+    def start(self, gallery: str, pack: str) -> Gallery:
+        return self._noted("start_model_change", gallery, partial(super().start, gallery, pack))
+
+    def cut_over(self, gallery: str, leave_behind: bool = False) -> Gallery:
+        return self._noted("cut_over", gallery, partial(super().cut_over, gallery, leave_behind))
+
+    def roll_back(self, gallery: str, leave_behind: bool = False) -> Gallery:
+        return self._noted("roll_back", gallery, partial(super().roll_back, gallery, leave_behind))
+
+    def finish(self, gallery: str) -> Gallery:
+        return self._noted("finish_model_change", gallery, partial(super().finish, gallery))
+
+    def abandon(self, gallery: str) -> Gallery:
+        return self._noted("abandon_model_change", gallery, partial(super().abandon, gallery))
+
+    def _noted(self, action: str, gallery: str, change: Callable[[], Gallery]) -> Gallery:
+        with self.trail.changing(action, gallery) as outcome:
+            changed = change()
+            outcome.told = {"template_version": changed.template_version}
+        return changed
+
+
+class AuditedExpiry(Expiry):
+    """The erasure of who has expired."""
+
+    def __init__(self, store: ReferenceStore, trail: Trail) -> None:
+        self.store, self.trail = store, trail
+
+    def erase_expired(self, expired: Expired) -> Sequence[Deleted]:
+        with self.trail.changing("erase", expired.gallery, expired.subject) as outcome:
+            gone = super().erase_expired(expired)
+            outcome.told = {"expired": True, **counted(gone)}
+        return gone
+
+
+def counted(references: Sequence[Deleted]) -> dict[str, Any]:
+    """What a line says of them."""
+    return {"references": len(references), "photographs": sum(deleted.had_photograph for deleted in references)}
 
 
 class AuditedService(AuditedExpiry, FaceService):

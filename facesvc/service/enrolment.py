@@ -28,7 +28,7 @@ from facesvc.errors import (
     SubjectExists,
     TemplateVersionMismatch,
 )
-from facesvc.expiry import Expiry
+from facesvc.service.subjects import Expiry
 
 Assessed = NewReference | FaceServiceError
 """What is to be stored of a photograph, or the error that refused it."""

@@ -1,4 +1,6 @@
-"""The use cases of API keys: made, found by what a request brings, replaced, revoked.
+"""The API keys of one tenant, as administrators make, replace and revoke them: each with a line in the audit log.
+
+The use cases of API keys: made, found by what a request brings, replaced, revoked.
 
 A key's text is ``facesvc_<id>_<secret>``: the id is public and names the key in lists and logs, the secret is 32
 random bytes. Stored is HMAC-SHA-256 of tenant, id and secret with a key that is not in the database, so that whoever
@@ -19,6 +21,7 @@ from typing import Protocol
 from facesvc.core.access import ApiKey, ApiKeyStore, IssuedKey, Rights, Role, StoredKey
 from facesvc.crypto.envelope import Envelope
 from facesvc.errors import ApiKeyNotFound, RequestError, Unauthenticated
+from facesvc.service.audit import Trail
 
 TEXT = re.compile(r"facesvc_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 SECRET_BYTES = 32
@@ -195,3 +198,43 @@ def _text(moment: datetime | None) -> str | None:
 
 def _moment(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
+
+
+class KeyDesk:
+    """Raises what ``apikeys.ApiKeys`` raises."""
+
+    def __init__(self, keys: ApiKeys, tenant: str, trail: Trail) -> None:
+        self._keys, self._tenant, self._trail = keys, tenant, trail
+
+    def all(self) -> list[ApiKey]:
+        """Also those that are not valid any more, oldest first."""
+        return self._keys.of_tenant(self._tenant)
+
+    def find(self, key: str) -> ApiKey:
+        return self._keys.find(self._tenant, key)
+
+    def issue(self, rights: Rights, lifetime: timedelta | None) -> IssuedKey:
+        with self._trail.changing("create_api_key") as outcome:
+            issued = self._keys.issue(self._tenant, rights, lifetime)
+            outcome.told = {"api_key": issued.key.id, "roles": sorted(rights.roles)}
+        return issued
+
+    def issue_first(self) -> IssuedKey | None:
+        """As ``ApiKeys.issue_first``. Its line comes after it, so that starts that make none leave none; until then
+        nobody knows its text."""
+        issued = self._keys.issue_first(self._tenant)
+        if issued is not None:
+            with self._trail.asked("create_api_key") as outcome:
+                outcome.told = {"api_key": issued.key.id, "roles": sorted(issued.key.rights.roles)}
+        return issued
+
+    def rotate(self, key: str, overlap: timedelta, lifetime: timedelta | None) -> IssuedKey:
+        with self._trail.changing("rotate_api_key") as outcome:
+            issued = self._keys.rotate(self._tenant, key, overlap, lifetime)
+            outcome.told = {"api_key": key, "replaced_by": issued.key.id}
+        return issued
+
+    def revoke(self, key: str) -> None:
+        with self._trail.changing("revoke_api_key") as outcome:
+            outcome.told = {"api_key": key}
+            self._keys.revoke(self._tenant, key)

@@ -16,9 +16,9 @@ from contextlib import suppress
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
 from facesvc import views
-from facesvc.audited import AuditedService
 from facesvc.core.types import Photograph, Reference, Subject
 from facesvc.errors import PhotographNotFound, ReferenceNotFound
+from facesvc.service.audited import AuditedService
 
 README = """What facesvc keeps of one subject of one gallery.
 
