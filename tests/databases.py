@@ -15,13 +15,12 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
 
+from facesvc.bootstrap.database import FILE, Database
 from facesvc.core.access import StoredTenant
 from facesvc.core.types import DIMENSION, Face, NewReference, Quality, Sample, Template, Vectors
 from facesvc.crypto.codec import SealedCodec
 from facesvc.crypto.keyring import Keyring, Maker
 from facesvc.crypto.master import MasterKey
-from facesvc.database import Database
-from facesvc.keying import FILE
 from facesvc.storage.access import SqlTenants
 from facesvc.storage.cipher import Codec, PlainCodec
 from facesvc.storage.engine import open_engine

@@ -8,9 +8,9 @@ from typing import Any
 
 import httpx
 
+from facesvc.bootstrap.database import open_database
 from facesvc.config import Settings
 from facesvc.core.access import DEFAULT_TENANT, IssuedKey, Rights, Role
-from facesvc.database import open_database
 from tests.live import serve, served_settings
 
 

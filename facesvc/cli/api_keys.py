@@ -104,7 +104,7 @@ def rotate(
 @contextmanager
 def opened(settings: "Settings") -> "Iterator[KeyDesk]":
     """The keys of the tenant that the settings name. Raises TenantNotFound."""
-    from facesvc.database import open_database
+    from facesvc.bootstrap.database import open_database
 
     with open_database(settings) as database:
         yield database.key_desk(database.register.find(settings.tenant).id)

@@ -179,8 +179,7 @@ def check_row_security(settings: "Settings") -> Iterator[Finding]:
 
 def stores(settings: "Settings", engine: "Engine") -> "Iterator[SqlReferenceStore]":
     """Those of all tenants; no master key is made for it. Raises MasterKeyUnavailable."""
-    from facesvc.database import Database
-    from facesvc.keying import is_sealed, open_keyring
+    from facesvc.bootstrap.database import Database, is_sealed, open_keyring
     from facesvc.storage.access import SqlTenants
     from facesvc.storage.references import SqlReferenceStore
     from facesvc.storage.transactions import EVERY_TENANT
@@ -192,7 +191,7 @@ def stores(settings: "Settings", engine: "Engine") -> "Iterator[SqlReferenceStor
 
 def check_master_key(settings: "Settings") -> Finding:
     """There is one, and it opens the database."""
-    from facesvc.keying import is_sealed, open_keyring, source
+    from facesvc.bootstrap.database import is_sealed, open_keyring, source
     from facesvc.storage.engine import connected
 
     try:
@@ -209,7 +208,7 @@ def check_master_key(settings: "Settings") -> Finding:
 
 def check_engines(settings: "Settings") -> Iterator[Finding]:
     """Every vector engine that galleries are to be kept in answers."""
-    from facesvc.indexing import describe_engines
+    from facesvc.bootstrap.indexes import describe_engines
     from facesvc.storage.engine import connected
     from facesvc.storage.references import SqlReferenceStore
 

@@ -26,7 +26,7 @@ def status(context: typer.Context, as_json: options.AsJson = False) -> None:
 
     Example: facesvc keys status --json
     """
-    from facesvc.keying import source
+    from facesvc.bootstrap.database import source
 
     with opened(context.obj) as (care, master):
         plain = {what: count for what, count in care.plain().items() if count}
@@ -87,7 +87,7 @@ def rotate_master(
 
     Example: facesvc keys rotate-master --new-file /run/keys/master-2.key
     """
-    from facesvc.database import open_database
+    from facesvc.bootstrap.database import open_database
     from facesvc.service.encryption import rotate_master
 
     new = new_master(new_file, new_command)
@@ -121,7 +121,7 @@ def reissue_templates(
 @contextmanager
 def opened(settings: "Settings") -> "Iterator[tuple[KeyCare, str]]":
     """The care of the tenant's keys, and the master key's id."""
-    from facesvc.database import open_database
+    from facesvc.bootstrap.database import open_database
     from facesvc.service.encryption import KeyCare
 
     with open_database(settings) as database:

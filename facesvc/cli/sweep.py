@@ -26,7 +26,7 @@ def sweep(context: typer.Context, as_json: options.AsJson = False) -> None:
 
     Example: facesvc sweep
     """
-    from facesvc.indexing import sweep_tenants, sweeps
+    from facesvc.bootstrap.indexes import sweep_tenants, sweeps
 
     rows: Counter[str] = Counter()
     kept, compared = sweep_tenants(context.obj), list[tuple[str, "Compared"]]()

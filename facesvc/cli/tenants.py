@@ -10,8 +10,8 @@ from facesvc.cli.console import answer_json, answer_table, say
 from facesvc.cli.galleries import confirm
 
 if TYPE_CHECKING:
+    from facesvc.bootstrap.database import Database
     from facesvc.core.access import Tenant
-    from facesvc.database import Database
 
 app = typer.Typer(no_args_is_help=True, help="Create, list and delete tenants.")
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name or id of the tenant.")]
@@ -23,8 +23,8 @@ def create(context: typer.Context, name: Name, as_json: options.AsJson = False) 
 
     Example: facesvc tenants create acme
     """
+    from facesvc.bootstrap.database import open_database
     from facesvc.core.access import DEFAULT_TENANT, Rights, Role
-    from facesvc.database import open_database
 
     with open_database(context.obj) as database:
         with database.trail(DEFAULT_TENANT).changing("create_tenant") as outcome:
@@ -43,7 +43,7 @@ def list_tenants(context: typer.Context, as_json: options.AsJson = False) -> Non
     Example: facesvc tenants list
     """
     from facesvc import key_views
-    from facesvc.database import open_database
+    from facesvc.bootstrap.database import open_database
 
     with open_database(context.obj) as database:
         found = [key_views.tenant(tenant) for tenant in database.register.tenants()]
@@ -60,8 +60,8 @@ def delete(context: typer.Context, name: Name, yes: options.Yes = False) -> None
 
     Example: facesvc tenants delete acme --yes
     """
+    from facesvc.bootstrap.database import open_database
     from facesvc.core.access import DEFAULT_TENANT
-    from facesvc.database import open_database
 
     with open_database(context.obj) as database:
         tenant = database.register.find(name)
@@ -76,7 +76,7 @@ def drop(context: typer.Context, database: "Database", tenant: "Tenant") -> None
     """Its indexes, its rows, and the indexes again: a server may have made them anew in between."""
     from shutil import rmtree
 
-    from facesvc.indexing import in_memory, open_keeper, snapshots_of
+    from facesvc.bootstrap.indexes import in_memory, open_keeper, snapshots_of
 
     store = database.store(tenant.id)
     in_memory_of = in_memory(context.obj, store, database.snapshots(tenant.id))

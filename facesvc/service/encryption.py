@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
 
+from facesvc.bootstrap.database import Database
 from facesvc.core.types import every
 from facesvc.crypto.keyring import rewrap
 from facesvc.crypto.master import MasterKey
-from facesvc.database import Database
 from facesvc.errors import GalleryNotFound
 from facesvc.storage.keys import SqlKeyRows, rewrap_all
 from facesvc.storage.resealing import Resealing

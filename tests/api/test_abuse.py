@@ -13,8 +13,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from facesvc.bootstrap import open_tenants
+from facesvc.bootstrap.database import open_database
 from facesvc.core.access import DEFAULT_TENANT, IssuedKey, Rights, Role
-from facesvc.database import open_database
 from facesvc.pipeline.fetch import FetchLimits, PhotographFetcher
 from facesvc.pipeline.lookup import look_up
 from facesvc.service.disclosure import Alarm

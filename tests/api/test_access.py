@@ -11,9 +11,9 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
+from facesvc.bootstrap.database import open_database
 from facesvc.config import Settings
 from facesvc.core.access import Role
-from facesvc.database import open_database
 from facesvc.service.disclosure import Alarms
 from facesvc.web.app import create_app
 from facesvc.web.permissions import permission_of

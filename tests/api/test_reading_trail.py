@@ -13,8 +13,8 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from facesvc.bootstrap.database import open_database
 from facesvc.core.access import DEFAULT_TENANT, IssuedKey, Rights, Role
-from facesvc.database import open_database
 from tests.api.conftest import problem, references
 from tests.keyed import Keyed, serve_keyed
 

@@ -10,6 +10,7 @@ from typing import cast
 import pytest
 from sqlalchemy import Connection, event, select, update
 
+from facesvc.bootstrap.database import Database, open_database
 from facesvc.config import Settings
 from facesvc.core.access import Caller
 from facesvc.core.audit import canonical
@@ -17,7 +18,6 @@ from facesvc.core.erasure import ErasureReceipt
 from facesvc.core.ports import Extractor
 from facesvc.core.types import Receipt, Reference, Ticket
 from facesvc.crypto.envelope import require_signed
-from facesvc.database import Database, open_database
 from facesvc.errors import IndexUnavailable, SubjectNotFound
 from facesvc.index.flat import FlatIndex
 from facesvc.index.galleries import Projection

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from facesvc.bootstrap.indexes import in_memory, open_keeper
 from facesvc.cli.checks import Finding, check_database, check_engines
 from facesvc.config import Settings
 from facesvc.core.types import ShadowState
@@ -18,7 +19,6 @@ from facesvc.index.growing import storable
 from facesvc.index.homes import GalleryKeepers, Keeper
 from facesvc.index.local import SnapshotKeeper
 from facesvc.index.snapshot import NoSeal
-from facesvc.indexing import in_memory, open_keeper
 from facesvc.storage.engine import address
 from facesvc.storage.references import SqlReferenceStore
 from tests.databases import VERSION, new_reference, unit_vectors
@@ -149,7 +149,5 @@ def test_a_client_that_is_not_installed(package: str, program: str) -> None:
 
 
 def test_clients_are_loaded_when_they_are_needed() -> None:
-    program = (
-        "import sys, facesvc.indexing; print(sorted({'pymilvus', 'pgvector', 'pandas', 'grpc'} & set(sys.modules)))"
-    )
+    program = "import sys, facesvc.bootstrap.indexes; print(sorted({'pymilvus', 'pgvector', 'pandas', 'grpc'} & set(sys.modules)))"
     assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "[]"

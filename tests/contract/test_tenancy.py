@@ -12,15 +12,15 @@ import pytest
 from sqlalchemy import select, text, update
 
 from facesvc.bootstrap import open_tenant
+from facesvc.bootstrap.database import Database, open_database
+from facesvc.bootstrap.indexes import in_memory, snapshots_of
 from facesvc.config import Settings
 from facesvc.core.access import Caller
 from facesvc.core.ports import Extractor, Extractors
 from facesvc.core.types import Capture, FaceChoice, Gallery, Retention, Ticket
-from facesvc.database import Database, open_database
 from facesvc.errors import FaceServiceError, RequestError, SealBroken, SubjectExists, TenantExists, TenantNotFound
 from facesvc.index.galleries import Projection
 from facesvc.index.local import SnapshotKeeper, Snapshotted
-from facesvc.indexing import in_memory, snapshots_of
 from facesvc.pipeline.packs import LoadedPacks
 from facesvc.service.disclosure import Alarms
 from facesvc.service.enrolment import EnrolmentRequest

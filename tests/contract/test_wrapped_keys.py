@@ -8,11 +8,11 @@ from threading import Event
 import pytest
 from sqlalchemy import Engine, text
 
+from facesvc.bootstrap.database import Database
 from facesvc.core.access import Rights, Role
 from facesvc.core.keys import INSTALLATION, Wrapped
 from facesvc.crypto.keyring import rewrap
 from facesvc.crypto.master import MasterKey
-from facesvc.database import Database
 from facesvc.errors import MasterKeyUnavailable, SealBroken, TenantNotFound, Unauthenticated
 from facesvc.service.encryption import KeyCare, rotate_master
 from facesvc.storage.engine import WRITING

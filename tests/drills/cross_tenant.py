@@ -19,9 +19,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 from hypothesis.errors import Unsatisfiable
 
+from facesvc.bootstrap.database import open_database
 from facesvc.config import Settings
 from facesvc.core.access import Rights, Role
-from facesvc.database import open_database
 from tests.api.snapshot import SNAPSHOT
 from tests.drills.ground import Real, prepared, serving
 from tests.drills.timing import Compared, compare

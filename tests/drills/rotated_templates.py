@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from benchmarks.galleries import Population
 from facesvc.bootstrap import load_pack, open_extractor
+from facesvc.bootstrap.database import Database
 from facesvc.config import Settings
 from facesvc.core.compare import squared_l2
 from facesvc.core.metrics import area_under_roc, equal_error_rate, fmr, fnmr, tar_at_fmr
@@ -18,7 +19,6 @@ from facesvc.core.types import FaceChoice, Vectors
 from facesvc.crypto.codec import SealedCodec
 from facesvc.crypto.keyring import Keyring
 from facesvc.crypto.master import MasterKey
-from facesvc.database import Database
 from facesvc.storage.engine import open_engine
 from facesvc.storage.keys import SqlKeyRows
 from facesvc.storage.migrate import upgrade

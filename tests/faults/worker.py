@@ -12,6 +12,7 @@ from random import Random
 import numpy as np
 from sqlalchemy import Engine
 
+from facesvc.bootstrap.database import is_sealed
 from facesvc.core.types import Capture, FaceChoice, Sample, Template
 from facesvc.crypto.envelope import Envelope
 from facesvc.index.galleries import Projection
@@ -19,7 +20,6 @@ from facesvc.index.growing import GrowingIndex
 from facesvc.index.homes import Keeper, MemoryKeeper
 from facesvc.index.local import SnapshotKeeper
 from facesvc.index.snapshot import NoSeal
-from facesvc.keying import is_sealed
 from facesvc.service.decisions import FaceService
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore

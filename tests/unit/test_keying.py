@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
+from facesvc.bootstrap.database import FILE, open_database, open_keyring, source
 from facesvc.config import Settings
 from facesvc.crypto.master import MasterKey
-from facesvc.database import open_database
 from facesvc.errors import MasterKeyUnavailable, TenantNotFound
-from facesvc.keying import FILE, open_keyring, source
 from facesvc.storage.engine import open_engine
 from tests.databases import migrated_sqlite
 

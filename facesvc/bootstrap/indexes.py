@@ -10,10 +10,10 @@ from shutil import rmtree
 
 from sqlalchemy import Engine
 
+from facesvc.bootstrap.database import open_database
 from facesvc.config import IndexKind, Settings
 from facesvc.core.access import DEFAULT_TENANT
 from facesvc.core.types import Gallery
-from facesvc.database import open_database
 from facesvc.errors import IndexUnavailable
 from facesvc.index.exact import ExactIndex
 from facesvc.index.growing import Kind, StoredKind, storable

@@ -6,13 +6,13 @@ from functools import partial
 
 import cv2
 
+from facesvc.bootstrap.database import Database, open_database
+from facesvc.bootstrap.indexes import in_memory, open_keeper
 from facesvc.config import Settings, environment
 from facesvc.core.erasure import Signer
 from facesvc.core.ports import Extractor
-from facesvc.database import Database, open_database
 from facesvc.errors import ClusterUnavailable, TemplateVersionMismatch
 from facesvc.index.galleries import Projection, following, settling
-from facesvc.indexing import in_memory, open_keeper
 from facesvc.models.manifest import Manifest
 from facesvc.models.network import resolve_runtime
 from facesvc.models.packs import Pack, Packs
