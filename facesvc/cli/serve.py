@@ -52,9 +52,9 @@ def serve(
 
 def require_loopback(settings: "Settings") -> None:
     """Raises RequestError for development mode on any other address."""
-    from facesvc.web import development
+    from facesvc.web import access
 
-    development.require_loopback(settings)
+    access.require_loopback(settings)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -107,7 +107,7 @@ def configured(app: "FastAPI", settings: "Settings") -> "uvicorn.Config":
     """How uvicorn serves ``app``."""
     import uvicorn
 
-    from facesvc.web.connections import PatientProtocol
+    from facesvc.web.limits import PatientProtocol
 
     return uvicorn.Config(
         app,

@@ -1,22 +1,82 @@
-"""Who asks, whether they may, and how routes reach what the application keeps in its state."""
+"""Who asks, whether they may, and how routes reach what the application keeps in its state.
+
+What each operation asks of its caller. An operation that says nothing of it is refused to everybody.
+
+Development mode: no API key is needed, and therefore nobody but this machine's own programs may ask.
+
+A page in somebody's browser runs on this machine too: what it sends is told from what was meant by the names it sends
+it to and from (DNS rebinding, cross-site requests; the Fetch standard, section 3.1, Origin header).
+
+The administrator's key that the first start of a service prints, since there is no default one.
+"""
 
 import hmac
-from dataclasses import replace
-from typing import Annotated
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from ipaddress import ip_address
+from typing import Annotated, Any, TypeVar
+from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from facesvc.config import Settings
-from facesvc.core.access import DEFAULT_TENANT, Caller
-from facesvc.errors import Forbidden, Unauthenticated
-from facesvc.service.api_keys import claimed_id
+from facesvc.core.access import DEFAULT_TENANT, Caller, Role
+from facesvc.errors import Forbidden, RequestError, Unauthenticated
+from facesvc.service.api_keys import KeyDesk, claimed_id
 from facesvc.service.audited import AuditedService
 from facesvc.service.tenants import Tenants
-from facesvc.web.metrics import Metrics
-from facesvc.web.permissions import permission_of
+from facesvc.web.errors import problem
+from facesvc.web.observe import Metrics, Readiness
 from facesvc.web.rates import count_caller
-from facesvc.web.readiness import Readiness
+
+EVERY_ROLE = tuple(Role)
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+ATTRIBUTE = "facesvc_permission"
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """roles: any of them is enough; operator: only for the default tenant, who runs the service; public: for everybody,
+    without a key."""
+
+    roles: frozenset[Role] = frozenset()
+    operator: bool = False
+    public: bool = False
+
+    def require(self, caller: Caller) -> None:
+        """Raises Forbidden."""
+        if not caller.may(self.roles):
+            raise Forbidden(f"this needs the role {' or '.join(sorted(self.roles))}")
+        if self.operator and caller.tenant != DEFAULT_TENANT:
+            raise Forbidden("this is for whoever runs the service")
+
+
+def allows(*roles: Role, operator: bool = False) -> Callable[[Endpoint], Endpoint]:
+    """For keys with one of these roles, and administrators'."""
+    return _marked(Permission(frozenset(roles), operator))
+
+
+def public(endpoint: Endpoint) -> Endpoint:
+    """For everybody, without a key."""
+    return _marked(Permission(public=True))(endpoint)
+
+
+def permission_of(endpoint: Callable[..., Any]) -> Permission | None:
+    """None where the operation says nothing."""
+    return getattr(endpoint, ATTRIBUTE, None)
+
+
+def _marked(permission: Permission) -> Callable[[Endpoint], Endpoint]:
+    def mark(endpoint: Endpoint) -> Endpoint:
+        setattr(endpoint, ATTRIBUTE, permission)
+        return endpoint
+
+    return mark
+
 
 DEVELOPER = Caller(DEFAULT_TENANT, "development")
 """Who asks in development mode."""
@@ -105,3 +165,52 @@ def _service(request: Request, caller: CallerDep, tenants: TenantsDep) -> Audite
 
 ServiceDep = Annotated[AuditedService, Depends(_service)]
 """The service of the caller's tenant, with the galleries that the caller may use; what is asked is noted as theirs."""
+
+
+def require_loopback(settings: Settings) -> None:
+    """Raises RequestError where development mode is on and the service would listen to others than this machine."""
+    if settings.dev and not is_loopback(settings.host):
+        raise RequestError(f"development mode needs no API key: it listens on loopback only, not on {settings.host}")
+
+
+def is_loopback(host: str | None) -> bool:
+    """Of an address or a name that means this machine (RFC 6761, section 6.3)."""
+    name = (host or "").lower().strip("[]").rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+class LoopbackOnly:
+    """ASGI middleware: refuses what did not come from this machine, to it, in its own name."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not is_local(scope):
+            refused = Forbidden("in development mode this service answers nobody but this machine, called localhost")
+            await problem(refused)(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+
+def is_local(scope: Scope) -> bool:
+    headers = Headers(scope=scope)
+    ends = [(scope.get(end) or ("",))[0] for end in ("server", "client")]
+    named = [urlsplit(f"//{headers.get('host', '')}").hostname]
+    if "origin" in headers:
+        named.append(urlsplit(headers["origin"]).hostname)
+    return all(is_loopback(host) for host in (*ends, *named))
+
+
+def announce_first_key(tenants: Tenants) -> None:
+    """Makes and prints it, on standard error, where there is no key at all; of several processes that start at once,
+    one does."""
+    issued = KeyDesk(tenants.api_keys, DEFAULT_TENANT, tenants.of(DEFAULT_TENANT).trail).issue_first()
+    if issued is not None:
+        sys.stderr.write(f"the administrator's API key, shown this once and valid for a day: {issued.text}\n")
+        sys.stderr.flush()

@@ -7,8 +7,7 @@ from fastapi import Path
 from pydantic import Field
 
 from facesvc.core.access import LABEL_LENGTH, MAX_GALLERIES, Rights, Role
-from facesvc.web.names import TEXT_PATTERN, Name
-from facesvc.web.requests import Body
+from facesvc.web.requests import TEXT_PATTERN, Body, Name
 from facesvc.web.schemas import Answer
 
 KeyPath = Annotated[str, Path(alias="key", pattern=r"^[0-9a-f]{12}$", description="The key's id, not its text.")]

@@ -10,59 +10,37 @@ from fastapi.routing import APIRoute
 
 from facesvc import __version__
 from facesvc.config import Settings
-from facesvc.pipeline.fetch import FetchLimits, PhotographFetcher
 from facesvc.service.tenants import Tenants
-from facesvc.web.access import authorise
-from facesvc.web.development import LoopbackOnly, require_loopback
+from facesvc.web.access import LoopbackOnly, announce_first_key, authorise, require_loopback
 from facesvc.web.errors import install_error_handlers
-from facesvc.web.first_key import announce_first_key
+from facesvc.web.fetch import FetchLimits, PhotographFetcher
 from facesvc.web.limits import BodyLimits
-from facesvc.web.metrics import Metrics
-from facesvc.web.observe import Observed, json_logger, log_alarm
+from facesvc.web.observe import Metrics, Observed, Readiness, json_logger, log_alarm
 from facesvc.web.openapi import install_openapi
 from facesvc.web.rates import AddressRates, Rates
-from facesvc.web.readiness import Readiness
-from facesvc.web.routes import (
-    api_keys,
-    audit,
-    detect,
-    erasure,
-    errors,
-    galleries,
-    health,
-    identify,
-    model,
-    model_change,
-    references,
-    subjects,
-    verify,
-)
-from facesvc.web.routes.page import mount_page
+from facesvc.web.routes import api_keys, decisions, galleries, model_changes, operations, references, subjects
+from facesvc.web.routes.operations import mount_page
 
 SPARE_THREADS = 16
 """Threads beyond those that may wait at the pipeline, so that listings and health checks still get one."""
 ROUTERS = (
-    verify.router,
-    identify.router,
-    detect.router,
+    decisions.router,
     galleries.router,
-    model_change.router,
+    model_changes.router,
     subjects.router,
     references.router,
-    erasure.router,
     api_keys.router,
-    audit.router,
-    model.router,
-    health.router,
-    errors.router,
+    operations.audit_router,
+    galleries.model_router,
+    operations.router,
 )
 INTAKES = (
-    verify.intake,
-    identify.intake,
-    detect.intake,
+    decisions.verify_intake,
+    decisions.identify_intake,
+    decisions.detect_intake,
     galleries.creation,
     galleries.change,
-    model_change.start,
+    model_changes.start,
     subjects.creation,
     subjects.change,
     references.intake,

@@ -1,21 +1,102 @@
-"""Around every request: an id, one log line, its latency, protective headers, and a last net for failures."""
+"""Around every request: an id, one log line, its latency, protective headers, and a last net for failures.
 
+The service's Prometheus metrics, in a registry of their own per application.
+
+Whether the service can answer: one look at a time, whose result is everybody's for a moment, since anybody may ask
+as often as they like.
+"""
+
+import asyncio
 import re
 import sys
+from collections.abc import Callable, Iterable, Mapping
 from time import perf_counter
 from typing import Any
 from uuid import uuid4
 
 import structlog
+from fastapi.concurrency import run_in_threadpool
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from facesvc.core.access import Caller
-from facesvc.errors import FaceServiceError
+from facesvc.core.answers import Enrolment
+from facesvc.core.types import LoadedIndex
+from facesvc.errors import FaceServiceError, StoreUnavailable
 from facesvc.service.disclosure import Alarm
 from facesvc.web.errors import problem
-from facesvc.web.metrics import Metrics
+
+REQUEST_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8)
+STAGE_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+
+
+class Metrics:
+    """Never a label whose values come from outside: routes are templates, codes and stages are fixed sets."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Histogram(
+            "facesvc_request_seconds",
+            "Time to answer a request",
+            ("method", "route", "status"),
+            buckets=REQUEST_SECONDS,
+            registry=self.registry,
+        )
+        self.in_flight = Gauge("facesvc_requests_in_flight", "Requests being answered", registry=self.registry)
+        self.decisions = Counter(
+            "facesvc_decisions", "Decisions taken", ("operation", "decision"), registry=self.registry
+        )
+        self.stages = Histogram(
+            "facesvc_stage_seconds",
+            "Time in a stage of the pipeline, per request",
+            ("stage",),
+            buckets=STAGE_SECONDS,
+            registry=self.registry,
+        )
+        self.enrolments = Counter(
+            "facesvc_enrolments", "Photographs enrolled or refused, by error code", ("outcome",), registry=self.registry
+        )
+        self.alarms = Counter(
+            "facesvc_alarms", "Alarms: canaries that matched", ("alarm", "operation"), registry=self.registry
+        )
+        self.index_references = Gauge(
+            "facesvc_index_references", "References in the indexes in memory", ("kind",), registry=self.registry
+        )
+        self.index_bytes = Gauge(
+            "facesvc_index_bytes", "Memory of their vectors and keys", ("kind",), registry=self.registry
+        )
+        self.model = Gauge(
+            "facesvc_model", "The template version in use (always 1)", ("template_version",), registry=self.registry
+        )
+
+    def record_alarm(self, alarm: Alarm) -> None:
+        self.alarms.labels("canary", alarm.action).inc()
+
+    def record_indexes(self, loaded: Iterable[LoadedIndex]) -> None:
+        """What lies in memory at this moment, by the kind of index."""
+        for gauge in (self.index_references, self.index_bytes):
+            gauge.clear()
+        for index in loaded:
+            self.index_references.labels(index.kind).inc(index.references)
+            self.index_bytes.labels(index.kind).inc(index.nbytes)
+
+    def record_stages(self, timings_ms: Mapping[str, float]) -> None:
+        for stage, milliseconds in timings_ms.items():
+            self.stages.labels(stage).observe(milliseconds / 1000)
+
+    def record_decision(self, operation: str, decision: str) -> None:
+        self.decisions.labels(operation, decision).inc()
+
+    def record_enrolment(self, answer: Enrolment) -> None:
+        for outcome in answer.outcomes:
+            self.enrolments.labels("enrolled" if outcome.error is None else outcome.error.code).inc()
+
+    def text(self) -> bytes:
+        """Prometheus's text format."""
+        return generate_latest(self.registry)
+
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 CLIENT_GONE = 499
@@ -151,3 +232,40 @@ def route_of(scope: Scope) -> str:
     """The template of the route that took the request, e.g. /v1/galleries/{gallery}."""
     route = scope.get("route")
     return getattr(route, "path", OTHER)
+
+
+KEPT_SECONDS = 1.0
+"""How long a look's result is told to others."""
+PATIENCE_SECONDS = 5.0
+"""A look that takes longer says as much as one that failed."""
+
+
+class Readiness:
+    """For one event loop. However many ask, they take one thread and one of the database's connections."""
+
+    def __init__(self, kept: float = KEPT_SECONDS, patience: float = PATIENCE_SECONDS) -> None:
+        self._kept, self._patience = kept, patience
+        self._looking: asyncio.Task[str | None] | None = None
+        self._since = 0.0
+
+    async def require(self, look: Callable[[], None]) -> None:
+        """Raises StoreUnavailable where ``look`` raises anything of ours, or does not come back."""
+        now = asyncio.get_running_loop().time()
+        if self._looking is None or (self._looking.done() and now - self._since >= self._kept):
+            self._since, self._looking = now, asyncio.create_task(_trouble(look))
+        try:
+            async with asyncio.timeout_at(self._since + self._patience):
+                trouble = await asyncio.shield(self._looking)
+        except TimeoutError:
+            raise StoreUnavailable(f"the database has not answered for {self._patience:g} s") from None
+        if trouble is not None:
+            raise StoreUnavailable(trouble)
+
+
+async def _trouble(look: Callable[[], None]) -> str | None:
+    """Why it is not ready; None where it is."""
+    try:
+        await run_in_threadpool(look)
+    except FaceServiceError as error:
+        return error.detail
+    return None

@@ -12,8 +12,8 @@ from pydantic.json_schema import models_json_schema
 from starlette.routing import BaseRoute
 
 from facesvc.core.access import Role
+from facesvc.web.access import permission_of
 from facesvc.web.errors import PROBLEM
-from facesvc.web.permissions import permission_of
 from facesvc.web.schemas import NothingEnrolled, Problem
 
 REF = "#/components/schemas/{model}"

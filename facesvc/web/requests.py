@@ -1,18 +1,24 @@
 """What callers send. Each operation on photographs has two notations, a form and a JSON document, of one meaning.
 
 Both are documented in OpenAPI and both answer to the same attributes, so that routes don't know which one came.
+
+The shapes of names and metadata that callers choose, as OpenAPI states them.
 """
 
 import base64
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
+from fastapi import Path, Query
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    StringConstraints,
     WithJsonSchema,
     field_validator,
     model_validator,
@@ -20,8 +26,48 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 
 from facesvc.core.decide import DecisionRule
+from facesvc.core.names import (
+    CONSENT_LENGTH,
+    DISPLAY_NAME_LENGTH,
+    METADATA_BYTES,
+    NAME_PATTERN,
+    RESERVED,
+    TEXT_PATTERN,
+    require_metadata,
+)
 from facesvc.core.types import FaceChoice, Retention
-from facesvc.web.names import Consent, DisplayName, Metadata, Name
+from facesvc.errors import RequestError
+
+
+def _addressable(name: str) -> str:
+    if name in RESERVED:
+        raise ValueError('"." and ".." can\'t be names: clients and proxies take them out of addresses')
+    return name
+
+
+def _storable(metadata: dict[str, Any]) -> dict[str, Any]:
+    try:
+        require_metadata(metadata)
+    except RequestError as error:
+        raise ValueError(error.detail) from error
+    return metadata
+
+
+Name = Annotated[
+    str, StringConstraints(pattern=NAME_PATTERN, min_length=1, max_length=128), AfterValidator(_addressable)
+]
+DisplayName = Annotated[str, StringConstraints(pattern=TEXT_PATTERN, min_length=1, max_length=DISPLAY_NAME_LENGTH)]
+Consent = Annotated[str, StringConstraints(pattern=TEXT_PATTERN, min_length=1, max_length=CONSENT_LENGTH)]
+Metadata = Annotated[
+    dict[str, Any],
+    AfterValidator(_storable),
+    Field(description=f"Yours to use: a JSON object of at most {METADATA_BYTES} bytes.", examples=[{"team": "night"}]),
+]
+
+_in_path: Any = {"pattern": NAME_PATTERN, "min_length": 1, "max_length": 128}
+GalleryPath = Annotated[str, Path(alias="gallery", examples=["staff"], **_in_path), AfterValidator(_addressable)]
+SubjectPath = Annotated[str, Path(alias="subject", examples=["ada"], **_in_path), AfterValidator(_addressable)]
+ReferencePath = Annotated[str, Path(alias="reference", examples=["ref_01"], **_in_path), AfterValidator(_addressable)]
 
 
 def _decoded(text: Any) -> bytes:
@@ -279,3 +325,23 @@ class SubjectChange(Retained):
 
     display_name: DisplayName | SkipJsonSchema[None] = None
     metadata: Metadata | SkipJsonSchema[None] = None
+
+
+def gallery_address(gallery: str) -> str:
+    return f"/v1/galleries/{quote(gallery, safe='')}"
+
+
+def subject_address(gallery: str, subject: str) -> str:
+    return f"{gallery_address(gallery)}/subjects/{quote(subject, safe='')}"
+
+
+def references_address(gallery: str, subject: str) -> str:
+    return f"{subject_address(gallery, subject)}/references"
+
+
+def reference_address(gallery: str, subject: str, reference: str) -> str:
+    return f"{references_address(gallery, subject)}/{quote(reference, safe='')}"
+
+
+Limit = Annotated[int, Query(ge=1, le=500, description="Items on a page.")]
+Cursor = Annotated[str | None, Query(max_length=1024, description="next_cursor of the page before.")]

@@ -15,10 +15,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from facesvc.bootstrap import open_tenants
 from facesvc.bootstrap.database import open_database
 from facesvc.core.access import DEFAULT_TENANT, IssuedKey, Rights, Role
-from facesvc.pipeline.fetch import FetchLimits, PhotographFetcher
-from facesvc.pipeline.lookup import look_up
 from facesvc.service.disclosure import Alarm
 from facesvc.web.app import create_app
+from facesvc.web.fetch import FetchLimits, PhotographFetcher, look_up
 from facesvc.web.observe import json_logger, log_alarm
 from tests.api.conftest import problem, references
 from tests.keyed import Keyed, serve_keyed

@@ -15,8 +15,8 @@ from facesvc.bootstrap.database import open_database
 from facesvc.config import Settings
 from facesvc.core.access import Role
 from facesvc.service.disclosure import Alarms
+from facesvc.web.access import permission_of
 from facesvc.web.app import create_app
-from facesvc.web.permissions import permission_of
 from tests.api.conftest import problem
 from tests.api.snapshot import document
 from tests.keyed import Keyed, serve_keyed

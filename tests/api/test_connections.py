@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from facesvc.web.connections import PatientProtocol
+from facesvc.web.limits import PatientProtocol
 
 LARGE = 32 * 2**20
 

@@ -5,7 +5,7 @@ import pytest
 
 from facesvc.config import Settings
 from facesvc.errors import RequestError
-from facesvc.web.development import is_local, is_loopback, require_loopback
+from facesvc.web.access import is_local, is_loopback, require_loopback
 from tests.api.conftest import problem
 
 

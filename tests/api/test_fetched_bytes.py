@@ -11,9 +11,8 @@ import pytest
 from fastapi import Depends, FastAPI, Request
 
 from facesvc.config import Settings
-from facesvc.pipeline.fetch import FetchLimits, PhotographFetcher
-from facesvc.pipeline.lookup import look_up
 from facesvc.web.errors import install_error_handlers
+from facesvc.web.fetch import FetchLimits, PhotographFetcher, look_up
 from facesvc.web.intake import Intake
 from facesvc.web.limits import BODIES_HELD, BodyLimits
 from facesvc.web.requests import EnrolJson

@@ -9,7 +9,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from facesvc.web.idempotency import ticket
+from facesvc.web.intake import ticket
 from tests.api.conftest import Part, problem, references
 from tests.live import Live, serve
 

@@ -17,8 +17,7 @@ from facesvc.models import calibration, manifest
 from facesvc.models.packs import MANIFESTS
 from facesvc.web.errors import RequestTimeout
 from facesvc.web.limits import BODIES_HELD, BodyLimits
-from facesvc.web.metrics import Metrics
-from facesvc.web.observe import Observed, json_logger
+from facesvc.web.observe import Metrics, Observed, json_logger
 from tests.api.conftest import Part, references
 from tests.api.snapshot import SNAPSHOT, document
 

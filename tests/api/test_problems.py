@@ -12,9 +12,8 @@ import pytest
 
 from facesvc.config import Settings
 from facesvc.service.disclosure import Alarms
-from facesvc.web.advice import ADVICE
 from facesvc.web.app import create_app
-from facesvc.web.errors import kinds, status_of
+from facesvc.web.errors import ADVICE, kinds, status_of
 from tests.api.conftest import Part, problem, references
 from tests.hostile import HostileFile
 from tests.live import Live, listen

@@ -5,7 +5,7 @@ import socket
 import time
 from pathlib import Path
 
-from facesvc.web.connections import HEAD_SECONDS
+from facesvc.web.limits import HEAD_SECONDS
 from tests.drills.ground import Real, Served, prepared, serving
 from tests.drills.offered import percentile
 

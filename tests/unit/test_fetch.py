@@ -20,8 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from facesvc.errors import ImageUrlRefused, Overloaded, RequestTooLarge
-from facesvc.pipeline.fetch import AT_ONCE, UNUSABLE, FetchLimits, PhotographFetcher, is_public
-from facesvc.pipeline.lookup import Lookups, look_up
+from facesvc.web.fetch import AT_ONCE, UNUSABLE, FetchLimits, Lookups, PhotographFetcher, is_public, look_up
 from tests.listening import listening
 
 PICTURE = b"\xff\xd8\xff picture"

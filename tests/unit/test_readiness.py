@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from facesvc.errors import StoreUnavailable
-from facesvc.web.readiness import Readiness
+from facesvc.web.observe import Readiness
 
 
 class Look:

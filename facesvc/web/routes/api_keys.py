@@ -9,11 +9,10 @@ from facesvc.core.access import Role
 from facesvc.service.api_keys import KeyDesk
 from facesvc.views import View
 from facesvc.web import api_keys as shapes
-from facesvc.web.access import CallerDep, ServiceDep, SettingsDep, TenantsDep
+from facesvc.web.access import EVERY_ROLE, CallerDep, ServiceDep, SettingsDep, TenantsDep, allows
 from facesvc.web.api_keys import KeyPath, NewApiKey, Rotation
 from facesvc.web.intake import SMALL_JSON, Intake
 from facesvc.web.openapi import BODY, CHANGE, READ, problems
-from facesvc.web.permissions import EVERY_ROLE, allows
 
 router = APIRouter(prefix="/v1", tags=["API keys"])
 creation = Intake[NewApiKey](json=NewApiKey, max_json=SMALL_JSON)

@@ -7,14 +7,10 @@ from fastapi import APIRouter, Depends, Response
 from facesvc import views
 from facesvc.core.access import Role
 from facesvc.web import schemas
-from facesvc.web.access import ServiceDep
-from facesvc.web.addresses import gallery_address
+from facesvc.web.access import EVERY_ROLE, ServiceDep, allows
 from facesvc.web.intake import SMALL_JSON, Intake
-from facesvc.web.names import GalleryPath
 from facesvc.web.openapi import BODY, CHANGE, READ, problems
-from facesvc.web.paging import Cursor, Limit
-from facesvc.web.permissions import allows
-from facesvc.web.requests import GalleryChange, NewGallery
+from facesvc.web.requests import Cursor, GalleryChange, GalleryPath, Limit, NewGallery, gallery_address
 
 router = APIRouter(prefix="/v1/galleries", tags=["galleries"])
 creation = Intake[NewGallery](json=NewGallery, max_json=SMALL_JSON)
@@ -67,3 +63,20 @@ def change_gallery(
 def delete_gallery(gallery: GalleryPath, service: ServiceDep) -> None:
     """Deletes the gallery with its subjects, references and photographs, for good."""
     service.delete_gallery(gallery)
+
+
+model_router = APIRouter(prefix="/v1", tags=["model"])
+
+
+@model_router.get("/model", response_model=schemas.Model)
+@allows(*EVERY_ROLE)
+def read_model(service: ServiceDep) -> views.View:
+    """Template version, threshold and what the error rates rest on."""
+    return views.model(service.model())
+
+
+@model_router.get("/galleries/{gallery}/model", response_model=schemas.Model, responses=READ | problems(409))
+@allows(*EVERY_ROLE)
+def read_gallery_model(gallery: GalleryPath, service: ServiceDep) -> views.View:
+    """The same of a gallery, which may be served by another pack than the one in use."""
+    return views.model(service.model(gallery))

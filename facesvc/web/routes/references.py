@@ -11,16 +11,21 @@ from facesvc.core.answers import Enrolment
 from facesvc.errors import RequestTooLarge
 from facesvc.service.enrolment import EnrolmentRequest, Once
 from facesvc.web import schemas
-from facesvc.web.access import CallerDep, MetricsDep, ServiceDep, SettingsDep
-from facesvc.web.addresses import reference_address, references_address
+from facesvc.web.access import CallerDep, MetricsDep, ServiceDep, SettingsDep, allows
 from facesvc.web.errors import problem
-from facesvc.web.idempotency import IdempotencyKey, pack, ticket, unpack
-from facesvc.web.intake import Intake
-from facesvc.web.names import GalleryPath, ReferencePath, SubjectPath
+from facesvc.web.intake import IdempotencyKey, Intake, pack, ticket, unpack
 from facesvc.web.openapi import CHANGE, NOTHING_ENROLLED_REF, PROBLEM_REF, READ, problem_response
-from facesvc.web.paging import Cursor, Limit
-from facesvc.web.permissions import allows
-from facesvc.web.requests import EnrolForm, EnrolJson
+from facesvc.web.requests import (
+    Cursor,
+    EnrolForm,
+    EnrolJson,
+    GalleryPath,
+    Limit,
+    ReferencePath,
+    SubjectPath,
+    reference_address,
+    references_address,
+)
 
 router = APIRouter(prefix="/v1/galleries/{gallery}/subjects/{subject}/references", tags=["references"])
 intake = Intake[EnrolForm | EnrolJson](form=EnrolForm, json=EnrolJson)

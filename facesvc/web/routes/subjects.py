@@ -1,20 +1,21 @@
-"""Subjects: the people of a gallery."""
+"""Subjects: the people of a gallery.
+
+What the person behind a subject may ask for: all that is kept of them, and that it be erased.
+"""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
+from fastapi.responses import StreamingResponse
 
 from facesvc import views
 from facesvc.core.access import Role
-from facesvc.web import schemas
-from facesvc.web.access import ServiceDep
-from facesvc.web.addresses import subject_address
+from facesvc.service.subject_export import archive
+from facesvc.web import proofs, schemas
+from facesvc.web.access import ServiceDep, allows
 from facesvc.web.intake import SMALL_JSON, Intake
-from facesvc.web.names import GalleryPath, SubjectPath
-from facesvc.web.openapi import CHANGE, READ
-from facesvc.web.paging import Cursor, Limit
-from facesvc.web.permissions import allows
-from facesvc.web.requests import NewSubject, SubjectChange
+from facesvc.web.openapi import CHANGE, READ, Responses
+from facesvc.web.requests import Cursor, GalleryPath, Limit, NewSubject, SubjectChange, SubjectPath, subject_address
 
 router = APIRouter(prefix="/v1/galleries/{gallery}/subjects", tags=["subjects"])
 creation = Intake[NewSubject](json=NewSubject, max_json=SMALL_JSON)
@@ -84,3 +85,26 @@ def unmark_canary(gallery: GalleryPath, subject: SubjectPath, service: ServiceDe
 def delete_subject(gallery: GalleryPath, subject: SubjectPath, service: ServiceDep) -> None:
     """Deletes the subject with its references and photographs, for good."""
     service.delete_subject(gallery, subject)
+
+
+ARCHIVE: Responses = READ | {
+    200: {"description": "The archive", "content": {"application/zip": {"schema": {"type": "string"}}}}
+}
+
+
+@router.post("/{subject}/erasure", response_model=proofs.ErasureReceipt, responses=READ)
+@allows(Role.ENROL)
+def erase_subject(gallery: GalleryPath, subject: SubjectPath, service: ServiceDep) -> views.View:
+    """Erases the subject from database, indexes and snapshots, looks whether anything is left, and answers a receipt
+    signed with Ed25519 over the statement's canonical JSON. Other processes forget it within seconds. Safe to repeat:
+    an erasure that ended early goes on, and for a day the same receipt is given again."""
+    return views.erasure_receipt(service.erase(gallery, subject))
+
+
+@router.get("/{subject}/export", response_class=StreamingResponse, responses=ARCHIVE)
+@allows(Role.ADMINISTER)
+def export_subject(gallery: GalleryPath, subject: SubjectPath, service: ServiceDep) -> StreamingResponse:
+    """All that is kept of the subject, its templates too, as a zip archive for the person it is about."""
+    pieces = archive(service, gallery, subject)
+    headers = {"Content-Disposition": 'attachment; filename="subject.zip"'}
+    return StreamingResponse(pieces, media_type="application/zip", headers=headers)

@@ -7,14 +7,11 @@ from fastapi import APIRouter, Depends, Response
 from facesvc import views
 from facesvc.core.access import Role
 from facesvc.web import model_change, schemas
-from facesvc.web.access import ServiceDep
-from facesvc.web.addresses import gallery_address
+from facesvc.web.access import ServiceDep, allows
 from facesvc.web.intake import SMALL_JSON, Intake
 from facesvc.web.model_change import LeaveBehind, NewModel, Sample, Seed
-from facesvc.web.names import GalleryPath
 from facesvc.web.openapi import CHANGE, READ, problems
-from facesvc.web.paging import Cursor, Limit
-from facesvc.web.permissions import allows
+from facesvc.web.requests import Cursor, GalleryPath, Limit, gallery_address
 
 router = APIRouter(prefix="/v1/galleries/{gallery}/model-change", tags=["model change"])
 start = Intake[NewModel](json=NewModel, max_json=SMALL_JSON)
