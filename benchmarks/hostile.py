@@ -11,8 +11,8 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
+from facesvc.cli.samples import fetch
 from facesvc.models.packs import DEFAULT_PACK, Packs
-from facesvc.samples import fetch
 from tests.hostile import HostileFile, hostile_files
 from tests.live import Live, serve, served_settings
 

@@ -11,9 +11,9 @@ import pytest
 from filelock import FileLock
 from platformdirs import user_cache_path
 
+from facesvc.cli.samples import fetch
 from facesvc.core.types import Pixels
 from facesvc.pipeline.decode import DecodeLimits, decode
-from facesvc.samples import fetch
 from tests.databases import migrated_sqlite, postgresql, postgresql_database
 from tests.engines import EngineOpeners, milvus
 from tests.hostile import HostileFile, hostile_files
@@ -37,7 +37,7 @@ def cache() -> Path:
 
 @pytest.fixture(scope="session")
 def samples(cache: Path) -> Path:
-    """Folder of the sample photographs, laid out as ``facesvc.samples.fetch`` says."""
+    """Folder of the sample photographs, laid out as ``facesvc.cli.samples.fetch`` says."""
     with FileLock(cache / "samples.lock"):
         fetch(cache / "samples")
     return cache / "samples"

@@ -1,4 +1,4 @@
-"""The command line: one file a command family over ``facesvc.cli.backends.Backend``, local or --server."""
+"""The command line: one file a command family over ``facesvc.cli.backend.Backend``, local or --server."""
 
 import logging
 import sys

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from facesvc.cli import options
-from facesvc.cli.backends import View
-from facesvc.cli.console import answer, answer_json, answer_table, say
-from facesvc.cli.durations import duration
+from facesvc.cli.backend import View
+from facesvc.cli.console import answer, answer_json, answer_table, duration, say
 from facesvc.core.access import Role
 
 if TYPE_CHECKING:

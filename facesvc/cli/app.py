@@ -16,7 +16,6 @@ from facesvc.cli import (
     identify,
     keys,
     models,
-    receipts,
     samples,
     serve,
     subjects,
@@ -119,6 +118,6 @@ app.add_typer(models.app, name="models", rich_help_panel="Service")
 app.command("evaluate", rich_help_panel="Service")(evaluate)
 app.command("samples", rich_help_panel="Service")(samples.samples)
 app.add_typer(audit.app, name="audit", rich_help_panel="Service")
-app.add_typer(receipts.app, name="receipts", rich_help_panel="Service")
+app.add_typer(audit.receipts, name="receipts", rich_help_panel="Service")
 app.command("sweep", rich_help_panel="Service")(sweep.sweep)
 app.command("doctor", rich_help_panel="Service")(doctor.doctor)

@@ -1,9 +1,22 @@
-"""What commands print: answers on stdout (JSON, or tables for people), everything said about them on stderr."""
+"""What commands print: answers on stdout (JSON, or tables for people), everything said about them on stderr.
+
+Lengths of time as people write them: 30m, 12h, 90d.
+
+A progress bar on stderr, with rate and time left, where stderr is a terminal.
+"""
 
 import json
+import re
 import sys
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from facesvc.errors import FaceServiceError
 
 
 def say(message: str) -> None:
@@ -41,3 +54,68 @@ def answer_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> No
 def printable(text: str, keep: str = "") -> str:
     """``text`` with what would steer a terminal, or could not be written as UTF-8, as backslash escapes."""
     return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
+
+
+UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+def duration(text: str) -> timedelta:
+    """Raises BadParameter (exit code 2)."""
+    found = re.fullmatch(r"(\d{1,6})([mhd])", text)
+    if found is None:
+        raise typer.BadParameter(
+            f"{text!r} is no length of time: give a number of minutes, hours or days (30m, 12h, 90d)"
+        )
+    return timedelta(**{UNITS[found[2]]: int(found[1])})
+
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+Advance = Callable[[], None]
+
+
+@contextmanager
+def progress(
+    label: str, done: int = 0, count: Callable[[], int] | None = None, unit: str = "files"
+) -> Iterator[Advance]:
+    """Yields what is called once per file, or ``unit``. ``done``: files done by an earlier run; ``count`` tells how
+    many there are in all, in its own thread, since counting millions of files takes a while."""
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    with bar(unit) as shown:
+        task = shown.add_task(label, total=None, completed=done)
+        if count:
+            Thread(target=tell_total, args=(shown, task, count), daemon=True).start()
+        yield lambda: shown.advance(task)
+
+
+def tell_total(shown: "Progress", task: "TaskID", count: Callable[[], int]) -> None:
+    with suppress(FaceServiceError):  # the run itself meets the same error, and reports it
+        shown.update(task, total=count())
+
+
+def bar(unit: str) -> "Progress":
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:.1f} {unit}/s" if task.speed else "")
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate())
+    times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    # results keep going to stdout: rich may take it over only where that is the same terminal
+    console = Console(stderr=True)
+    return Progress(*columns, *times, console=console, redirect_stdout=sys.stdout.isatty(), transient=True)

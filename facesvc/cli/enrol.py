@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from facesvc.cli import options
-from facesvc.cli.backends import open_backend
-from facesvc.cli.console import answer, answer_json, say
-from facesvc.cli.enrolment import (
+from facesvc.cli.backend import open_backend
+from facesvc.cli.console import answer, answer_json, progress, say
+from facesvc.cli.folders import (
     ENROLLED,
     Enroller,
     FolderEnrolment,
@@ -20,7 +20,6 @@ from facesvc.cli.enrolment import (
     folder_people,
     people,
 )
-from facesvc.cli.progress import progress
 
 
 def enrol(

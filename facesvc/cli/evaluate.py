@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from facesvc.cli import options
-from facesvc.cli.console import answer_json, answer_table
-from facesvc.cli.progress import progress
+from facesvc.cli.console import answer_json, answer_table, progress
 from facesvc.errors import RequestError
 
 if TYPE_CHECKING:

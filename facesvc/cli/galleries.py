@@ -5,14 +5,14 @@ from typing import Annotated
 
 import typer
 
-from facesvc.cli import model_change, options, transfer
-from facesvc.cli.backends import View, open_backend
+from facesvc.cli import model_changes, options, transfer
+from facesvc.cli.backend import View, open_backend
 from facesvc.cli.console import answer, answer_json, answer_table, say
 
 app = typer.Typer(no_args_is_help=True, help="List, create, show, delete, export and import galleries.")
 app.command("export")(transfer.export_gallery)
 app.command("import")(transfer.import_gallery)
-app.add_typer(model_change.app, name="model")
+app.add_typer(model_changes.app, name="model")
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the gallery.")]
 
 

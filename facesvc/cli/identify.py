@@ -12,14 +12,11 @@ from typing import Annotated
 import typer
 
 from facesvc.cli import options
-from facesvc.cli.backends import open_backend
-from facesvc.cli.console import answer, say
-from facesvc.cli.exports import jsonl, writer
-from facesvc.cli.identification import Identifier, Question, journal_of, run_to_file
-from facesvc.cli.inputs import STDIN, expand
-from facesvc.cli.progress import Advance, progress
-from facesvc.cli.rows import Row
-from facesvc.cli.tally import Tally
+from facesvc.cli.backend import open_backend
+from facesvc.cli.batch import Identifier, Question, journal_of, run_to_file
+from facesvc.cli.console import Advance, answer, progress, say
+from facesvc.cli.folders import STDIN, expand
+from facesvc.cli.rows import Row, Tally, jsonl, writer
 from facesvc.errors import RequestError
 
 

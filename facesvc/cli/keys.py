@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from facesvc.cli import options
-from facesvc.cli.console import answer, answer_json, say
-from facesvc.cli.progress import progress
+from facesvc.cli.console import answer, answer_json, progress, say
 from facesvc.errors import RequestError
 
 if TYPE_CHECKING:

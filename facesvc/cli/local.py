@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from facesvc import views
 from facesvc.bootstrap import bootstrap, bootstrap_on_cluster
-from facesvc.cli.backends import Cluster, View
+from facesvc.cli.backend import Cluster, View
 from facesvc.config import Settings
 from facesvc.core.decide import DecisionRule
 from facesvc.core.types import FaceChoice, Retention, every

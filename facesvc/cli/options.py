@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from facesvc.cli.backends import Cluster
+from facesvc.cli.backend import Cluster
 from facesvc.errors import RequestError
 
 if TYPE_CHECKING:

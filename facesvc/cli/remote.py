@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import httpx
 
-from facesvc.cli.backends import View
+from facesvc.cli.backend import View
 from facesvc.errors import RemoteError, RequestError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from facesvc.cli import options
-from facesvc.cli.backends import View, open_backend
+from facesvc.cli.backend import View, open_backend
 from facesvc.cli.console import answer, answer_json, answer_table, say
 from facesvc.cli.galleries import confirm
 from facesvc.files import replacing

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from facesvc.cli import options
-from facesvc.cli.console import answer, answer_json, answer_table, say
-from facesvc.cli.progress import progress
+from facesvc.cli.console import answer, answer_json, answer_table, progress, say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

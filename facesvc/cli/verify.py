@@ -5,9 +5,9 @@ from typing import Annotated
 import typer
 
 from facesvc.cli import options
-from facesvc.cli.backends import View, open_backend
+from facesvc.cli.backend import View, open_backend
 from facesvc.cli.console import answer, answer_json
-from facesvc.cli.inputs import STDIN, read_photograph
+from facesvc.cli.folders import STDIN, read_photograph
 from facesvc.errors import FaceServiceError, RequestError
 
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from facesvc import bootstrap
-from facesvc.cli.identification import Identifier, Question
+from facesvc.cli.batch import Identifier, Question
 from facesvc.cli.local import LocalBackend
-from facesvc.cli.tally import Tally
+from facesvc.cli.rows import Tally
 from facesvc.config import Settings, environment
 from facesvc.core.decide import DecisionRule
 from facesvc.core.ports import Extractor

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from facesvc.bootstrap.indexes import in_memory, open_keeper
-from facesvc.cli.checks import Finding, check_database, check_engines
+from facesvc.cli.doctor import Finding, check_database, check_engines
 from facesvc.config import Settings
 from facesvc.core.types import ShadowState
 from facesvc.errors import IndexUnavailable

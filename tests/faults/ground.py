@@ -72,7 +72,7 @@ class Ground:
 
 @dataclass(frozen=True)
 class Real:
-    """What rounds with real photographs need. packs: folder of built model packs; samples: see facesvc.samples."""
+    """What rounds with real photographs need. packs: folder of built model packs; samples: see facesvc.cli.samples."""
 
     packs: Path
     samples: Path

@@ -106,8 +106,8 @@ def sqlite_database(folder: Path) -> Iterator[str]:
 
 def prepare() -> Real:
     """Fetches the samples and builds the pack, once per machine."""
+    from facesvc.cli.samples import fetch
     from facesvc.models.packs import Packs
-    from facesvc.samples import fetch
 
     cache = user_cache_path("facesvc")
     fetch(cache / "samples")

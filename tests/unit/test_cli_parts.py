@@ -11,10 +11,8 @@ from typing import Any
 import pytest
 
 from facesvc.cli.console import printable
-from facesvc.cli.exports import inert, write_csv, write_jsonl, write_parquet
-from facesvc.cli.inputs import expand, read_photograph, shown
-from facesvc.cli.rows import failed_row, photograph_codes, row
-from facesvc.cli.tally import Tally
+from facesvc.cli.folders import expand, read_photograph, shown
+from facesvc.cli.rows import Tally, failed_row, inert, photograph_codes, row, write_csv, write_jsonl, write_parquet
 from facesvc.errors import FileUnreadable, ImageTooLarge, NoFace, RequestError
 from facesvc.threads import ordered_map
 

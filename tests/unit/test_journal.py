@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from facesvc.cli.journal import Journal
+from facesvc.cli.batch import Journal
 from facesvc.errors import RequestError
 
 CONTRACT = {"gallery": "staff", "top_k": 5}

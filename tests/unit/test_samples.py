@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from facesvc.cli.samples import CARRIERS, GROUP_HEIGHT, download, fetch, unpack
 from facesvc.errors import SamplesUnavailable
-from facesvc.samples import CARRIERS, GROUP_HEIGHT, download, fetch, unpack
 
 
 @pytest.fixture

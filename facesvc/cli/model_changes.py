@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from facesvc.cli import options
-from facesvc.cli.console import answer, answer_json, answer_table, say
-from facesvc.cli.progress import Advance, progress
+from facesvc.cli.console import Advance, answer, answer_json, answer_table, progress, say
 
 if TYPE_CHECKING:
-    from facesvc.cli.backends import View
+    from facesvc.cli.backend import View
     from facesvc.config import Settings
     from facesvc.core.types import Gallery
     from facesvc.service.model_changes import ModelChanges
