@@ -35,9 +35,9 @@ from facesvc.pipeline.align import align
 from facesvc.pipeline.decode import DecodeLimits, decode
 from facesvc.pipeline.detect import DETECTORS, open_detector
 from facesvc.threads import ordered_map
-from training.crop import landmarks
-from training.data import Photograph, read_folder
-from training.ledger import Entry, Ledger
+from training.data.crop import landmarks
+from training.data.folders import Photograph, read_folder
+from training.data.ledger import Entry, Ledger
 
 MANIFEST = "manifest.json"
 """Written last: the set is complete while it is there."""
@@ -151,7 +151,7 @@ def prepare(
 ) -> AlignedSet:
     """Brings the aligned set in ``folder`` to these photographs, and loads it.
 
-    size: the chips' side, px; margin: share of it that is context around the ArcFace crop (``training.crop``);
+    size: the chips' side, px; margin: share of it that is context around the ArcFace crop (``training.data.crop``);
     workers: photographs in work at once. Progress goes to stderr.
     Raises RequestError where two photographs have one name or another run writes the folder; ModelError.
     """

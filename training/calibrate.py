@@ -29,11 +29,10 @@ from facesvc.errors import FaceServiceError, RequestError, TargetFmrUnsupported
 from facesvc.models import calibration
 from facesvc.models.packs import Pack
 from facesvc.pipeline.extract import extract_files
-from training.calibration_fit import measure
-from training.calibration_plot import draw
-from training.data import Photograph, read_folder
-from training.splits import TEST, TRAIN, VALIDATION, split
-from training.threshold_map import fit_scale
+from training.calibration.fit import fit_scale, measure
+from training.calibration.plot import draw
+from training.data.folders import Photograph, read_folder
+from training.data.splits import TEST, TRAIN, VALIDATION, split
 
 TARGETS = (1e-2, 1e-3, 1e-4)
 SIDES = (VALIDATION, TEST, TRAIN)

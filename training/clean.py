@@ -24,9 +24,9 @@ from rich.table import Table
 from facesvc.config import Settings
 from facesvc.core.types import Vectors
 from facesvc.errors import FaceServiceError
-from training.data import read_folder
+from training.data.folders import read_folder
+from training.data.review import Review
 from training.features import extract
-from training.review import Review
 
 Distances = NDArray[np.float32]
 

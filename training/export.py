@@ -23,11 +23,11 @@ from facesvc.errors import FaceServiceError, RequestError
 from facesvc.models import manifest as manifests
 from facesvc.models.manifest import Crop, DetectorName, Manifest, Network, Source
 from facesvc.models.network import OnnxRuntimeNetwork
-from training.augment import MEAN, SCALE
 from training.backbones import build_backbone
 from training.backbones.backbone import Backbone
 from training.config import TrainConfig
-from training.crop import landmarks
+from training.data.augment import MEAN, SCALE
+from training.data.crop import landmarks
 from training.errors import ExportDiffers
 
 NETWORK, MANIFEST = "network.onnx", "manifest.json"

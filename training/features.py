@@ -30,7 +30,7 @@ from facesvc.pipeline.decode import DecodeLimits, decode
 from facesvc.pipeline.detect import DETECTORS, open_detector
 from facesvc.pipeline.embed import ChipNetwork
 from facesvc.threads import ordered_map
-from training.data import Photograph, read_folder
+from training.data.folders import Photograph, read_folder
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.str_]

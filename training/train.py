@@ -18,7 +18,7 @@ from pathlib import Path
 from facesvc.errors import FaceServiceError
 from training.aligned import AlignedSet
 from training.config import load_config
-from training.loop import Summary, train
+from training.run.loop import Summary, train
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -16,9 +16,9 @@ from facesvc.models.packs import Packs
 from facesvc.pipeline.align import align
 from facesvc.pipeline.detect import open_detector
 from training.aligned import MANIFEST, AlignedSet, prepare
-from training.crop import ARCFACE, border, landmarks
-from training.data import Photograph, read_folder
-from training.ledger import LEDGER
+from training.data.crop import ARCFACE, border, landmarks
+from training.data.folders import Photograph, read_folder
+from training.data.ledger import LEDGER
 
 FILES = ["biden/biden.jpg", "obama/obama.jpg", "obama/obama2.jpg"]
 FAILURES = {"biden/broken.jpg": "corrupt_image", "biden/no_face.jpg": "no_face", "obama/text.jpg": "not_an_image"}

@@ -22,7 +22,7 @@ from training.backbones import REGISTRY, build_backbone, names, pretrained
 from training.backbones.onnx_graph import OnnxGraph
 from training.backbones.openface import L2Pool
 from training.backbones.pretrained import Cut, Normalisation
-from training.crop import landmarks
+from training.data.crop import landmarks
 
 PARAMETERS = {
     "lenet": 456 + 2_416 + 48_120 + 10_164 + 84 * 128 + 128,

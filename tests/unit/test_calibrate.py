@@ -11,9 +11,9 @@ from facesvc.config import Settings
 from facesvc.errors import RequestError
 from facesvc.models import calibration
 from training.calibrate import main, read_subjects, select, summary
-from training.calibration_plot import draw
-from training.data import Photograph
-from training.splits import split
+from training.calibration.plot import draw
+from training.data.folders import Photograph
+from training.data.splits import split
 
 CURVE = calibration.create(
     template_version="sha256:v",

@@ -8,7 +8,7 @@ from facesvc.core.decide import Calibration
 from facesvc.errors import RequestError
 from facesvc.evaluation.intervals import rates_at_interval
 from tests.databases import unit_vectors
-from training.calibration_fit import measure, tally
+from training.calibration.fit import measure, tally
 
 PEOPLE = np.repeat(np.arange(26), 20)
 SUBJECTS = [f"p{i:02}" for i in PEOPLE]

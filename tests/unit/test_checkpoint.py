@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from training.checkpoint import digest, load_checkpoint, save_checkpoint, save_weights
 from training.errors import CheckpointUnusable
+from training.run.checkpoint import digest, load_checkpoint, save_checkpoint, save_weights
 
 IDENTITY = {"config": "a", "data set": "b"}
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from training.collapse import CollapseWatch
 from training.errors import TrainingCollapsed, TrainingDiverged
+from training.losses import CollapseWatch
 
 
 def test_a_loss_at_the_margin_with_all_vectors_at_one_point_is_a_collapse() -> None:

@@ -8,8 +8,7 @@ import torch.distributed as dist
 from torch import Tensor, multiprocessing, nn
 
 from facesvc.errors import RequestError
-from training.batchnorm import synchronised
-from training.distributed import World, pick_device
+from training.run.distributed import World, pick_device, synchronised
 
 WORLD = 2
 

@@ -19,11 +19,11 @@ from facesvc.pipeline.align import align
 from facesvc.pipeline.packs import LoadedPacks
 from facesvc.service.decisions import FaceService
 from tests.portraits import portrait_chips
-from training import augment
 from training.backbones import build_backbone
 from training.backbones.backbone import Backbone
 from training.config import TrainConfig
-from training.crop import landmarks
+from training.data import augment
+from training.data.crop import landmarks
 from training.errors import ExportDiffers
 from training.export import check_parity, export, main, noise, write_onnx
 

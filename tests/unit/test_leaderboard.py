@@ -11,12 +11,11 @@ from PIL import Image
 
 from facesvc.errors import RequestError
 from facesvc.evaluation.intervals import Interval
-from training import latency, leaderboard
+from training import leaderboard
 from training.aligned import AlignedSet
 from training.backbones import build_backbone
-from training.entrants import configure, enter
 from training.export import write_onnx
-from training.standings import Standing, draw, table
+from training.leaderboard import Standing, configure, draw, enter, table
 
 SIDE, PEOPLE, PHOTOGRAPHS = 64, 24, 6
 RECIPE = ["epochs=1", "batch.identities=6", "batch.photographs=2", "batch.steps=2", "validation.share=0.4"]
@@ -77,7 +76,7 @@ def test_a_larger_network_takes_longer(tmp_path: Path) -> None:
     sides = {"lenet": 32, "alexnet": 96}
     for name, side in sides.items():
         write_onnx(build_backbone(name, size=side).eval(), tmp_path / name)
-    times = latency.milliseconds({name: tmp_path / name for name in sides}, sides, rounds=9)
+    times = leaderboard.milliseconds({name: tmp_path / name for name in sides}, sides, rounds=9)
     assert 0 < times["lenet"] < times["alexnet"]
 
 

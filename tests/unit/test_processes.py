@@ -15,8 +15,8 @@ from torch import nn
 
 from tests.unit.test_trainer import config, people, small
 from training.backbones.backbone import Backbone
-from training.journal import read
-from training.loop import train
+from training.run.journal import read
+from training.run.loop import train
 
 
 def main(output: Path) -> None:

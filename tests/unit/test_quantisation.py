@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from facesvc.core.compare import squared_l2
-from facesvc.core.quantise import STEP, from_bytes, to_bytes
 from facesvc.core.types import Vectors
 from facesvc.evaluation.datasets import Pair
-from training.quantisation import cost, main
+from training.quantisation import STEP, cost, from_bytes, main, to_bytes
 
 
 def at(angle: float) -> Vectors:

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facesvc.core.compare import squared_l2
-from facesvc.core.quantise import LARGEST, STEP, from_bytes, to_bytes
 from facesvc.core.types import Vectors
+from training.quantisation import LARGEST, STEP, from_bytes, to_bytes
 
 
 def unit(values: list[float]) -> Vectors:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from training.schedule import ScheduleConfig, factor
+from training.config import ScheduleConfig, factor
 
 
 def test_warm_up_grows_linearly_to_one_and_the_cosine_falls_to_its_floor() -> None:

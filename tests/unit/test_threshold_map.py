@@ -6,8 +6,7 @@ import pytest
 from facesvc.core.decide import Calibration
 from facesvc.errors import TargetFmrUnsupported
 from tests.databases import unit_vectors
-from training.calibration_fit import measure
-from training.threshold_map import fit_scale
+from training.calibration.fit import fit_scale, measure
 
 DISTANCES = np.array([0.0, 0.5, 1.0, 1.5, 2.0])
 FMR = np.array([0.0, 0.0, 0.001, 0.003, 0.9])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from training.journal import Journal, Row, read
+from training.run.journal import Journal, Row, read
 
 ROWS = [
     Row(0, 0, tar=0.05),

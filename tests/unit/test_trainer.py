@@ -23,8 +23,8 @@ from training.aligned import AlignedSet
 from training.backbones.backbone import Backbone
 from training.config import TrainConfig
 from training.errors import CheckpointUnusable, TrainingCollapsed
-from training.journal import Row, read
-from training.loop import train
+from training.run.journal import Row, read
+from training.run.loop import train
 
 SIDE, PEOPLE, PHOTOGRAPHS = 32, 24, 6
 RECIPE: dict[str, Any] = {

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from facesvc.core.types import Pixels
-from training.augment import Augmentation, build, plain
-from training.crop import border
+from training.data.augment import Augmentation, build, plain
+from training.data.crop import border
 
 OFF = {"flip": 0, "shift": 0, "zoom": 0, "colour": 0, "grey": 0, "blur": 0, "low_resolution": 0, "jpeg": 0, "erase": 0}
 

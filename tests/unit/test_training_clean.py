@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from training.clean import Findings, Limits, Mixture, Stranger, find
-from training.review import Review
+from training.data.review import Review
 
 
 def vectors_of(centre: NDArray[np.float64], count: int, seed: int) -> NDArray[np.float32]:

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from facesvc.errors import RequestError
-from training.data import Photograph, read_folder
-from training.review import Review, read_review
-from training.splits import folds, share, split
+from training.data.folders import Photograph, read_folder
+from training.data.review import Review, read_review
+from training.data.splits import folds, share, split
 
 PEOPLE = [f"p{i:04d}" for i in range(2000)]
 

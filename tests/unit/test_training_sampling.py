@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from facesvc.errors import RequestError
-from training.sampling import IdentityBatches
+from training.data.sampling import IdentityBatches
 
 COUNTS = (5, 1, 3, 8, 2, 4, 6)
 """Photographs of identities 0..6; identity 1 has one only."""

@@ -1,6 +1,6 @@
 """The registry of backbones: the historic line of the field, FaceNet's and OpenFace's networks, and pretrained ones.
 
-All take (n 3 s s) float32 RGB, (value - 127.5) / 128, of chips in the ArcFace crop (``training.crop``), and give
+All take (n 3 s s) float32 RGB, (value - 127.5) / 128, of chips in the ArcFace crop (``training.data.crop``), and give
 (n 128) float32 of unit length.
 """
 

@@ -11,7 +11,7 @@ from facesvc.models.manifest import Network
 from facesvc.models.packs import Pack, Packs, network_file
 from facesvc.pipeline.align import similarity
 from training.backbones.onnx_graph import OnnxGraph
-from training.crop import ARCFACE, ARCFACE_SIDE
+from training.data.crop import ARCFACE, ARCFACE_SIDE
 
 DLIB_SIDE = 167
 """Side of the ArcFace chip in which a face is as large as in dlib's chip of 150 px."""

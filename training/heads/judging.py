@@ -12,10 +12,10 @@ from facesvc.core.decide import DEFAULT_THRESHOLD, Calibration
 from facesvc.core.quality import pose
 from facesvc.evaluation.datasets import Pair
 from facesvc.evaluation.intervals import Fmr, Fnmr, Statistic, TarAtFmr, pair_bootstrap, rates_at_interval
-from training.calibration_fit import measure
+from training.calibration.fit import measure
+from training.data.splits import folds
 from training.features import Features, Floats
 from training.heads.entrants import Entrant, Fitted
-from training.splits import folds
 
 FOLDS = 5
 TARGET = 1e-3

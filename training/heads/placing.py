@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from facesvc.core.decide import DEFAULT_THRESHOLD, Calibration
 from facesvc.errors import TargetFmrUnsupported
-from training.calibration_fit import measure
+from training.calibration.fit import measure
+from training.data.splits import folds
 from training.features import Floats, Labels, unit
 from training.heads.recipe import HeadRecipe
 from training.heads.triplets import TrainedHead, train_head
-from training.splits import folds
 
 STEP = 0.005
 """Steps in which the centre is sought; one moves the FMR at 1.1 by about a tenth."""

@@ -14,12 +14,12 @@ import torch
 from torch.nn.functional import normalize
 
 from facesvc.models.head import LinearHead
+from training.data.sampling import IdentityBatches
 from training.features import Features, Floats, Labels, unit
 from training.heads.baselines import linear_head, rotated_sum
 from training.heads.moments import Matrix, moments
 from training.heads.recipe import HeadRecipe
 from training.losses import TripletLoss
-from training.sampling import IdentityBatches
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.config import ValidationConfig
-from training.splits import TRAIN, VALIDATION, split
+from training.data.splits import TRAIN, VALIDATION, split
 
 Rows = NDArray[np.int64]
 
@@ -22,7 +22,7 @@ class Sides:
 
     @classmethod
     def of(cls, subjects: Sequence[str] | NDArray[np.str_], config: ValidationConfig) -> "Sides":
-        """subjects: (n,) names. Sides by ``training.splits``; of the held-out chips at most ``config.photographs``."""
+        """subjects: (n,) names. Sides by ``training.data.splits``; of the held-out chips at most ``config.photographs``."""
         names, labels = np.unique(np.asarray(subjects), return_inverse=True)
         side = split([str(name) for name in names], config.split_seed, config.share)
         sides = np.array([side[str(name)] for name in names])[labels]

@@ -1,4 +1,6 @@
-"""The calibration of a set of templates: error rates over all distances, with intervals over people.
+"""The map of distances that puts a wanted false match rate at a wanted threshold.
+
+The calibration of a set of templates: error rates over all distances, with intervals over people.
 
 The intervals are those of ``facesvc.evaluation.intervals``, which has the sources: people are drawn again, and a
 comparison counts as often as its people were drawn together. Here they are taken at every point of the curve at once.
@@ -12,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from facesvc.core.decide import Calibration
+from facesvc.core.decide import DEFAULT_THRESHOLD, Calibration
 from facesvc.core.types import Vectors
-from facesvc.errors import RequestError
+from facesvc.errors import RequestError, TargetFmrUnsupported
 from facesvc.evaluation.intervals import resampled_counts
 from facesvc.models import calibration
 
@@ -154,3 +156,27 @@ def _banded(name: str, rates: Floats, independent: int) -> dict[str, Floats]:
         f"{name}_high": np.maximum(np.maximum(high, rates[0]), min(1.0, 3 / independent)),
     }
     return {key: curve.round(DIGITS) for key, curve in ends.items()}
+
+
+def fit_scale(
+    distances: NDArray[np.float64],
+    fmr: NDArray[np.float64],
+    target_fmr: float = 1e-3,
+    at: float = DEFAULT_THRESHOLD,
+) -> float:
+    """The factor on squared distances that moves the threshold of ``target_fmr`` to ``at``.
+
+    distances (k,) squared L2 ascending; fmr (k,) not falling, linear between its points: a measured curve, or
+    ``Calibration.fmr_high`` where the luck of the sample must not let the rate exceed the target.
+    One factor for all distances keeps their order, and with it every trade-off of FMR and FNMR; it only moves where
+    the threshold falls. On vectors it is a factor of sqrt(scale) on their length. Up to 1 their length can be kept
+    instead: a constant component of sqrt(1 - scale) beside the unit vector times sqrt(scale).
+    Raises TargetFmrUnsupported where the curve doesn't cross the target above distance 0.
+    """
+    last = int(np.searchsorted(fmr, target_fmr, side="right")) - 1
+    if last < 0 or last + 1 >= len(fmr):
+        raise TargetFmrUnsupported(f"the FMR goes from {fmr[0]:g} to {fmr[-1]:g} and never crosses {target_fmr:g}")
+    threshold = float(np.interp(target_fmr, fmr[last : last + 2], distances[last : last + 2]))
+    if threshold <= 0:
+        raise TargetFmrUnsupported(f"no distance above 0 has an FMR of {target_fmr:g} or less")
+    return at / threshold

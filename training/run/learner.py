@@ -14,13 +14,11 @@ from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 
-from training.chips import Batch, seed_of
-from training.collapse import CollapseWatch
-from training.config import OptimiserConfig, TrainConfig
-from training.distributed import World
-from training.journal import Row
-from training.losses import TripletLoss
-from training.schedule import factor
+from training.config import OptimiserConfig, TrainConfig, factor
+from training.losses import CollapseWatch, TripletLoss
+from training.run.chips import Batch, seed_of
+from training.run.distributed import World
+from training.run.journal import Row
 
 
 @dataclass

@@ -1,10 +1,17 @@
-"""A training run from its first step, or from where it was stopped, to its summary."""
+"""A training run from its first step, or from where it was stopped, to its summary.
+
+SIGTERM and SIGINT as a request to stop after the step at hand.
+"""
 
 import json
+import signal
+import threading
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import FrameType
 from typing import Literal
 
 import numpy as np
@@ -14,18 +21,47 @@ from torch import Tensor, nn
 
 from facesvc.core.types import DIMENSION
 from facesvc.errors import RequestError
-from training import augment
 from training.aligned import AlignedSet
-from training.checkpoint import digest, load_checkpoint, save_checkpoint, save_weights
-from training.chips import Supply
 from training.config import TrainConfig
-from training.display import Show, display
-from training.distributed import World, join
-from training.interruption import Interruption, interruption
-from training.journal import Journal, Row
-from training.learner import Learner
-from training.sides import Sides
-from training.validation import Validation
+from training.data import augment
+from training.run.checkpoint import digest, load_checkpoint, save_checkpoint, save_weights
+from training.run.chips import Supply
+from training.run.distributed import World, join
+from training.run.journal import Journal, Row, Show, display
+from training.run.learner import Learner
+from training.run.sides import Sides
+from training.run.validation import Validation
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+@dataclass
+class Interruption:
+    """signal: the one that asked to stop, None while none has."""
+
+    signal: int | None = None
+
+    def __bool__(self) -> bool:
+        return self.signal is not None
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self.signal = number
+
+
+@contextmanager
+def interruption() -> Iterator[Interruption]:
+    """Catches the signals while it lasts, in the main thread; elsewhere they can't be caught and mean what they did."""
+    asked = Interruption()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = {number: signal.signal(number, asked._ask) for number in SIGNALS}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
 
 Ending = Literal["finished", "early", "interrupted"]
 CHECKPOINT, WEIGHTS = "checkpoint.pt", "best.safetensors"

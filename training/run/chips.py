@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from training.augment import Transform
 from training.config import TrainConfig
-from training.distributed import World
-from training.sampling import IdentityBatches
+from training.data.augment import Transform
+from training.data.sampling import IdentityBatches
+from training.run.distributed import World
 
 
 class Batch(NamedTuple):

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from facesvc.models import torchvision_ops
-from training.crop import border
+from training.data.crop import border
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,7 +69,7 @@ def build(augmentation: Augmentation, size: int, margin: float = 0.0) -> Transfo
     torchvision_ops.install()
     from torchvision.transforms import v2
 
-    from training.transforms import CropJitter, Jpeg, LowResolution
+    from training.data.transforms import CropJitter, Jpeg, LowResolution
 
     a = augmentation
     jitter = v2.ColorJitter(a.brightness, a.contrast, a.saturation, a.hue)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facesvc.errors import RequestError
-from training.review import Review, read_review
+from training.data.review import Review, read_review
 
 SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".heic", ".heif", ".hif", ".avif", ".gif", ".bmp")
@@ -29,7 +29,7 @@ class Photograph:
 def read_folder(folder: Path, exclude: Collection[str] = (), review: Path | None = None) -> list[Photograph]:
     """The photographs in folder/<subject>/, sorted by folder and file name; hidden files are passed over.
 
-    exclude: subjects left out; review: a JSON file as ``training.review.Review`` describes it, applied too: with its
+    exclude: subjects left out; review: a JSON file as ``training.data.review.Review`` describes it, applied too: with its
     merges, photographs of several folders are of one subject.
     Raises RequestError where the folder or the review can't be read, or no photograph is left.
     """

@@ -12,7 +12,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
-from training.crop import border
+from training.data.crop import border
 
 
 def uniform(low: float, high: float) -> float:
