@@ -62,13 +62,13 @@ bench: $(VENV)/.installed-test $(PEERS)/.installed
 	$(BIN)/python -m benchmarks.compare_two samples/people/obama/obama.jpg samples/people/obama/obama2.jpg --pack sface --peers $(PEERS)/bin/python
 
 faults: $(VENV)/.installed-test
-	$(BIN)/python -m tests.faults.rounds --rounds 200 --database both
+	$(BIN)/python -m drills.faults.rounds --rounds 200 --database both
 
 drills: $(VENV)/.installed-test
-	$(BIN)/python -m tests.drills
+	$(BIN)/python -m drills
 
 audit: $(VENV)/.installed-test
-	$(BIN)/python -m tests.drills audit
+	$(BIN)/python -m drills audit
 
 # face_recognition's model package needs pkg_resources, which setuptools dropped with 81; dlib-bin needs no compiler
 $(PEERS)/.installed: $(VENV)/.uv

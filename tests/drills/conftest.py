@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from drills.ground import Real
 from facesvc.models.packs import DEFAULT_PACK
-from tests.drills.ground import Real
 
 
 @pytest.fixture(scope="session")

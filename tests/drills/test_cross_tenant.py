@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.drills.cross_tenant import drill
-from tests.drills.ground import Real
-from tests.drills.timing import compare, longer
+from drills.cross_tenant import drill
+from drills.ground import Real
+from drills.timing import compare, longer
 
 
 @pytest.mark.slow

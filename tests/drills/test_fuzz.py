@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.drills import fuzz_images, fuzz_requests
-from tests.drills.ground import Real
-from tests.drills.mutations import mutated
+from drills import fuzz_images, fuzz_requests
+from drills.ground import Real
+from drills.mutations import mutated
 
 FILES, REQUESTS = 200, 100
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.drills import load
-from tests.drills.ground import Real
-from tests.drills.offered import percentile
+from drills import load
+from drills.ground import Real
+from drills.offered import percentile
 
 
 @pytest.mark.slow

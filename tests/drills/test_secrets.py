@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.drills import secrets
-from tests.drills.ground import Real
+from drills import secrets
+from drills.ground import Real
 
 
 @pytest.mark.slow

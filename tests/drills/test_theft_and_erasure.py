@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.drills import erasure, rotated_templates, stolen_database
-from tests.drills.ground import Real
+from drills import erasure, rotated_templates, stolen_database
+from drills.ground import Real
 
 pytestmark = pytest.mark.slow
 

@@ -12,13 +12,13 @@ from random import Random
 import numpy as np
 import pytest
 
+from drills.faults.engine_client import STEP
 from facesvc.core.compare import squared_l2
 from facesvc.index.galleries import Projection
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
 from tests.databases import VERSION, new_reference, postgresql_database, unit_vectors
 from tests.engines import ENGINE_PARAMETERS, EngineKeepers
-from tests.faults.engine_client import STEP
 
 ROOT = Path(__file__).parents[2]
 PROBES = unit_vectors(3, seed=500)
@@ -36,7 +36,7 @@ class Place:
 
     def run(self, task: str, number: int = 0) -> subprocess.Popen[str]:
         where = (self.engine, self.address, self.owner, self.url, str(number))
-        command = [sys.executable, "-m", "tests.faults.engine_client", task, *where]
+        command = [sys.executable, "-m", "drills.faults.engine_client", task, *where]
         return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
     def assert_equal(self, store: SqlReferenceStore) -> None:

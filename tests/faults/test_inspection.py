@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, text
 
+from drills.faults.access import NEXT_VERSION, Direct
+from drills.faults.activities import ACTIVITIES
+from drills.faults.inspection import inspect, misled
+from drills.faults.journal import History, Journal, replay
+from drills.faults.worker import open_service
+from drills.faults.world import SHARED, World
 from facesvc.service.decisions import FaceService
 from facesvc.storage.engine import open_engine
 from tests.databases import VERSION, migrated_sqlite
-from tests.faults.access import NEXT_VERSION, Direct
-from tests.faults.activities import ACTIVITIES
-from tests.faults.inspection import inspect, misled
-from tests.faults.journal import History, Journal, replay
-from tests.faults.worker import open_service
-from tests.faults.world import SHARED, World
 
 
 class Scene:

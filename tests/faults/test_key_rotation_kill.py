@@ -8,13 +8,13 @@ from threading import Event
 
 import pytest
 
+from drills.faults.worker import Packs, open_keeper
 from facesvc.index.galleries import Projection
 from facesvc.service.decisions import FaceService
 from facesvc.service.encryption import KeyCare
 from facesvc.service.enrolment import EnrolmentRequest
 from facesvc.storage.engine import open_engine
 from tests.databases import VERSION, process
-from tests.faults.worker import Packs, open_keeper
 from tests.galleryfiles import bare
 
 pytestmark = pytest.mark.slow
@@ -47,7 +47,7 @@ def client(url: str, name: str, ended: Event) -> tuple[list[str], list[str]]:
 
 
 def rotation(url: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.faults.rotator", url]
+    command = [sys.executable, "-m", "drills.faults.rotator", url]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
 
 

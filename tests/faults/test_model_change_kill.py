@@ -14,12 +14,12 @@ import httpx
 import numpy as np
 import pytest
 
+from drills.faults.served import FACES, Photographs, address
 from facesvc.bootstrap import open_extractor
 from facesvc.config import Settings
 from facesvc.core.types import FaceChoice
 from facesvc.models.packs import Packs
 from tests.commandline import CommandLine
-from tests.faults.served import FACES, Photographs, address
 
 OLD, NEW = "sface", "fusion"
 EACH = 36

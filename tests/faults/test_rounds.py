@@ -1,4 +1,4 @@
-"""A few rounds of what `python -m tests.faults.rounds` does hundreds of."""
+"""A few rounds of what `python -m drills.faults.rounds` does hundreds of."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -7,9 +7,9 @@ from random import Random
 
 import pytest
 
-from tests.faults.ground import PACK, Outcome, Real
-from tests.faults.kinds import KINDS
-from tests.faults.rounds import DATABASES, hold, open_stage
+from drills.faults.ground import PACK, Outcome, Real
+from drills.faults.kinds import KINDS
+from drills.faults.rounds import DATABASES, hold, open_stage
 
 ROUNDS = 12
 

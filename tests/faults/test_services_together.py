@@ -11,11 +11,11 @@ from typing import Any
 import httpx
 import pytest
 
+from drills.faults.ground import PACK
+from drills.faults.requests import SAME
+from drills.faults.served import Photographs
 from tests.commandline import CommandLine
 from tests.databases import postgresql_database, postgresql_server
-from tests.faults.ground import PACK
-from tests.faults.requests import SAME
-from tests.faults.served import Photographs
 
 CLIENTS, TURNS = 4, 12
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

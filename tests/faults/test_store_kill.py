@@ -23,7 +23,7 @@ ROUNDS = 10
 
 def enrol_until_killed(url: str, start: int, acknowledged: int) -> list[str]:
     """Lines of a process that is killed once it acknowledged so many writes, in the middle of the next one."""
-    command = [sys.executable, "-m", "tests.faults.enroller", url, str(start)]
+    command = [sys.executable, "-m", "drills.faults.enroller", url, str(start)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(acknowledged)]

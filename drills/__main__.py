@@ -1,4 +1,4 @@
-"""``python -m tests.drills [names]``: runs the drills, all of them by default, and prints a line each."""
+"""``python -m drills [names]``: runs the drills, all of them by default, and prints a line each."""
 
 import argparse
 import sys
@@ -20,7 +20,7 @@ def hold(name: str) -> bool:
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix=f"facesvc-{name}-") as folder:
         try:
-            line, stood = import_module(f"tests.drills.{name}").run(Path(folder)), True
+            line, stood = import_module(f"drills.{name}").run(Path(folder)), True
         except Exception as error:  # whatever stops a drill fails that drill, and the others go on
             if not isinstance(error, AssertionError):
                 traceback.print_exc()
@@ -31,7 +31,7 @@ def hold(name: str) -> bool:
 
 def main() -> int:
     known = drills()
-    parser = argparse.ArgumentParser(prog="python -m tests.drills", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m drills", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(known))
     asked = parser.parse_args().names or known
     if unknown := sorted(set(asked) - set(known)):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from random import Random
 
-from tests.drills.mutations import MUTATIONS
+from drills.mutations import MUTATIONS
 
 BOUNDARY = "facesvc-drill"
 HOST = "127.0.0.1"

@@ -15,11 +15,11 @@ from typing import Any
 import cv2
 import psutil
 
+from drills.mutations import mutated
 from facesvc.errors import ImageError
 from facesvc.models.packs import Packs
 from facesvc.pipeline.decode import DecodeLimits, decode
 from facesvc.pipeline.detect import open_detector
-from tests.drills.mutations import mutated
 
 LIMITS = DecodeLimits(max_bytes=20 * 2**20, max_pixels=50_000_000)
 """The service's defaults."""

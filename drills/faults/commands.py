@@ -7,16 +7,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
 
+from drills.faults.ground import PACK, Outcome, Stage, elsewhere
+from drills.faults.inspection import structure
+from drills.faults.kinds import kind
+from drills.faults.moments import ANY_TIME
+from drills.faults.served import FACES, Photographs
+from drills.faults.worker import open_service
 from facesvc.service.decisions import FaceService
 from facesvc.storage.engine import open_engine
 from tests.commandline import CommandLine
 from tests.databases import keep_master_key, make_keys
-from tests.faults.ground import PACK, Outcome, Stage, elsewhere
-from tests.faults.inspection import structure
-from tests.faults.kinds import kind
-from tests.faults.moments import ANY_TIME
-from tests.faults.served import FACES, Photographs
-from tests.faults.worker import open_service
 
 LATEST_SECONDS = 0.3
 """After the photograph that was waited for, the kill."""

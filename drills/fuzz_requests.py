@@ -17,9 +17,9 @@ from hypothesis import seed as seeded
 from hypothesis.errors import Unsatisfiable
 from schemathesis.generation import GenerationMode
 
+from drills.ground import Real, Served, prepared, serving
+from drills.raw_requests import damaged, good_requests, send
 from tests.api.snapshot import SNAPSHOT
-from tests.drills.ground import Real, Served, prepared, serving
-from tests.drills.raw_requests import damaged, good_requests, send
 from tests.hostile import jpeg, opened
 
 COUNT, SEED = 10_000, 20_260

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.drills.ground import prepared
+from drills.ground import prepared
 from tests.hostile import crowds, encoded, heic, jpeg, odd_jpegs, odd_pngs, opened, other_formats
 
 COUNT, SEED = 10_000, 20_260
@@ -54,8 +54,8 @@ def fuzz(folder: Path, photographs: Mapping[str, bytes], packs: Path, count: int
     (folder / "good").mkdir()
     for name, data in good_files(photographs).items():
         (folder / "good" / name).write_bytes(data)
-    command = [sys.executable, "-m", "tests.drills.image_child", folder, packs, count, seed]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    command = [sys.executable, "-m", "drills.image_child", folder, packs, count, seed]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=Path(__file__).parents[1])
     at = (folder / "current").read_text().strip() if (folder / "current").exists() else "none"
     assert done.returncode == 0, f"seed {seed}, file {at}: ended with {done.returncode}: {done.stderr[-800:]}"
     found: dict[str, Any] = json.loads(done.stdout)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.faults import requests  # noqa: F401  # it registers its activities
-from tests.faults.activities import ACTIVITIES, Answer, Request
-from tests.faults.world import World
+from drills.faults import requests  # noqa: F401  # it registers its activities
+from drills.faults.activities import ACTIVITIES, Answer, Request
+from drills.faults.world import World
 
 
 class Journal:

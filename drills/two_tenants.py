@@ -9,8 +9,8 @@ from typing import Any
 
 import httpx
 
+from drills.ground import Real
 from tests.api.snapshot import SNAPSHOT
-from tests.drills.ground import Real
 
 PARAMETERS = ("gallery", "subject", "reference", "key")
 """Of paths: ids that belong to a tenant."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.galleries import Population
+from drills.ground import Real, prepared
 from facesvc.bootstrap import load_pack, open_extractor
 from facesvc.bootstrap.database import Database
 from facesvc.config import Settings
@@ -22,7 +23,6 @@ from facesvc.crypto.master import MasterKey
 from facesvc.storage.engine import open_engine
 from facesvc.storage.keys import SqlKeyRows
 from facesvc.storage.migrate import upgrade
-from tests.drills.ground import Real, prepared
 
 THRESHOLD = 1.1
 PEOPLE = 500

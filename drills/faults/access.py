@@ -1,4 +1,4 @@
-"""How a worker reaches the service: in its own process. ``tests.faults.served`` has the way over HTTP."""
+"""How a worker reaches the service: in its own process. ``drills.faults.served`` has the way over HTTP."""
 
 import json
 from collections.abc import Sequence

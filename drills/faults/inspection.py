@@ -9,6 +9,10 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy import Connection, func, select
 
+from drills.faults.contents import LIMIT, Content, Reader
+from drills.faults.journal import History
+from drills.faults.worker import open_keeper, open_service, open_store
+from drills.faults.world import World, differences
 from facesvc.core.compare import squared_l2
 from facesvc.core.types import Gallery, Vectors
 from facesvc.errors import GalleryNotFound, PhotographNotFound, ReferenceNotFound, SubjectNotFound
@@ -18,10 +22,6 @@ from facesvc.service.decisions import FaceService
 from facesvc.storage.engine import open_engine
 from facesvc.storage.tables import GalleryRow, PhotographRow, ReferenceRow, RevisionRow, SubjectRow, Table, TemplateRow
 from tests.databases import unit_vectors
-from tests.faults.contents import LIMIT, Content, Reader
-from tests.faults.journal import History
-from tests.faults.worker import open_keeper, open_service, open_store
-from tests.faults.world import World, differences
 
 PROBES, NEAREST = 3, 10
 RECENT = 20

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
+from drills.faults.ground import Ground, Outcome, Running, Stage
+from drills.faults.moments import ANY_TIME, Moment
+from drills.faults.worker import Orders, work
+from drills.faults.world import SHARED, World
 from facesvc.errors import GalleryNotFound
 from tests.databases import VERSION
-from tests.faults.ground import Ground, Outcome, Running, Stage
-from tests.faults.moments import ANY_TIME, Moment
-from tests.faults.worker import Orders, work
-from tests.faults.world import SHARED, World
 
 SURVIVES = 5
 """Requests that the process beside a killed one must still have answered."""

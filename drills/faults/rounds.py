@@ -1,6 +1,6 @@
 """Kills the service at random moments, round after round, and looks at what is left:
 
-    python -m tests.faults.rounds --rounds 200 --seed 1 --database both --report faults.json
+    python -m drills.faults.rounds --rounds 200 --seed 1 --database both --report faults.json
 
 Afterwards every acknowledged write must be there, nothing deleted may answer, a request in flight must be done wholly
 or not at all, and every index must equal the database. Exit code 1 where anything was not so.
@@ -22,10 +22,10 @@ from typing import Any
 
 from platformdirs import user_cache_path
 
+from drills.faults import commands, served  # noqa: F401  # they register their kinds
+from drills.faults.ground import PACK, Outcome, Real, Stage
+from drills.faults.kinds import KINDS
 from tests.databases import migrated_sqlite, postgresql, postgresql_database
-from tests.faults import commands, served  # noqa: F401  # they register their kinds
-from tests.faults.ground import PACK, Outcome, Real, Stage
-from tests.faults.kinds import KINDS
 
 DATABASES = ("sqlite", "postgresql")
 Progress = Callable[[Outcome], None]

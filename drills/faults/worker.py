@@ -12,6 +12,12 @@ from random import Random
 import numpy as np
 from sqlalchemy import Engine
 
+from drills.faults import requests  # noqa: F401  # it registers its activities
+from drills.faults.access import Access, Direct
+from drills.faults.activities import ACTIVITIES, choose
+from drills.faults.journal import Journal
+from drills.faults.moments import Moment, arm
+from drills.faults.world import World
 from facesvc.bootstrap.database import is_sealed
 from facesvc.core.types import Capture, FaceChoice, Sample, Template
 from facesvc.crypto.envelope import Envelope
@@ -24,12 +30,6 @@ from facesvc.service.decisions import FaceService
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
 from tests.databases import VERSION, new_reference, plain_codec, sealed_codec, unit_vectors
-from tests.faults import requests  # noqa: F401  # it registers its activities
-from tests.faults.access import Access, Direct
-from tests.faults.activities import ACTIVITIES, choose
-from tests.faults.journal import Journal
-from tests.faults.moments import Moment, arm
-from tests.faults.world import World
 
 FLAT_UNTIL = 25
 """References of the largest gallery whose index is flat; a database's rounds lead beyond, to the compressed kind."""

@@ -19,13 +19,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 from hypothesis.errors import Unsatisfiable
 
+from drills.ground import Real, prepared, serving
+from drills.timing import Compared, compare
+from drills.two_tenants import PARAMETERS, Ask, Tenant, asks, request, settled, unknown
 from facesvc.bootstrap.database import open_database
 from facesvc.config import Settings
 from facesvc.core.access import Rights, Role
 from tests.api.snapshot import SNAPSHOT
-from tests.drills.ground import Real, prepared, serving
-from tests.drills.timing import Compared, compare
-from tests.drills.two_tenants import PARAMETERS, Ask, Tenant, asks, request, settled, unknown
 
 EXAMPLES, ROUNDS, SEED = 30, 300, 20_261
 """Requests that schemathesis makes for each operation and parameter; pairs of requests whose times are compared."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tests.drills.ground import Real, facesvc
+from drills.ground import Real, facesvc
 from tests.galleryfiles import people, write_file
 
 

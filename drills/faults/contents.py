@@ -1,16 +1,16 @@
-"""What is stored, read as any caller would and put into the plain values of ``tests.faults.world``."""
+"""What is stored, read as any caller would and put into the plain values of ``drills.faults.world``."""
 
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 
 import numpy as np
 
+from drills.faults.journal import History
+from drills.faults.worker import sample
+from drills.faults.world import Person, Place, Places
 from facesvc.core.types import Gallery, Reference, ShadowState, Subject
 from facesvc.errors import PhotographNotFound
 from facesvc.service.decisions import FaceService
-from tests.faults.journal import History
-from tests.faults.worker import sample
-from tests.faults.world import Person, Place, Places
 
 Content = Callable[[str], bytes]
 LIMIT = 10_000

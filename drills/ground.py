@@ -15,8 +15,8 @@ from pathlib import Path
 import httpx
 import psutil
 
-from tests.faults.ground import PACK
-from tests.faults.rounds import prepare
+from drills.faults.ground import PACK
+from drills.faults.rounds import prepare
 
 START_SECONDS = 120
 

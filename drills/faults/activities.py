@@ -1,4 +1,4 @@
-"""What workers do, one class each: what to ask, how to ask it, and what it changes. ``tests.faults.requests`` has them.
+"""What workers do, one class each: what to ask, how to ask it, and what it changes. ``drills.faults.requests`` has them.
 
 An activity that changes no truth (a snapshot, a compaction, a re-embedding) registers here all the same: being
 killed in the middle of it must change nothing either.
@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any, ClassVar
 
-from tests.faults.access import Access
-from tests.faults.world import World
+from drills.faults.access import Access
+from drills.faults.world import World
 
 Request = dict[str, Any]
 Answer = dict[str, Any]

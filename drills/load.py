@@ -9,8 +9,8 @@ from pathlib import Path
 
 import aiohttp
 
-from tests.drills.ground import Real, Served, prepared, serving
-from tests.drills.offered import Answered, offer, percentile, saturate
+from drills.ground import Real, Served, prepared, serving
+from drills.offered import Answered, offer, percentile, saturate
 from tests.hostile import jpeg, opened
 
 SECONDS = 300.0

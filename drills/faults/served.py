@@ -20,15 +20,15 @@ from urllib.parse import quote
 import httpx
 from PIL import Image
 
+from drills.faults.access import Candidates
+from drills.faults.ground import PACK, Ground, Outcome, Running, Stage
+from drills.faults.journal import Journal
+from drills.faults.kinds import kind
+from drills.faults.moments import ANY_TIME
+from drills.faults.worker import Orders, labour
+from drills.faults.world import SHARED
 from tests.commandline import CommandLine
 from tests.databases import keep_master_key
-from tests.faults.access import Candidates
-from tests.faults.ground import PACK, Ground, Outcome, Running, Stage
-from tests.faults.journal import Journal
-from tests.faults.kinds import kind
-from tests.faults.moments import ANY_TIME
-from tests.faults.worker import Orders, labour
-from tests.faults.world import SHARED
 
 LONGEST_SECONDS = 4.0
 START_SECONDS = 120
@@ -61,7 +61,7 @@ def small(path: Path) -> Image.Image:
 
 
 class Remote:
-    """tests.faults.access.Access over HTTP. Raises httpx.HTTPStatusError for any answer that is an error."""
+    """drills.faults.access.Access over HTTP. Raises httpx.HTTPStatusError for any answer that is an error."""
 
     def __init__(self, url: str, photographs: Photographs) -> None:
         self.client, self.content = httpx.Client(base_url=url, timeout=60), photographs

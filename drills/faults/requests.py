@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from random import Random
 from typing import TypeVar
 
-from tests.faults.access import Access
-from tests.faults.activities import ACTIVITIES, Activity, Answer, Request
-from tests.faults.world import SHARED, Person, Place, World
+from drills.faults.access import Access
+from drills.faults.activities import ACTIVITIES, Activity, Answer, Request
+from drills.faults.world import SHARED, Person, Place, World
 
 T = TypeVar("T")
 

@@ -5,9 +5,9 @@ import socket
 import time
 from pathlib import Path
 
+from drills.ground import Real, Served, prepared, serving
+from drills.offered import percentile
 from facesvc.web.limits import HEAD_SECONDS
-from tests.drills.ground import Real, Served, prepared, serving
-from tests.drills.offered import percentile
 
 CONNECTIONS = 600
 BEGINNINGS = (b"", b"GET /v1/mod", b"POST /v1/detect HTTP/1.1\r\nHost: a\r\nX-Slow: ")

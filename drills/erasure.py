@@ -12,10 +12,10 @@ from typing import Any
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from drills import needles
+from drills.crowd import gather
+from drills.ground import Real, facesvc, prepared, serving
 from facesvc.core.audit import canonical
-from tests.drills import needles
-from tests.drills.crowd import gather
-from tests.drills.ground import Real, facesvc, prepared, serving
 
 CROWD = 10_200
 """References beside whom the person stands: enough for a snapshot of the index."""

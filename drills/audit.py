@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 SECONDS = 240
 UNREACHABLE = ("ConnectionError", "ServiceError", "Failed to resolve", "HTTPError", "Max retries", "Connection refused")
 

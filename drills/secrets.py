@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.drills.ground import Real, Served, prepared, serving
+from drills.ground import Real, Served, prepared, serving
 
 PASSWORD = "hunter2-of-the-database"
 MASTER_KEY = base64.b64encode(bytes(range(32))).decode()

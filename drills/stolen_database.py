@@ -16,11 +16,11 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
+from drills import needles
+from drills.ground import Real, Served, facesvc, prepared, serving
 from facesvc.bootstrap import load_pack, open_extractor
 from facesvc.config import Settings
 from facesvc.core.types import FaceChoice
-from tests.drills import needles
-from tests.drills.ground import Real, Served, facesvc, prepared, serving
 
 GALLERY = "clients of the bank"
 CLIENTS = {

@@ -12,8 +12,8 @@ from threading import Event, Thread
 
 import httpx
 
-from tests.drills.crowd import gather
-from tests.drills.ground import Real, command, environment, facesvc, prepared, serving
+from drills.crowd import gather
+from drills.ground import Real, command, environment, facesvc, prepared, serving
 
 CROWD = 12_000
 """References of 6,000 subjects, whose keys are to be wrapped anew."""

@@ -10,14 +10,14 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from drills.faults.contents import Content
+from drills.faults.inspection import Findings, inspect, misled
+from drills.faults.journal import replay
+from drills.faults.worker import open_service
+from drills.faults.world import World
 from facesvc.service.decisions import FaceService
 from facesvc.storage.engine import open_engine
 from tests.databases import make_keys
-from tests.faults.contents import Content
-from tests.faults.inspection import Findings, inspect, misled
-from tests.faults.journal import replay
-from tests.faults.worker import open_service
-from tests.faults.world import World
 
 PATIENCE = 60.0
 """Seconds in which a worker must do something, or it is stuck."""
@@ -27,7 +27,7 @@ PACK = "sface"
 """Model pack of rounds with real photographs: it starts the quickest."""
 processes = multiprocessing.get_context("forkserver")
 """Makes children of a process that has imported everything and opened nothing."""
-processes.set_forkserver_preload(["__main__", "tests.faults.inspection"])
+processes.set_forkserver_preload(["__main__", "drills.faults.inspection"])
 
 
 @dataclass
