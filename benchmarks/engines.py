@@ -74,7 +74,7 @@ def pgvector(graph: bool) -> Callable[[], AbstractContextManager[Engine]]:
 
     @contextmanager
     def opened() -> Iterator[Engine]:
-        from tests.databases import postgresql
+        from tests.support.databases import postgresql
 
         with postgresql() as url:
             engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))

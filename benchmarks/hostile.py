@@ -13,8 +13,8 @@ from rich.table import Table
 
 from facesvc.cli.samples import fetch
 from facesvc.models.packs import DEFAULT_PACK, Packs
-from tests.hostile import HostileFile, hostile_files
-from tests.live import Live, serve, served_settings
+from tests.support.hostile import HostileFile, hostile_files
+from tests.support.live import Live, serve, served_settings
 
 Row = tuple[str, str, str, int]
 

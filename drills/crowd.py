@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from drills.ground import Real, facesvc
-from tests.galleryfiles import people, write_file
+from tests.support.galleryfiles import people, write_file
 
 
 def gather(folder: Path, data: Path, real: Real, crowd: int) -> None:

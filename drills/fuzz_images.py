@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from drills.ground import prepared
-from tests.hostile import crowds, encoded, heic, jpeg, odd_jpegs, odd_pngs, opened, other_formats
+from tests.support.hostile import crowds, encoded, heic, jpeg, odd_jpegs, odd_pngs, opened, other_formats
 
 COUNT, SEED = 10_000, 20_260
 SECONDS_EACH = 8.0

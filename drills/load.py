@@ -11,7 +11,7 @@ import aiohttp
 
 from drills.ground import Real, Served, prepared, serving
 from drills.offered import Answered, offer, percentile, saturate
-from tests.hostile import jpeg, opened
+from tests.support.hostile import jpeg, opened
 
 SECONDS = 300.0
 WORKERS = 2

@@ -14,9 +14,9 @@ from platformdirs import user_cache_path
 from facesvc.cli.samples import fetch
 from facesvc.core.types import Pixels
 from facesvc.pipeline.decode import DecodeLimits, decode
-from tests.databases import migrated_sqlite, postgresql, postgresql_database
-from tests.engines import EngineOpeners, milvus
-from tests.hostile import HostileFile, hostile_files
+from tests.support.databases import migrated_sqlite, postgresql, postgresql_database
+from tests.support.engines import EngineOpeners, milvus
+from tests.support.hostile import HostileFile, hostile_files
 
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 # Before any test loads gRPC, the Milvus client's: its fork handlers write to stderr of processes that tests start.
@@ -58,7 +58,7 @@ def pixels(photographs: dict[str, bytes]) -> dict[str, Pixels]:
 
 @pytest.fixture(scope="session")
 def hostile(photographs: dict[str, bytes]) -> dict[str, HostileFile]:
-    """Hostile and odd files by name, with the code that the pipeline owes each: see ``tests.hostile``."""
+    """Hostile and odd files by name, with the code that the pipeline owes each: see ``tests.support.hostile``."""
     return hostile_files(photographs)
 
 

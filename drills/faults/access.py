@@ -10,7 +10,7 @@ from facesvc.errors import ModelChangeConflict, ModelChangeIncomplete
 from facesvc.index.galleries import Projection
 from facesvc.service.decisions import FaceService
 from facesvc.service.enrolment import EnrolmentRequest, Once
-from tests.databases import VERSION
+from tests.support.databases import VERSION
 
 NEXT_VERSION = "sha256:next"
 """The template version that galleries move to, and back from."""

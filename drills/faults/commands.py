@@ -15,8 +15,8 @@ from drills.faults.served import FACES, Photographs
 from drills.faults.worker import open_service
 from facesvc.service.decisions import FaceService
 from facesvc.storage.engine import open_engine
-from tests.commandline import CommandLine
-from tests.databases import keep_master_key, make_keys
+from tests.support.commandline import CommandLine
+from tests.support.databases import keep_master_key, make_keys
 
 LATEST_SECONDS = 0.3
 """After the photograph that was waited for, the kill."""

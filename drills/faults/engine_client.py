@@ -10,8 +10,8 @@ from facesvc.core.types import Changes, Gallery
 from facesvc.index.galleries import Projection
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
-from tests.databases import new_reference, unit_vectors
-from tests.engines import EngineKeepers
+from tests.support.databases import new_reference, unit_vectors
+from tests.support.engines import EngineKeepers
 
 STEP = 4
 

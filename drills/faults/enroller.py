@@ -4,7 +4,7 @@ import sys
 
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
-from tests.databases import new_reference
+from tests.support.databases import new_reference
 
 
 def main(url: str, start: int) -> None:

@@ -17,7 +17,7 @@ from drills.faults.worker import open_service
 from drills.faults.world import World
 from facesvc.service.decisions import FaceService
 from facesvc.storage.engine import open_engine
-from tests.databases import make_keys
+from tests.support.databases import make_keys
 
 PATIENCE = 60.0
 """Seconds in which a worker must do something, or it is stuck."""

@@ -21,7 +21,7 @@ from facesvc.index.sweep import Sweep
 from facesvc.service.decisions import FaceService
 from facesvc.storage.engine import open_engine
 from facesvc.storage.tables import GalleryRow, PhotographRow, ReferenceRow, RevisionRow, SubjectRow, Table, TemplateRow
-from tests.databases import unit_vectors
+from tests.support.databases import unit_vectors
 
 PROBES, NEAREST = 3, 10
 RECENT = 20

@@ -9,7 +9,7 @@ from drills.faults.moments import ANY_TIME, Moment
 from drills.faults.worker import Orders, work
 from drills.faults.world import SHARED, World
 from facesvc.errors import GalleryNotFound
-from tests.databases import VERSION
+from tests.support.databases import VERSION
 
 SURVIVES = 5
 """Requests that the process beside a killed one must still have answered."""

@@ -25,7 +25,7 @@ from platformdirs import user_cache_path
 from drills.faults import commands, served  # noqa: F401  # they register their kinds
 from drills.faults.ground import PACK, Outcome, Real, Stage
 from drills.faults.kinds import KINDS
-from tests.databases import migrated_sqlite, postgresql, postgresql_database
+from tests.support.databases import migrated_sqlite, postgresql, postgresql_database
 
 DATABASES = ("sqlite", "postgresql")
 Progress = Callable[[Outcome], None]

@@ -27,8 +27,8 @@ from drills.faults.kinds import kind
 from drills.faults.moments import ANY_TIME
 from drills.faults.worker import Orders, labour
 from drills.faults.world import SHARED
-from tests.commandline import CommandLine
-from tests.databases import keep_master_key
+from tests.support.commandline import CommandLine
+from tests.support.databases import keep_master_key
 
 LONGEST_SECONDS = 4.0
 START_SECONDS = 120

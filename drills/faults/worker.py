@@ -29,7 +29,7 @@ from facesvc.index.snapshot import NoSeal
 from facesvc.service.decisions import FaceService
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
-from tests.databases import VERSION, new_reference, plain_codec, sealed_codec, unit_vectors
+from tests.support.databases import VERSION, new_reference, plain_codec, sealed_codec, unit_vectors
 
 FLAT_UNTIL = 25
 """References of the largest gallery whose index is flat; a database's rounds lead beyond, to the compressed kind."""

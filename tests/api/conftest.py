@@ -9,7 +9,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.live import Live, serve, served_settings
+from tests.support.live import Live, serve, served_settings
 
 Part = tuple[str, tuple[str, bytes]]
 

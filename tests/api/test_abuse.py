@@ -20,9 +20,9 @@ from facesvc.web.app import create_app
 from facesvc.web.fetch import FetchLimits, PhotographFetcher, look_up
 from facesvc.web.observe import json_logger, log_alarm
 from tests.api.conftest import problem, references
-from tests.keyed import Keyed, serve_keyed
-from tests.listening import listening
-from tests.live import listen, served_settings
+from tests.support.keyed import Keyed, serve_keyed
+from tests.support.listening import listening
+from tests.support.live import listen, served_settings
 
 ATTEMPTS = 12
 """Of one address without a valid key, a minute."""

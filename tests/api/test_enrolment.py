@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.api.conftest import Part, problem, references
-from tests.live import Live
+from tests.support.live import Live
 
 Parts = Callable[[str, str], Part]
 Encoded = Callable[[str], dict[str, str]]

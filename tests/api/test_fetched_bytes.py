@@ -17,7 +17,7 @@ from facesvc.web.intake import Intake
 from facesvc.web.limits import BODIES_HELD, BodyLimits
 from facesvc.web.requests import EnrolJson
 from tests.api.conftest import problem
-from tests.listening import listening
+from tests.support.listening import listening
 
 LARGEST = 100_000
 """Bytes of a request."""

@@ -11,7 +11,7 @@ import pytest
 
 from facesvc.web.intake import ticket
 from tests.api.conftest import Part, problem, references
-from tests.live import Live, serve
+from tests.support.live import Live, serve
 
 Parts = Callable[[str, str], Part]
 Send = Callable[..., httpx.Response]

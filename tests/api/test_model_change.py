@@ -9,7 +9,7 @@ import pytest
 
 from facesvc.bootstrap import bootstrap
 from tests.api.conftest import Part, problem, references
-from tests.live import Live
+from tests.support.live import Live
 
 PACK = "sface"
 

@@ -15,8 +15,8 @@ from facesvc.service.disclosure import Alarms
 from facesvc.web.app import create_app
 from facesvc.web.errors import ADVICE, kinds, status_of
 from tests.api.conftest import Part, problem, references
-from tests.hostile import HostileFile
-from tests.live import Live, listen
+from tests.support.hostile import HostileFile
+from tests.support.live import Live, listen
 
 Parts = Callable[[str, str], Part]
 JSON = {"Content-Type": "application/json"}

@@ -16,7 +16,7 @@ import pytest
 from facesvc.bootstrap.database import open_database
 from facesvc.core.access import DEFAULT_TENANT, IssuedKey, Rights, Role
 from tests.api.conftest import problem, references
-from tests.keyed import Keyed, serve_keyed
+from tests.support.keyed import Keyed, serve_keyed
 
 PEOPLE = "/v1/galleries/staff/subjects"
 

@@ -17,7 +17,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from tests.api.conftest import Part, problem, references
-from tests.live import Live
+from tests.support.live import Live
 
 Enrol = Callable[..., dict[str, Any]]
 

@@ -7,7 +7,7 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
 
 from tests.api.snapshot import SNAPSHOT
-from tests.live import Live
+from tests.support.live import Live
 
 CHECKS = [not_a_server_error, response_schema_conformance, status_code_conformance]
 

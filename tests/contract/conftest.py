@@ -9,8 +9,8 @@ from sqlalchemy import Engine
 from facesvc.storage.cipher import Codec
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
-from tests.databases import VERSION, add_tenant, migrated_sqlite, plain_codec, postgresql_database, sealed_codec
-from tests.engines import ENGINES, EngineKeepers
+from tests.support.databases import VERSION, add_tenant, migrated_sqlite, plain_codec, postgresql_database, sealed_codec
+from tests.support.engines import ENGINES, EngineKeepers
 
 CodecOf = Callable[[Engine], Codec]
 SEALED_TOO = (

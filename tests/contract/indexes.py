@@ -14,7 +14,7 @@ from facesvc.index.exact import ExactIndex
 from facesvc.index.flat import FlatIndex
 from facesvc.index.growing import GrowingIndex
 from facesvc.index.large import LargeIndex
-from tests.databases import unit_vectors
+from tests.support.databases import unit_vectors
 
 Opener = Callable[..., TemplateIndex]
 KINDS: dict[str, Opener] = {

@@ -12,7 +12,7 @@ from facesvc.errors import AuditBroken, FaceServiceError, Overloaded, SubjectNot
 from facesvc.service.audit import Trail
 from facesvc.storage.audit import SqlAuditLog
 from facesvc.storage.engine import WRITING, open_engine
-from tests.databases import process
+from tests.support.databases import process
 
 
 @pytest.fixture

@@ -31,9 +31,9 @@ from facesvc.errors import (
 from facesvc.models.packs import DEFAULT_PACK
 from facesvc.pipeline.ray import ClusterExtractor, Crew, Pipeline, connect, variables
 from facesvc.service.enrolment import EnrolmentRequest
-from tests.clusters import WORKER, cluster, named
-from tests.hostile import HostileFile
-from tests.live import served_settings
+from tests.support.clusters import WORKER, cluster, named
+from tests.support.hostile import HostileFile
+from tests.support.live import served_settings
 
 pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.slow, pytest.mark.timeout(600)]  # clusters start slowly
 

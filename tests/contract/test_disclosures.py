@@ -11,7 +11,7 @@ from facesvc.storage.disclosures import SqlDisclosures
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
 from facesvc.storage.tables import RevealedRow
-from tests.databases import new_reference
+from tests.support.databases import new_reference
 
 DAY = 20_000
 

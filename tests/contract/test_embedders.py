@@ -20,7 +20,7 @@ from facesvc.models import converters, head
 from facesvc.models.graph import GraphWriter
 from facesvc.models.packs import Pack, Packs, network_file
 from facesvc.pipeline.embed import BatchingEmbedder, OnnxEmbedder
-from tests.packs import carried
+from tests.support.packs import carried
 
 RUNTIMES = ["onnxruntime", "openvino"]
 FACES = ("obama", "obama2", "obama3", "biden", "astronaut")

@@ -11,7 +11,7 @@ from facesvc.errors import StoreUnavailable
 from facesvc.storage import engine as engines
 from facesvc.storage.engine import open_engine
 from facesvc.storage.transactions import Transactions
-from tests.databases import migrated_sqlite
+from tests.support.databases import migrated_sqlite
 
 WRITER = """
 import sys

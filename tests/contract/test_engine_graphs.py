@@ -10,8 +10,8 @@ from facesvc.index.flat import FlatIndex
 from facesvc.index.milvus import KEYS_AT_ONCE, MOST_NEIGHBOURS, PROBES_AT_ONCE, VECTORS_AT_ONCE, MilvusServer, scan
 from facesvc.index.pgvector import SCHEMA, PgVectorIndex
 from tests.contract.indexes import assert_nearest, nearest_keys, people
-from tests.databases import unit_vectors
-from tests.engines import EngineOpeners
+from tests.support.databases import unit_vectors
+from tests.support.engines import EngineOpeners
 
 pytestmark = pytest.mark.xdist_group("engines")
 PERSONS, K = 3_000, 10

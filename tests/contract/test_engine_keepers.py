@@ -20,8 +20,8 @@ from facesvc.index.milvus import MilvusIndex, MilvusKeeper, MilvusServer
 from facesvc.index.pgvector import PgVectorKeeper, transaction
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
-from tests.databases import VERSION, new_reference, postgresql_database, unit_vectors
-from tests.engines import ENGINE_PARAMETERS, EngineKeepers, milvus
+from tests.support.databases import VERSION, new_reference, postgresql_database, unit_vectors
+from tests.support.engines import ENGINE_PARAMETERS, EngineKeepers, milvus
 
 PROBES = unit_vectors(3, seed=500)
 BACK_SECONDS = 60.0

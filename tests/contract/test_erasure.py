@@ -28,7 +28,7 @@ from facesvc.service.disclosure import Alarms, Watch
 from facesvc.storage.references import SqlReferenceStore
 from facesvc.storage.tables import ErasureRow, Table
 from tests.contract.values import JPEG, rows
-from tests.databases import VERSION, new_reference
+from tests.support.databases import VERSION, new_reference
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 TICKET = Ticket("a" * 64, "b" * 64)

@@ -22,8 +22,8 @@ from facesvc.storage.bulk import SqlExchange
 from facesvc.storage.references import SqlReferenceStore
 from tests.contract.conftest import TENANTS
 from tests.contract.values import NAMES, counts
-from tests.databases import VERSION, new_reference, unit_vectors
-from tests.galleryfiles import JPEG, MOMENT, bare, entry, people, values, write_file
+from tests.support.databases import VERSION, new_reference, unit_vectors
+from tests.support.galleryfiles import JPEG, MOMENT, bare, entry, people, values, write_file
 
 RULES = RowRules(VERSION, 1.0, 10**6, sniff)
 

@@ -16,8 +16,8 @@ from facesvc.pipeline.packs import LoadedPacks
 from facesvc.service.decisions import FaceService
 from facesvc.storage.references import SqlReferenceStore
 from tests.contract.indexes import KINDS
-from tests.databases import VERSION, new_reference, unit_vectors
-from tests.engines import ENGINE_PARAMETERS, ENGINES
+from tests.support.databases import VERSION, new_reference, unit_vectors
+from tests.support.engines import ENGINE_PARAMETERS, ENGINES
 
 TOP = 3
 """Subjects asked for; the service asks its index for four times as many references."""

@@ -18,8 +18,8 @@ from facesvc.index.exact import ExactIndex
 from facesvc.index.flat import BLAS_THRESHOLD, FlatIndex
 from facesvc.threads import SharedLock
 from tests.contract.indexes import KINDS, STORED_EXACTLY, Opener, assert_nearest, nearest_keys
-from tests.databases import unit_vectors
-from tests.engines import ENGINE_PARAMETERS, ENGINES, EngineOpeners
+from tests.support.databases import unit_vectors
+from tests.support.engines import ENGINE_PARAMETERS, ENGINES, EngineOpeners
 
 
 @pytest.fixture(params=[*KINDS, *ENGINE_PARAMETERS])

@@ -13,7 +13,7 @@ from facesvc.index.flat import GONE, RECENT, FlatIndex, KeyRows
 from facesvc.index.growing import GrowingIndex, opener
 from facesvc.index.large import DISTANCES, LATE, SMALLEST, LargeIndex, Sketches, around
 from tests.contract.indexes import assert_nearest, nearest_keys, people
-from tests.databases import unit_vectors
+from tests.support.databases import unit_vectors
 
 PERSONS, PHOTOGRAPHS = 20_000, 2
 DLIB_NORM = 2.466

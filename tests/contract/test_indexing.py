@@ -21,8 +21,8 @@ from facesvc.index.local import SnapshotKeeper
 from facesvc.index.snapshot import NoSeal
 from facesvc.storage.engine import address
 from facesvc.storage.references import SqlReferenceStore
-from tests.databases import VERSION, new_reference, unit_vectors
-from tests.engines import ENGINE_PARAMETERS
+from tests.support.databases import VERSION, new_reference, unit_vectors
+from tests.support.engines import ENGINE_PARAMETERS
 
 AWAY = "http://127.0.0.1:1"
 

@@ -19,8 +19,8 @@ from facesvc.service.encryption import KeyCare, rotate_master
 from facesvc.storage.references import SqlReferenceStore
 from facesvc.storage.tables import AnswerRow, GalleryRow, PhotographRow, ReferenceRow, SubjectRow, TemplateRow
 from tests.contract.values import JPEG, assert_same, rows
-from tests.databases import VERSION, new_reference, process, unit_vectors
-from tests.galleryfiles import bare
+from tests.support.databases import VERSION, new_reference, process, unit_vectors
+from tests.support.galleryfiles import bare
 
 TICKET = Ticket("a" * 64, "b" * 64)
 NOTHING = {"galleries": 0, "subjects": 0, "references": 0, "templates": 0, "photographs": 0}

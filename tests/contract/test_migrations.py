@@ -21,7 +21,7 @@ from facesvc.storage.migrate import configured, upgrade
 from facesvc.storage.references import SqlReferenceStore
 from facesvc.storage.tables import Table
 from tests.contract.values import JPEG, assert_same, counts
-from tests.databases import VERSION, new_reference, unit_vectors
+from tests.support.databases import VERSION, new_reference, unit_vectors
 
 TABLES = {
     "galleries", "subjects", "face_references", "templates", "template_failures", "photographs", "revisions",

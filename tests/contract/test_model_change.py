@@ -39,7 +39,7 @@ from facesvc.service.model_changes import ModelChanges
 from facesvc.storage.bulk import SqlExchange
 from facesvc.storage.references import SqlReferenceStore
 from tests.contract.values import paged
-from tests.databases import VERSION, new_reference, unit_vectors
+from tests.support.databases import VERSION, new_reference, unit_vectors
 
 NEXT = "sha256:next"
 FILLING, STANDBY, LEAVING = ShadowState

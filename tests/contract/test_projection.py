@@ -15,8 +15,8 @@ from facesvc.index.galleries import Projection
 from facesvc.index.homes import InMemory, MemoryKeeper
 from facesvc.storage.references import SqlReferenceStore
 from tests.contract.indexes import KINDS
-from tests.databases import VERSION, new_reference, unit_vectors
-from tests.engines import ENGINE_PARAMETERS, ENGINES
+from tests.support.databases import VERSION, new_reference, unit_vectors
+from tests.support.engines import ENGINE_PARAMETERS, ENGINES
 
 
 @pytest.fixture(params=[*KINDS, *ENGINE_PARAMETERS])

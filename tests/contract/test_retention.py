@@ -12,8 +12,8 @@ from facesvc.storage.bulk import SqlExchange
 from facesvc.storage.references import SqlReferenceStore
 from facesvc.storage.tables import SubjectRow
 from tests.contract.values import counts
-from tests.databases import new_reference
-from tests.galleryfiles import entry
+from tests.support.databases import new_reference
+from tests.support.galleryfiles import entry
 
 PAST, FUTURE = (datetime.now(UTC).replace(microsecond=0) + timedelta(days=days) for days in (-1, 1))
 

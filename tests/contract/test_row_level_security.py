@@ -24,8 +24,8 @@ from facesvc.storage.migrate import configured, upgrade
 from facesvc.storage.references import SqlReferenceStore
 from facesvc.storage.tables import Table
 from facesvc.storage.transactions import EVERY_TENANT, Locks, Transactions
-from tests.databases import VERSION, new_reference, postgresql_database
-from tests.galleryfiles import entry, values
+from tests.support.databases import VERSION, new_reference, postgresql_database
+from tests.support.galleryfiles import entry, values
 
 ROLE = "facesvc_restricted"
 TABLES = sorted(Table.metadata.tables)

@@ -21,7 +21,7 @@ from facesvc.pipeline.packs import LoadedPacks
 from facesvc.service.decisions import FaceService, Search
 from facesvc.storage.references import SqlReferenceStore
 from tests.contract.test_identify_kinds import Vector, around, reference
-from tests.databases import VERSION, new_reference, unit_vectors
+from tests.support.databases import VERSION, new_reference, unit_vectors
 
 CROWD = 400
 """References of each of a few subjects."""

@@ -20,7 +20,7 @@ from facesvc.index.growing import GrowingIndex
 from facesvc.index.large import LargeIndex
 from facesvc.index.snapshot import MANIFEST, SEGMENT_BYTES, Snapshot, Storable
 from tests.contract.indexes import assert_nearest, people
-from tests.databases import unit_vectors
+from tests.support.databases import unit_vectors
 
 OWNER = "gallery 1"
 COUNT = 20_000
@@ -260,7 +260,7 @@ from pathlib import Path
 import numpy as np
 from facesvc.index.flat import FlatIndex
 from facesvc.index.snapshot import Snapshot
-from tests.databases import unit_vectors
+from tests.support.databases import unit_vectors
 
 snapshot, revision = Snapshot(Path(sys.argv[1]), "gallery 1"), int(sys.argv[2])
 vectors = unit_vectors(4_000)

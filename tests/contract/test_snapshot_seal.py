@@ -9,7 +9,7 @@ from facesvc.crypto.envelope import Envelope
 from facesvc.index.compressed import CompressedIndex
 from facesvc.index.flat import FlatIndex
 from facesvc.index.snapshot import MANIFEST, Snapshot, Storable
-from tests.databases import unit_vectors
+from tests.support.databases import unit_vectors
 
 SEAL = Envelope(bytes(32), "acme")
 COUNT = 3_000

@@ -15,7 +15,7 @@ from facesvc.index.growing import GrowingIndex
 from facesvc.index.local import SnapshotKeeper
 from facesvc.index.snapshot import Storable
 from facesvc.storage.references import SqlReferenceStore
-from tests.databases import VERSION, new_reference, unit_vectors
+from tests.support.databases import VERSION, new_reference, unit_vectors
 
 LEAST = 20
 

@@ -16,7 +16,7 @@ from facesvc.storage.references import SqlReferenceStore
 from facesvc.storage.sealing import stored_names
 from facesvc.storage.tables import AnswerRow
 from tests.contract.values import counts, rows
-from tests.databases import VERSION, new_reference
+from tests.support.databases import VERSION, new_reference
 
 
 def digest(text: str) -> str:

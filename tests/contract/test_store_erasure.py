@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
 from facesvc.storage.tables import ReferenceRow
-from tests.databases import VERSION, migrated_sqlite, new_reference, unit_vectors
+from tests.support.databases import VERSION, migrated_sqlite, new_reference, unit_vectors
 
 PHOTOGRAPH = b"\xff\xd8 a photograph that nobody else has " * 300
 """Larger than a page of the database, so that it overflows into others."""

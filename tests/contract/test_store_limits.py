@@ -15,7 +15,7 @@ from facesvc.errors import (
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
 from tests.contract.values import JPEG, counts
-from tests.databases import VERSION, new_reference
+from tests.support.databases import VERSION, new_reference
 
 END_THE_OTHERS = """SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity
                     WHERE pid <> pg_backend_pid() AND datname = current_database()"""

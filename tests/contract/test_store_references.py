@@ -18,7 +18,7 @@ from facesvc.errors import (
 from facesvc.storage.references import SqlReferenceStore
 from facesvc.storage.tables import PhotographRow
 from tests.contract.values import JPEG, assert_same, counts, paged, rows
-from tests.databases import VERSION, new_reference, unit_vectors
+from tests.support.databases import VERSION, new_reference, unit_vectors
 
 
 def test_reference_as_stored(store: SqlReferenceStore) -> None:

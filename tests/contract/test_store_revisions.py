@@ -7,7 +7,7 @@ import pytest
 
 from facesvc.core.types import Gallery
 from facesvc.storage.references import SqlReferenceStore
-from tests.databases import new_reference, unit_vectors
+from tests.support.databases import new_reference, unit_vectors
 
 
 def unturned(store: SqlReferenceStore) -> Gallery:

@@ -14,7 +14,7 @@ from facesvc.errors import (
 from facesvc.storage.references import SqlReferenceStore
 from facesvc.storage.tables import PhotographRow, ReferenceRow, RevisionRow, SubjectRow
 from tests.contract.values import JPEG, NAMES, counts, paged, rows
-from tests.databases import VERSION, new_reference
+from tests.support.databases import VERSION, new_reference
 
 
 def test_subject_as_created(store: SqlReferenceStore) -> None:

@@ -12,7 +12,7 @@ from facesvc.errors import GalleryExists, SubjectExists, SubjectNotFound
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
 from tests.contract.values import counts
-from tests.databases import VERSION, new_reference
+from tests.support.databases import VERSION, new_reference
 
 WRITERS = 8
 T = TypeVar("T")

@@ -16,7 +16,7 @@ from facesvc.index.sweep import Compared, Sweep
 from facesvc.storage.erasures import Residue
 from facesvc.storage.references import SqlReferenceStore
 from facesvc.storage.tables import AnswerRow
-from tests.databases import VERSION, new_reference, unit_vectors
+from tests.support.databases import VERSION, new_reference, unit_vectors
 
 CLEAN = Compared("staff", VERSION, 30, "flat", 0, 0, 30, 0)
 

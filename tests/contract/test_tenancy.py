@@ -28,7 +28,7 @@ from facesvc.service.tenants import Tenants
 from facesvc.storage.tables import AnswerRow, ReferenceRow, SubjectRow, TenantRow
 from facesvc.storage.transactions import EVERY_TENANT, Transactions
 from tests.contract.values import rows
-from tests.databases import VERSION, new_reference
+from tests.support.databases import VERSION, new_reference
 
 
 @pytest.fixture

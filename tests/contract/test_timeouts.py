@@ -9,7 +9,7 @@ from sqlalchemy import text
 from facesvc.errors import StoreUnavailable
 from facesvc.storage.engine import open_engine
 from facesvc.storage.transactions import Locks
-from tests.databases import postgresql_database
+from tests.support.databases import postgresql_database
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from facesvc.storage.engine import WRITING
 from facesvc.storage.keys import SqlKeyRows, rewrap_all
 from facesvc.storage.references import SqlReferenceStore
 from facesvc.storage.transactions import EVERY_TENANT, Transactions
-from tests.databases import MASTER, VERSION, new_reference, process
+from tests.support.databases import MASTER, VERSION, new_reference, process
 
 OLD, NEW = MASTER, MasterKey(bytes(range(32)))
 TAKEN = "was taken away"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live import Live, serve, served_settings
+from tests.support.live import Live, serve, served_settings
 
 
 @pytest.fixture(scope="session")

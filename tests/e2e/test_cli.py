@@ -12,7 +12,7 @@ from PIL import Image, ImageEnhance
 
 from facesvc import __version__
 from facesvc.models.packs import DEFAULT_PACK, network_file
-from tests.commandline import CommandLine
+from tests.support.commandline import CommandLine
 
 pytestmark = pytest.mark.xdist_group("cli")  # one worker: the enrolled gallery is made once
 

@@ -11,7 +11,7 @@ from typing import IO, Any
 import httpx
 import pytest
 
-from tests.commandline import CommandLine
+from tests.support.commandline import CommandLine
 
 pytestmark = pytest.mark.slow
 FIRST = re.compile(

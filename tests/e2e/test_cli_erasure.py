@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commandline import CommandLine
+from tests.support.commandline import CommandLine
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 
-from tests.commandline import CommandLine
+from tests.support.commandline import CommandLine
 
 pytestmark = pytest.mark.xdist_group("cli-identify")  # one worker: the gallery is enrolled once
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, text
 
-from tests.commandline import CommandLine
-from tests.databases import postgresql, postgresql_database
 from tests.e2e.transferring import Here, answers, local, stored
+from tests.support.commandline import CommandLine
+from tests.support.databases import postgresql, postgresql_database
 
 pytestmark = pytest.mark.xdist_group("cli-migration")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.commandline import CommandLine
+from tests.support.commandline import CommandLine
 
 PACK = ("--pack", "sface")
 MODEL = ("galleries", "model")

@@ -10,8 +10,8 @@ import pytest
 
 from facesvc.bootstrap import open_exchange
 from facesvc.config import Settings
-from tests.clusters import cluster
-from tests.commandline import CommandLine
+from tests.support.clusters import cluster
+from tests.support.commandline import CommandLine
 
 pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.slow, pytest.mark.timeout(600)]  # clusters start slowly
 

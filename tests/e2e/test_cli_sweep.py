@@ -10,8 +10,8 @@ from facesvc.index.flat import FlatIndex
 from facesvc.index.snapshot import Snapshot
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
-from tests.commandline import CommandLine
-from tests.databases import VERSION, migrated_sqlite, new_reference, unit_vectors
+from tests.support.commandline import CommandLine
+from tests.support.databases import VERSION, migrated_sqlite, new_reference, unit_vectors
 
 CLEAN = {
     "tenant": "default", "gallery": "staff", "template_version": VERSION, "references": 3, "kind": "flat",

@@ -11,10 +11,10 @@ import pytest
 from facesvc.bootstrap import open_exchange
 from facesvc.config import Settings
 from facesvc.core.types import Retention
-from tests.commandline import CommandLine
-from tests.databases import postgresql, postgresql_database
 from tests.e2e.transferring import Here, answers, local, stored
-from tests.galleryfiles import entry, write_file
+from tests.support.commandline import CommandLine
+from tests.support.databases import postgresql, postgresql_database
+from tests.support.galleryfiles import entry, write_file
 
 pytestmark = pytest.mark.xdist_group("cli-transfer")
 

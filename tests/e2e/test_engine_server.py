@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from facesvc.index.milvus import MilvusServer
-from tests.commandline import CommandLine
+from tests.support.commandline import CommandLine
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("engines")]
 PEOPLE = {"obama": ("obama", "obama2"), "biden": ("biden",)}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import sync_playwright
 
-from tests.commandline import CommandLine
+from tests.support.commandline import CommandLine
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PAIRS = "2\t1\nobama\t1\t2\nobama\t1\tbiden\t1\nobama\t2\t4\nobama\t3\tbiden\t1\n"

@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from facesvc.core.access import Role
 from tests.e2e.test_page import ANSWER_MS, browser, choose, pytestmark  # noqa: F401  the browser, and its marks
-from tests.keyed import Keyed, serve_keyed
+from tests.support.keyed import Keyed, serve_keyed
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live import serve, served_settings
+from tests.support.live import serve, served_settings
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 COMMANDS = [line for block in re.findall(r"```sh run\n(.*?)```", README, re.S) for line in block.splitlines()]

@@ -12,8 +12,8 @@ import pytest
 from facesvc.bootstrap import open_exchange
 from facesvc.cli import main
 from facesvc.config import Settings
-from tests.commandline import CommandLine
-from tests.galleryfiles import values
+from tests.support.commandline import CommandLine
+from tests.support.galleryfiles import values
 
 
 class Here(CommandLine):

@@ -17,8 +17,8 @@ from facesvc.core.compare import squared_l2
 from facesvc.index.galleries import Projection
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
-from tests.databases import VERSION, new_reference, postgresql_database, unit_vectors
-from tests.engines import ENGINE_PARAMETERS, EngineKeepers
+from tests.support.databases import VERSION, new_reference, postgresql_database, unit_vectors
+from tests.support.engines import ENGINE_PARAMETERS, EngineKeepers
 
 ROOT = Path(__file__).parents[2]
 PROBES = unit_vectors(3, seed=500)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.commandline import CommandLine
+from tests.support.commandline import CommandLine
 
 pytestmark = [pytest.mark.xdist_group("cli-kill"), pytest.mark.slow]
 

@@ -13,8 +13,8 @@ from facesvc.config import Settings
 from facesvc.errors import GalleryNotFound
 from facesvc.storage.bulk import SqlExchange
 from facesvc.storage.references import SqlReferenceStore
-from tests.commandline import CommandLine
-from tests.galleryfiles import MOMENT, bare, entry, people, values, write_file
+from tests.support.commandline import CommandLine
+from tests.support.galleryfiles import MOMENT, bare, entry, people, values, write_file
 
 ROWS = 4_000
 WENT = sorted([*people(ROWS), bare("nobody"), entry(99_999, "last")], key=lambda each: each.subject)

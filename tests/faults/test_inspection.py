@@ -16,7 +16,7 @@ from drills.faults.worker import open_service
 from drills.faults.world import SHARED, World
 from facesvc.service.decisions import FaceService
 from facesvc.storage.engine import open_engine
-from tests.databases import VERSION, migrated_sqlite
+from tests.support.databases import VERSION, migrated_sqlite
 
 
 class Scene:

@@ -14,8 +14,8 @@ from facesvc.service.decisions import FaceService
 from facesvc.service.encryption import KeyCare
 from facesvc.service.enrolment import EnrolmentRequest
 from facesvc.storage.engine import open_engine
-from tests.databases import VERSION, process
-from tests.galleryfiles import bare
+from tests.support.databases import VERSION, process
+from tests.support.galleryfiles import bare
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]

@@ -19,7 +19,7 @@ from facesvc.bootstrap import open_extractor
 from facesvc.config import Settings
 from facesvc.core.types import FaceChoice
 from facesvc.models.packs import Packs
-from tests.commandline import CommandLine
+from tests.support.commandline import CommandLine
 
 OLD, NEW = "sface", "fusion"
 EACH = 36

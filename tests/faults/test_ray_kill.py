@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from facesvc.pipeline.ray import SHORT
-from tests.clusters import AT_WORK, WORKER, below, called, cluster, further_node, kill_all, named, parents
-from tests.commandline import CommandLine
+from tests.support.clusters import AT_WORK, WORKER, below, called, cluster, further_node, kill_all, named, parents
+from tests.support.commandline import CommandLine
 
 pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.slow, pytest.mark.timeout(600)]  # clusters start slowly
 

@@ -14,8 +14,8 @@ import pytest
 from drills.faults.ground import PACK
 from drills.faults.requests import SAME
 from drills.faults.served import Photographs
-from tests.commandline import CommandLine
-from tests.databases import postgresql_database, postgresql_server
+from tests.support.commandline import CommandLine
+from tests.support.databases import postgresql_database, postgresql_server
 
 CLIENTS, TURNS = 4, 12
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

@@ -15,7 +15,7 @@ from facesvc.index.galleries import Projection
 from facesvc.index.homes import MemoryKeeper
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
-from tests.databases import VERSION, unit_vectors
+from tests.support.databases import VERSION, unit_vectors
 
 ROOT = Path(__file__).parents[2]
 ROUNDS = 10

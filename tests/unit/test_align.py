@@ -15,7 +15,7 @@ from facesvc.errors import SampleError
 from facesvc.models.packs import Packs
 from facesvc.pipeline.align import align, invert, similarity, warp
 from facesvc.pipeline.detect import open_detector
-from tests.packs import carried
+from tests.support.packs import carried
 
 ARCFACE = np.array([(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)])
 """The template of 112 px of InsightFace's ``arcface_dst``, which OpenCV's FaceRecognizerSF shares."""

@@ -13,7 +13,7 @@ from facesvc.errors import CarrierMissing, PackDamaged
 from facesvc.models import carriers, manifest
 from facesvc.models.manifest import Source
 from facesvc.models.packs import MANIFESTS, Packs
-from tests.packs import dlib_file
+from tests.support.packs import dlib_file
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from facesvc.storage.cipher import PlainCodec
 from facesvc.storage.sealing import Locker, Who, new_subject
 from facesvc.storage.tables import SubjectRow
 from facesvc.storage.transactions import decode_cursor, encode_cursor
-from tests.databases import unit_vectors
+from tests.support.databases import unit_vectors
 
 plain = Locker(PlainCodec(), 1, "ada", None, None)
 REFERENCE, VERSION = "ref_a", "sha256:test"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from facesvc.errors import PackDamaged, PackInvalid
 from facesvc.models import converters, dlib
-from tests.packs import dlib_file, my_network, sface_file, weights
+from tests.support.packs import dlib_file, my_network, sface_file, weights
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 40, 100, 333, 4_096, 70_000, 1_000_000, 22_466_065])

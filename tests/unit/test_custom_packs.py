@@ -17,7 +17,7 @@ from facesvc.models.assembly import HEADS
 from facesvc.models.graph import GraphWriter
 from facesvc.models.packs import MANIFESTS, Pack, Packs
 from facesvc.pipeline.embed import OnnxEmbedder
-from tests.packs import MY_NETWORK, my_manifest, my_network, written
+from tests.support.packs import MY_NETWORK, my_manifest, my_network, written
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from facesvc.core.types import Image, Pixels
 from facesvc.errors import CorruptImage, ImageError, ImageTooLarge, ImageTooSmall, NotAnImage, UnsupportedFormat
 from facesvc.pipeline.decode import DecodeLimits, decode, sniff
 from tests.conftest import LIMITS
-from tests.hostile import LAID_DOWN, HostileFile, encoded, heic, jpeg, opened, repeated_scans, ycck
+from tests.support.hostile import LAID_DOWN, HostileFile, encoded, heic, jpeg, opened, repeated_scans, ycck
 
 AFTER_DECODING = {"ok", "no_face"}
 """Codes that decoding knows nothing of: it succeeds."""

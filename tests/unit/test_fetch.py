@@ -21,7 +21,7 @@ from cryptography.x509.oid import NameOID
 
 from facesvc.errors import ImageUrlRefused, Overloaded, RequestTooLarge
 from facesvc.web.fetch import AT_ONCE, UNUSABLE, FetchLimits, Lookups, PhotographFetcher, is_public, look_up
-from tests.listening import listening
+from tests.support.listening import listening
 
 PICTURE = b"\xff\xd8\xff picture"
 NAME = "photographs.example"

@@ -20,8 +20,8 @@ from facesvc.exchange.layout import KEY, schema
 from facesvc.exchange.reader import CHUNK, NAMED, GalleryFile, Import, RowRules
 from facesvc.files import replacing
 from facesvc.pipeline.decode import sniff
-from tests.databases import VERSION
-from tests.galleryfiles import JPEG, bare, entry, header, people, values, write_file
+from tests.support.databases import VERSION
+from tests.support.galleryfiles import JPEG, bare, entry, header, people, values, write_file
 
 RULES = RowRules(VERSION, 1.0, photograph_bytes=100, sniff=sniff)
 

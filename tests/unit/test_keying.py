@@ -15,7 +15,7 @@ from facesvc.config import Settings
 from facesvc.crypto.master import MasterKey
 from facesvc.errors import MasterKeyUnavailable, TenantNotFound
 from facesvc.storage.engine import open_engine
-from tests.databases import migrated_sqlite
+from tests.support.databases import migrated_sqlite
 
 SECRET = bytes(range(32))
 TEXT = base64.b64encode(SECRET).decode()

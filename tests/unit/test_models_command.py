@@ -9,7 +9,7 @@ from facesvc.cli import models
 from facesvc.config import Settings
 from facesvc.models import manifest
 from facesvc.models.packs import MANIFESTS, network_file
-from tests.packs import dlib_file, flip_a_bit, sface_file, written
+from tests.support.packs import dlib_file, flip_a_bit, sface_file, written
 
 
 def run(data: Path, *arguments: str) -> tuple[int, str]:

@@ -20,7 +20,7 @@ from facesvc.errors import PackDamaged, PackInvalid, PackNotFound
 from facesvc.models import manifest
 from facesvc.models.assembly import SEAL, UNFINISHED
 from facesvc.models.packs import DEFAULT_PACK, MANIFESTS, Packs, network_file
-from tests.packs import flip_a_bit, my_manifest, my_network, sface_file, written
+from tests.support.packs import flip_a_bit, my_manifest, my_network, sface_file, written
 
 NETWORK = network_file(0)
 

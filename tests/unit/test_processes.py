@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.unit.test_trainer import config, people, small
+from tests.training.test_trainer import config, people, small
 from training.backbones.backbone import Backbone
 from training.run.journal import read
 from training.run.loop import train

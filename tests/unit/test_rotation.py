@@ -7,7 +7,7 @@ import pytest
 
 from facesvc.core.compare import squared_l2
 from facesvc.core.rotation import rotation, turned
-from tests.databases import unit_vectors
+from tests.support.databases import unit_vectors
 
 SEED, OTHER = bytes(range(32)), bytes(32)
 FIRST = [0.027686212995871706, -0.006260475582176159, 0.10509857192831104, 0.10986836356048776]

@@ -11,7 +11,7 @@ import httpx
 from facesvc.bootstrap.database import open_database
 from facesvc.config import Settings
 from facesvc.core.access import DEFAULT_TENANT, IssuedKey, Rights, Role
-from tests.live import serve, served_settings
+from tests.support.live import serve, served_settings
 
 
 @dataclass(frozen=True)

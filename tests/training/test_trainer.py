@@ -144,7 +144,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     """Runs by the step in which they were terminated: the first, in the middle of an epoch, at its end. They are
     another process's: a signal too many would be the end of all tests."""
     runs = {step: tmp_path_factory.mktemp("runs") / f"stopped-{step}" for step in (1, 10, 14)}
-    command = [sys.executable, "-m", "tests.unit.test_trainer", *(f"{step}:{run}" for step, run in runs.items())]
+    command = [sys.executable, "-m", "tests.training.test_trainer", *(f"{step}:{run}" for step, run in runs.items())]
     done = subprocess.run(
         command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=280, check=False
     )

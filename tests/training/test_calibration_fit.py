@@ -7,7 +7,7 @@ from facesvc.core.compare import squared_l2
 from facesvc.core.decide import Calibration
 from facesvc.errors import RequestError
 from facesvc.evaluation.intervals import rates_at_interval
-from tests.databases import unit_vectors
+from tests.support.databases import unit_vectors
 from training.calibration.fit import measure, tally
 
 PEOPLE = np.repeat(np.arange(26), 20)

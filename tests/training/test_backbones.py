@@ -17,7 +17,7 @@ from facesvc.models import manifest as manifests
 from facesvc.models.manifest import Network
 from facesvc.models.network import OnnxRuntimeNetwork
 from facesvc.models.packs import MANIFESTS, Pack, Packs, network_file
-from tests.portraits import portrait_chips
+from tests.support.portraits import portrait_chips
 from training.backbones import REGISTRY, build_backbone, names, pretrained
 from training.backbones.onnx_graph import OnnxGraph
 from training.backbones.openface import L2Pool

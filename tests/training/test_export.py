@@ -18,7 +18,7 @@ from facesvc.models.packs import Packs
 from facesvc.pipeline.align import align
 from facesvc.pipeline.packs import LoadedPacks
 from facesvc.service.decisions import FaceService
-from tests.portraits import portrait_chips
+from tests.support.portraits import portrait_chips
 from training.backbones import build_backbone
 from training.backbones.backbone import Backbone
 from training.config import TrainConfig

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from facesvc.core.types import Pixels
 from facesvc.pipeline.align import align
-from tests.packs import carried
+from tests.support.packs import carried
 
 PORTRAITS = ("obama", "obama2", "obama3", "biden", "astronaut")
 

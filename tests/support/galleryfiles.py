@@ -10,7 +10,7 @@ from typing import Any
 from facesvc.core.types import Entry, KeptReference, NewReference
 from facesvc.exchange.layout import FORMAT, Header
 from facesvc.exchange.writer import Written, write
-from tests.databases import VERSION, new_reference
+from tests.support.databases import VERSION, new_reference
 
 MOMENT = datetime(2026, 2, 3, 4, 5, 6, 789012, UTC)
 JPEG = b"\xff\xd8\xff a photograph"

@@ -5,7 +5,7 @@ import pytest
 
 from facesvc.core.decide import Calibration
 from facesvc.errors import TargetFmrUnsupported
-from tests.databases import unit_vectors
+from tests.support.databases import unit_vectors
 from training.calibration.fit import fit_scale, measure
 
 DISTANCES = np.array([0.0, 0.5, 1.0, 1.5, 2.0])
