@@ -79,9 +79,9 @@ class OptimiserConfig(_Part):
 
 
 class ValidationConfig(_Part):
-    """share: expected share of the people held out, by ``training.data.splits`` with ``split_seed``; every: epochs between
-    validations; patience: validations without a better TAR before stopping early, None for never; fmr: where TAR is
-    taken; photographs: at most so many are compared with each other (taken evenly)."""
+    """share: expected share of the people held out, by ``training.data.splits`` with ``split_seed``; every: epochs
+    between validations; patience: validations without a better TAR before stopping early, None for never; fmr: where
+    TAR is taken; photographs: at most so many are compared with each other (taken evenly)."""
 
     share: float = Field(default=0.2, ge=0, lt=1)
     split_seed: int = 0

@@ -1,4 +1,5 @@
-"""What workers do, one class each: what to ask, how to ask it, and what it changes. ``drills.faults.requests`` has them.
+"""What workers do, one class each: what to ask, how to ask it, and what it changes. ``drills.faults.requests`` has
+them.
 
 An activity that changes no truth (a snapshot, a compaction, a re-embedding) registers here all the same: being
 killed in the middle of it must change nothing either.

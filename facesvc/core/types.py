@@ -49,6 +49,7 @@ Vectors = NDArray[np.float32]
 """(n d) or (d,) float32."""
 T = TypeVar("T")
 
+SECONDS_OF_A_DAY = 86_400
 DIMENSION = 128
 """Length of every template's vector, fixed by the product."""
 LANDMARKS = ("right_eye", "left_eye", "nose", "right_mouth", "left_mouth")

@@ -58,8 +58,8 @@ class Gate:
     however much is asked. patience: None for commands, whose own photographs wait for each other for as long as it
     takes.
 
-    Of a visit (``pipeline.gate``) that has been let in, no further photograph is refused: the work on the first ones would
-    be lost, and under load few requests with several would ever be done.
+    Of a visit (``pipeline.gate``) that has been let in, no further photograph is refused: the work on the first ones
+    would be lost, and under load few requests with several would ever be done.
     """
 
     def __init__(self, workers: int, queue: int, patience: float | None) -> None:

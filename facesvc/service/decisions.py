@@ -1,5 +1,5 @@
-"""The use cases: verify, identify, detect; enrolment and the care of what is kept are in ``facesvc.service.enrolment`` and
-``facesvc.service.subjects``. Stages and ports come by argument.
+"""The use cases: verify, identify, detect; enrolment and the care of what is kept are in ``facesvc.service.enrolment``
+and ``facesvc.service.subjects``. Stages and ports come by argument.
 
 Whatever concerns a gallery is answered by the model pack of that gallery, with that pack's threshold.
 

@@ -12,9 +12,8 @@ from typing import Protocol
 
 from facesvc.core.access import Caller
 from facesvc.core.answers import Identification, Verification
-from facesvc.core.types import Candidate, Subject
+from facesvc.core.types import SECONDS_OF_A_DAY, Candidate, Subject
 
-SECONDS_OF_A_DAY = 86_400
 logger = logging.getLogger(__name__)
 
 

@@ -6,9 +6,10 @@
                 ^                                  |
                 |------------ roll_back -----------|          abandon: FILLING -> LEAVING
 
-While two versions are held, enrolments get templates of both (``facesvc.service.enrolment``) and ``run`` gives them to what was
-there before, from the photographs that were kept. All answers come from one version alone, with its pack's threshold;
-cut_over and roll_back exchange the two in one row, and requests that had begun before end with whichever is in use.
+While two versions are held, enrolments get templates of both (``facesvc.service.enrolment``) and ``run`` gives them to
+what was there before, from the photographs that were kept. All answers come from one version alone, with its pack's
+threshold; cut_over and roll_back exchange the two in one row, and requests that had begun before end with whichever is
+in use.
 """
 
 from collections.abc import Callable, Sequence

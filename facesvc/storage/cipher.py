@@ -1,7 +1,7 @@
 """The one place through which names, vectors, photographs and all else that tells of people pass on their way to and
 from the database.
 
-Codec says with which keys; ``storage.sealing`` and ``storage.sealing`` say what is sealed with which, and bound to what.
+Codec says with which keys; ``storage.sealing`` says what is sealed with which, and bound to what.
 """
 
 from typing import Protocol

@@ -7,8 +7,8 @@ from hashlib import sha256
 from sqlalchemy import Select, delete, func, insert, select
 from sqlalchemy.orm import Session
 
+from facesvc.core.types import SECONDS_OF_A_DAY
 from facesvc.errors import IdentityBudgetSpent
-from facesvc.service.disclosure import SECONDS_OF_A_DAY
 from facesvc.storage.sealing import Lockers
 from facesvc.storage.tables import ReferenceRow, RevealedRow, SubjectRow
 from facesvc.storage.transactions import Transactions

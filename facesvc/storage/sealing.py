@@ -129,8 +129,8 @@ SEALED = ""
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """What a subject's row seals. canary: 1 for a subject that is nobody, see ``service.disclosure``; a number, since sealed
-    values tell how long they are."""
+    """What a subject's row seals. canary: 1 for a subject that is nobody, see ``service.disclosure``; a number, since
+    sealed values tell how long they are."""
 
     id: str
     display_name: str | None

@@ -208,7 +208,8 @@ class GalleryRow(Table):
 class SubjectRow(Table):
     """sealed_key: the subject's own key, wrapped by the tenant's data key of version ``data_key``: without it nothing
     of the subject can be opened. consent: the caller's reference to it. canary: a subject that is nobody, see
-    ``service.disclosure``; of sealed subjects it is sealed, too. expires_at: from then on the subject does not answer."""
+    ``service.disclosure``; of sealed subjects it is sealed, too. expires_at: from then on the subject does not
+    answer."""
 
     __tablename__ = "subjects"
     __table_args__ = (

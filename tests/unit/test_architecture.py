@@ -38,8 +38,7 @@ def test_core_imports_numpy_and_the_standard_library_alone(file: Path) -> None:
     ours = {name for name in imported(file) if name.split(".")[0] == "facesvc"}
     others = {name.split(".")[0] for name in imported(file)} - {"facesvc", "numpy"}
     assert others <= set(sys.stdlib_module_names)
-    allowed = {"facesvc.errors", "facesvc.errors"}
-    assert {name for name in ours if not name.startswith("facesvc.core")} <= allowed
+    assert {name for name in ours if not name.startswith("facesvc.core")} <= {"facesvc.errors"}
 
 
 def test_core_runs_without_anything_else() -> None:
@@ -71,9 +70,10 @@ def test_only_errors_of_web_know_http_statuses() -> None:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(ROOT)))
-def test_files_stay_small(file: Path) -> None:
-    assert len(file.read_text().splitlines()) <= 300
+def test_functions_stay_small(file: Path) -> None:
+    """A file has one subject, however long; one near 600 lines has two. A function has 50 lines at most."""
+    assert len(file.read_text().splitlines()) <= 600
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert node.end_lineno is not None
-            assert node.end_lineno - node.lineno < 60, f"{file}:{node.lineno} {node.name}"
+            assert node.end_lineno - node.lineno < 50, f"{file}:{node.lineno} {node.name}"

@@ -29,8 +29,8 @@ class Photograph:
 def read_folder(folder: Path, exclude: Collection[str] = (), review: Path | None = None) -> list[Photograph]:
     """The photographs in folder/<subject>/, sorted by folder and file name; hidden files are passed over.
 
-    exclude: subjects left out; review: a JSON file as ``training.data.review.Review`` describes it, applied too: with its
-    merges, photographs of several folders are of one subject.
+    exclude: subjects left out; review: a JSON file as ``training.data.review.Review`` describes it, applied too: with
+    its merges, photographs of several folders are of one subject.
     Raises RequestError where the folder or the review can't be read, or no photograph is left.
     """
     decided = read_review(review) if review else Review()

@@ -14,7 +14,8 @@ SHIPPED = Path(__file__).parents[1] / "recipes" / "head.toml"
 class HeadRecipe(BaseModel):
     """networks: packs of one network, in the order of the fusion pack; share: what the others' vectors weigh beside the
     first's; leash: weight of the squared distance from the start, per output; centre: share of the mean taken away
-    while training, before placing finds it anew; the others as in ``training.losses`` and ``training.data.sampling``."""
+    while training, before placing finds it anew; the others as in ``training.losses`` and
+    ``training.data.sampling``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

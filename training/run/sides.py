@@ -22,7 +22,8 @@ class Sides:
 
     @classmethod
     def of(cls, subjects: Sequence[str] | NDArray[np.str_], config: ValidationConfig) -> "Sides":
-        """subjects: (n,) names. Sides by ``training.data.splits``; of the held-out chips at most ``config.photographs``."""
+        """subjects: (n,) names. Sides by ``training.data.splits``; of the held-out chips at most
+        ``config.photographs``."""
         names, labels = np.unique(np.asarray(subjects), return_inverse=True)
         side = split([str(name) for name in names], config.split_seed, config.share)
         sides = np.array([side[str(name)] for name in names])[labels]
