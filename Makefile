@@ -1,8 +1,4 @@
-# make serve   set up and run the service          make test    set up and run the tests
-# make samples fetch a few photographs to try      make check   format, lint, types, import arrows, tests
-# make bench   time it beside its peers          make faults   kill it at 200 random moments and look what is left
-# make drills  attack it: theft, fuzzing, overload, erasure, other tenants
-# make audit   look for known vulnerabilities of what it depends on, where advisories can be reached
+# `make help` lists what can be made; each target's line below says what it does.
 
 PYTHON ?= python3
 # cpu: PyTorch without CUDA's gigabytes. Any backend of `uv pip install --torch-backend` will do.
@@ -11,14 +7,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 PEERS := .venv-peers
 
-.PHONY: serve samples test test-slow check lint bench faults drills audit constraints clean
+.PHONY: help serve samples test test-slow check format lint bench faults drills audit constraints clean
+.DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
+help: ## list the targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | column -t -s '|'
+
 # In development mode: without API keys, and for programs on this machine alone.
-serve: $(VENV)/.installed-serve
+serve: $(VENV)/.installed-serve ## set up and run the service
 	$(BIN)/facesvc serve --dev
 
-samples: $(VENV)/.installed-serve
+samples: $(VENV)/.installed-serve ## fetch a few photographs to try
 	$(BIN)/facesvc samples
 
 # Where PyTorch's own index can't be reached the second line takes PyTorch from the package registry.
@@ -44,30 +44,35 @@ $(VENV)/.installed-test: $(VENV)/.uv pyproject.toml constraints.txt
 	@$(call install,test)
 	@touch $@ $(VENV)/.installed-serve
 
-test: $(VENV)/.installed-test
+test: $(VENV)/.installed-test ## set up and run the fast tests
 	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow"
 
-test-slow: $(VENV)/.installed-test
+test-slow: $(VENV)/.installed-test ## run the tests that take over ten seconds
 	$(BIN)/pytest -n 2 --dist loadgroup -m slow
 
-lint: $(VENV)/.installed-test
+format: $(VENV)/.installed-test ## format the code and mend what ruff can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(VENV)/.installed-test ## check format, rules, types and import arrows
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
+	$(BIN)/lint-imports
 
-check: lint test test-slow
+check: lint test test-slow ## lint and run all tests
 
-bench: $(VENV)/.installed-test $(PEERS)/.installed
+bench: $(VENV)/.installed-test $(PEERS)/.installed ## time two photographs, beside other libraries
 	$(BIN)/facesvc samples --folder samples
 	$(BIN)/python -m benchmarks.compare_two samples/people/obama/obama.jpg samples/people/obama/obama2.jpg --pack sface --peers $(PEERS)/bin/python
 
-faults: $(VENV)/.installed-test
+faults: $(VENV)/.installed-test ## kill the service at 200 random moments and look what is left
 	$(BIN)/python -m drills.faults.rounds --rounds 200 --database both
 
-drills: $(VENV)/.installed-test
+drills: $(VENV)/.installed-test ## attack it: theft, fuzzing, overload, erasure, other tenants
 	$(BIN)/python -m drills
 
-audit: $(VENV)/.installed-test
+audit: $(VENV)/.installed-test ## look for known vulnerabilities of dependencies, where advisories can be reached
 	$(BIN)/python -m drills audit
 
 # face_recognition's model package needs pkg_resources, which setuptools dropped with 81; dlib-bin needs no compiler
@@ -77,11 +82,11 @@ $(PEERS)/.installed: $(VENV)/.uv
 	$(BIN)/uv pip install -q --python $(PEERS)/bin/python --no-deps face-recognition==1.3.0
 	@touch $@
 
-clean:
+clean: ## remove the virtual environments and builds
 	rm -rf $(VENV) $(PEERS) build *.egg-info
 
 # After changing a version in pyproject.toml: what this environment has, without builds' local labels.
-constraints:
+constraints: ## write the versions of this environment to constraints.txt
 	@{ echo "# Versions that were tested together; made by: make constraints"; \
 	$(BIN)/uv pip freeze --python $(BIN)/python | grep -vE '^(-e|(facesvc|uv|pip|setuptools)(==| )|nvidia|triton)' | sed 's/+[a-z0-9]*$$//'; } > $@.tmp
 	@mv $@.tmp constraints.txt

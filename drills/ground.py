@@ -83,7 +83,7 @@ def serving(folder: Path, real: Real, **settings: object) -> Iterator[Served]:
 
 
 def command(folder: Path, *arguments: object) -> list[str]:
-    return [sys.executable, "-m", "facesvc.cli", "--data", str(folder), *map(str, arguments)]
+    return [sys.executable, "-m", "facesvc", "--data", str(folder), *map(str, arguments)]
 
 
 def facesvc(

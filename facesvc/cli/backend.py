@@ -4,17 +4,13 @@ The shapes are those of ``facesvc.views``; errors are ``FaceServiceError`` with 
 """
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
-
-from facesvc.errors import RequestError
 
 if TYPE_CHECKING:
     from datetime import datetime
     from typing import BinaryIO
 
-    from facesvc.config import Settings
     from facesvc.core.decide import DecisionRule
 
 View = dict[str, Any]
@@ -78,28 +74,3 @@ class Backend(Protocol):
         ...
 
     def references(self, gallery: str, subject: str) -> Iterator[View]: ...
-
-
-def open_backend(
-    settings: "Settings", server: str | None = None, cluster: Cluster | None = None
-) -> AbstractContextManager[Backend]:
-    """The server at ``server``, or the local store, with its photographs processed here or by ``cluster``; closed when
-    the context ends."""
-    if server:
-        from facesvc.cli.remote import open_remote
-
-        return open_remote(server, settings.workers, api_key(settings))
-    from facesvc.cli import local  # here: loads the networks' runtime and the database driver
-
-    return local.open_on_cluster(settings, cluster) if cluster else local.open_local(settings)
-
-
-def api_key(settings: "Settings") -> str | None:
-    """What to bring to a server. Raises RequestError for a file that can't be read."""
-    if settings.api_key_file is None:
-        return settings.api_key.get_secret_value() if settings.api_key else None
-    try:
-        return settings.api_key_file.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "no text"
-        raise RequestError(f"{settings.api_key_file}: {reason}") from error

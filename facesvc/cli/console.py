@@ -119,3 +119,12 @@ def bar(unit: str) -> "Progress":
     # results keep going to stdout: rich may take it over only where that is the same terminal
     console = Console(stderr=True)
     return Progress(*columns, *times, console=console, redirect_stdout=sys.stdout.isatty(), transient=True)
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Asks at a terminal; a script has said what it wants by running the command with --yes. Aborts with exit
+    code 1 where the answer is no."""
+    if not yes:
+        if not sys.stdin.isatty():
+            raise typer.BadParameter("deleting needs --yes where nobody can be asked")
+        typer.confirm(question, abort=True, err=True)

@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from facesvc.cli import options
-from facesvc.cli.backend import open_backend
 from facesvc.cli.console import answer, answer_json, progress, say
 from facesvc.cli.folders import (
     ENROLLED,
@@ -20,6 +19,7 @@ from facesvc.cli.folders import (
     folder_people,
     people,
 )
+from facesvc.cli.opening import open_backend
 
 
 def enrol(

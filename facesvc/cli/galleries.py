@@ -1,13 +1,13 @@
 """`facesvc galleries`: the named sets of subjects that photographs are identified against."""
 
-import sys
 from typing import Annotated
 
 import typer
 
 from facesvc.cli import model_changes, options, transfer
-from facesvc.cli.backend import View, open_backend
-from facesvc.cli.console import answer, answer_json, answer_table, say
+from facesvc.cli.backend import View
+from facesvc.cli.console import answer, answer_json, answer_table, confirm, say
+from facesvc.cli.opening import open_backend
 
 app = typer.Typer(no_args_is_help=True, help="List, create, show, delete, export and import galleries.")
 app.command("export")(transfer.export_gallery)
@@ -71,15 +71,6 @@ def delete(context: typer.Context, name: Name, yes: options.Yes = False, server:
         confirm(f"Delete gallery {name} with {found['subjects']} subjects, {found['references']} references?", yes)
         backend.delete_gallery(name)
     say(f"gallery {name} deleted")
-
-
-def confirm(question: str, yes: bool) -> None:
-    """Asks at a terminal; a script has said what it wants by running the command with --yes. Aborts with exit
-    code 1 where the answer is no."""
-    if not yes:
-        if not sys.stdin.isatty():
-            raise typer.BadParameter("deleting needs --yes where nobody can be asked")
-        typer.confirm(question, abort=True, err=True)
 
 
 def describe(gallery: View, as_json: bool) -> None:

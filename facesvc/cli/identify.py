@@ -12,10 +12,10 @@ from typing import Annotated
 import typer
 
 from facesvc.cli import options
-from facesvc.cli.backend import open_backend
 from facesvc.cli.batch import Identifier, Question, journal_of, run_to_file
 from facesvc.cli.console import Advance, answer, progress, say
 from facesvc.cli.folders import STDIN, expand
+from facesvc.cli.opening import open_backend
 from facesvc.cli.rows import Row, Tally, jsonl, writer
 from facesvc.errors import RequestError
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from facesvc.cli import options
-from facesvc.cli.console import Advance, answer, answer_json, answer_table, progress, say
+from facesvc.cli.console import Advance, answer, answer_json, answer_table, confirm, progress, say
 
 if TYPE_CHECKING:
     from facesvc.cli.backend import View
@@ -135,8 +135,6 @@ def finish(context: typer.Context, name: Name, yes: options.Yes = False, as_json
 
     Example: facesvc galleries model finish staff --yes
     """
-    from facesvc.cli.galleries import confirm  # it registers this family
-
     confirm(f"Delete the templates of gallery {name} from before its cut-over?", yes)
     with opened(context.obj) as changes:
         describe(changes.finish(name), as_json)
@@ -148,8 +146,6 @@ def abandon(context: typer.Context, name: Name, yes: options.Yes = False, as_jso
 
     Example: facesvc galleries model abandon staff --yes
     """
-    from facesvc.cli.galleries import confirm
-
     confirm(f"Delete the templates of gallery {name} that do not answer?", yes)
     with opened(context.obj) as changes:
         describe(changes.abandon(name), as_json)

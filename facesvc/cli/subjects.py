@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from facesvc.cli import options
-from facesvc.cli.backend import View, open_backend
-from facesvc.cli.console import answer, answer_json, answer_table, say
-from facesvc.cli.galleries import confirm
+from facesvc.cli.backend import View
+from facesvc.cli.console import answer, answer_json, answer_table, confirm, say
+from facesvc.cli.opening import open_backend
 from facesvc.files import replacing
 
 app = typer.Typer(no_args_is_help=True, help="List, show, change, export and erase the subjects of a gallery.")

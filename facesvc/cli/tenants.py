@@ -6,8 +6,7 @@ import typer
 
 from facesvc.cli import options
 from facesvc.cli.api_keys import tell
-from facesvc.cli.console import answer_json, answer_table, say
-from facesvc.cli.galleries import confirm
+from facesvc.cli.console import answer_json, answer_table, confirm, say
 
 if TYPE_CHECKING:
     from facesvc.bootstrap.database import Database

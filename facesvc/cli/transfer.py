@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from facesvc.cli import options
-from facesvc.cli.backend import open_backend
 from facesvc.cli.console import answer, answer_json, progress, say
 from facesvc.cli.folders import (
     SUFFIXES,
@@ -28,6 +27,7 @@ from facesvc.cli.folders import (
     shown,
     walk,
 )
+from facesvc.cli.opening import open_backend
 from facesvc.cli.rows import numbers
 from facesvc.errors import (
     FaceServiceError,

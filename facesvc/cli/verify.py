@@ -5,9 +5,10 @@ from typing import Annotated
 import typer
 
 from facesvc.cli import options
-from facesvc.cli.backend import View, open_backend
+from facesvc.cli.backend import View
 from facesvc.cli.console import answer, answer_json
 from facesvc.cli.folders import STDIN, read_photograph
+from facesvc.cli.opening import open_backend
 from facesvc.errors import FaceServiceError, RequestError
 
 

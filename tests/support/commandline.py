@@ -29,7 +29,7 @@ class CommandLine:
         return cls(data)
 
     def command(self, *arguments: object) -> list[str]:
-        return [sys.executable, "-m", "facesvc.cli", "--data", str(self.data), *map(str, arguments)]
+        return [sys.executable, "-m", "facesvc", "--data", str(self.data), *map(str, arguments)]
 
     def run(
         self, *arguments: object, stdin: bytes = b"", cwd: Path | None = None, **settings: str

@@ -1,4 +1,4 @@
-"""The import arrows of the house, enforced."""
+"""The rules of the house that import-linter (`make lint`) can't check."""
 
 import ast
 import subprocess
@@ -22,15 +22,6 @@ def imported(file: Path) -> set[str]:
             assert node.level == 0, f"{file}: relative import"
             names |= {f"facesvc.{a.name}" for a in node.names} if node.module == "facesvc" else {node.module}
     return names
-
-
-def test_import_arrows() -> None:
-    """import-linter's contracts in pyproject.toml."""
-    result = subprocess.run(
-        [Path(sys.executable).with_name("lint-imports"), "--no-cache"], cwd=ROOT, capture_output=True, text=True
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "0 broken" in result.stdout
 
 
 @pytest.mark.parametrize("file", sorted((PACKAGE / "core").glob("*.py")), ids=lambda f: f.name)

@@ -1,0 +1,5 @@
+"""``python -m facesvc``: the same as the command ``facesvc``."""
+
+from facesvc.cli import main
+
+main()
