@@ -24,6 +24,11 @@ Face = Annotated[
     OneFace,
     typer.Option("--face", help="Face to use: prominent by size and place, largest, or only (several are an error)."),
 ]
+Faces = Annotated[
+    AnyFace,
+    typer.Option("--face", help="Faces to use; prominent: one, by size and place; only: several are an error."),
+]
+TopK = Annotated[int, typer.Option("--top-k", min=1, max=100, help="Nearest subjects listed for a face.")]
 Threshold = Annotated[
     float | None,
     typer.Option("--threshold", metavar="DISTANCE", help="Match below this squared L2. [default: the pack's]"),

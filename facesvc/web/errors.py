@@ -1,7 +1,4 @@
-"""Errors as HTTP: RFC 9457 problem documents. The only place that knows HTTP status codes of errors.
-
-What each error code means and what a caller can do about it, in plain words.
-"""
+"""Errors as HTTP: RFC 9457 problem documents. The only place that knows HTTP status codes of errors."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -28,14 +25,17 @@ class InvalidFields(RequestError):
 
 class PathNotFound(RequestError):
     code, title = "not_found", "No such address"
+    advice = "There is no such address; /openapi.json lists all."
 
 
 class MethodNotAllowed(RequestError):
     code, title = "method_not_allowed", "Method not allowed"
+    advice = "The Allow header lists what is possible at this address."
 
 
 class RequestTimeout(RequestError):
     code, title = "request_timeout", "Request took too long to arrive"
+    advice = "The request's body arrived too slowly. Send smaller photographs or try again."
 
 
 STATUS: dict[type[FaceServiceError], int] = {
@@ -174,74 +174,3 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(FaceServiceError, _service_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
-
-
-ADVICE = {
-    "internal_error": "The service failed. Quote the X-Request-ID of the answer to whoever runs it.",
-    "image_error": "The file can't be used as a photograph.",
-    "not_an_image": "The bytes are not of any image format. Send the file itself, not a link or a thumbnail page.",
-    "unsupported_format": "Send JPEG, PNG, WebP or HEIC.",
-    "corrupt_image": "The file is cut short or damaged. Export or upload it again.",
-    "image_too_large": "The file has too many bytes or pixels. Scale the photograph down; 2 megapixels are plenty.",
-    "image_too_small": "The photograph has too few pixels to hold a usable face.",
-    "sample_error": "The photograph holds no usable face.",
-    "no_face": "Use a photograph in which the face is visible, upright and at least 40 pixels wide.",
-    "several_faces": "Crop the photograph to one person, or send face=prominent to use the most prominent face.",
-    "too_many_faces": "Crop the photograph, or split it.",
-    "face_too_small": "Use a larger photograph or one taken from nearer.",
-    "face_blurred": "Use a sharper photograph.",
-    "face_turned": "Use a photograph that looks towards the camera.",
-    "face_too_dark": "Use a photograph with more light on the face.",
-    "face_too_bright": "Use a photograph that is not overexposed.",
-    "face_cut_off": "Use a photograph that shows the whole face.",
-    "model_error": "The model pack can't be used. Whoever runs the service should run `facesvc doctor`.",
-    "pack_not_found": "No model pack has this name; see `facesvc models list`.",
-    "carrier_missing": "The package that carries the model's weights is not installed; see `facesvc doctor`.",
-    "pack_damaged": "The model pack's files do not have the digests of its manifest; build it again.",
-    "pack_invalid": "The model pack's manifest is not valid.",
-    "overloaded": "Too many photographs are waiting. Try again after the seconds in Retry-After.",
-    "template_version_mismatch": "No model pack here makes such templates. Build it, or change the gallery's model.",
-    "decision_error": "No decision is possible.",
-    "invalid_threshold": "Give a threshold between 0 and 4, or a target FMR, not both.",
-    "target_fmr_unsupported": "The calibration rests on too few comparisons for this rate. Ask for a higher one.",
-    "calibration_missing": "This model pack was never calibrated. Give a threshold instead of a target FMR.",
-    "store_error": "The database refused the operation.",
-    "gallery_not_found": "Create the gallery first: POST /v1/galleries.",
-    "gallery_exists": "Choose another name, or use the gallery that is there.",
-    "subject_not_found": "No such subject in the gallery, or it has no references yet.",
-    "subject_exists": "Choose another id, or change the subject that is there: PATCH.",
-    "reference_not_found": "The subject has no such reference; it may have been deleted.",
-    "photograph_not_found": "The gallery did not keep photographs when this reference was enrolled.",
-    "invalid_cursor": "Use next_cursor of the page before, unchanged, or start without one.",
-    "model_change_conflict": "GET the gallery's model-change shows where it is, and what can follow.",
-    "model_change_incomplete": "Embed the rest first; or see who is left behind, and say leave_behind.",
-    "idempotency_key_in_use": "The first request with this key is not done yet. Send it again after Retry-After.",
-    "idempotency_key_reused": "This key came with another request within the last 24 hours. Make a key for each.",
-    "store_unavailable": "The database does not answer. Try again after the seconds in Retry-After.",
-    "index_unavailable": "The vector engine does not answer. Try again after the seconds in Retry-After.",
-    "invalid_request": "The request has not the shape that the operation documents; see `errors` and /openapi.json.",
-    "unsupported_media_type": "Send multipart/form-data with files, or application/json with base64.",
-    "request_too_large": "Send fewer or smaller photographs in one request.",
-    "cluster_unavailable": "Check the cluster's address, its token and whether it has free CPUs.",
-    "worker_lost": "The photograph may need more memory than a worker has. Scale it down, or process it by itself.",
-    "samples_unavailable": "pip could not fetch the sample photographs; use some of your own.",
-    "remote_error": "Another server did not answer as expected.",
-    "file_unreadable": "The file is not there, or may not be read.",
-    "import_invalid": "The file is damaged, or nothing that `facesvc galleries import` reads.",
-    "unauthenticated": "Send a valid API key: Authorization: Bearer facesvc_... It may have expired or been revoked.",
-    "forbidden": "Ask whoever runs the service for a key with the role that this operation needs.",
-    "rate_limited": "Ask less often. Try again after the seconds in Retry-After.",
-    "identity_budget_spent": "This key has been told of all the subjects it may within a day; see Retry-After.",
-    "image_url_refused": "Send the photograph itself, or the https address of a public image where URLs are allowed.",
-    "too_many_references": "Delete references that are not needed; a few good photographs of a person are plenty.",
-    "master_key_unavailable": "Whoever runs the service must give it the master key; see `facesvc doctor`.",
-    "seal_broken": "A stored value was changed outside the service, or sealed with another key; restore a backup.",
-    "api_key_not_found": "There is no API key with this id; GET /v1/api-keys lists them.",
-    "tenant_not_found": "There is no such tenant; see `facesvc tenants list`.",
-    "tenant_exists": "Choose another name, or use the tenant that is there.",
-    "audit_broken": "The audit log was changed outside the service. Keep the database as it is, and investigate.",
-    "receipt_invalid": "The receipt was not signed by this service, or was altered.",
-    "not_found": "There is no such address; /openapi.json lists all.",
-    "method_not_allowed": "The Allow header lists what is possible at this address.",
-    "request_timeout": "The request's body arrived too slowly. Send smaller photographs or try again.",
-}

@@ -16,7 +16,7 @@ from facesvc import views
 from facesvc.core.access import Role
 from facesvc.web import proofs, schemas
 from facesvc.web.access import MetricsDep, ReadinessDep, ServiceDep, SettingsDep, TenantsDep, allows, public
-from facesvc.web.errors import ADVICE, kind_of, status_of
+from facesvc.web.errors import kind_of, status_of
 from facesvc.web.openapi import problems
 from facesvc.web.requests import Limit
 
@@ -41,7 +41,7 @@ async def explain_error(
 ) -> dict[str, str | int]:
     """The meaning of an error code and what to do about it."""
     kind = kind_of(code)
-    return {"code": code, "title": kind.title, "status": status_of(kind), "advice": ADVICE[code]}
+    return {"code": code, "title": kind.title, "status": status_of(kind), "advice": kind.advice}
 
 
 @router.get("/healthz", response_model=schemas.Health)
