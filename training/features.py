@@ -23,6 +23,7 @@ from facesvc.config import Settings
 from facesvc.core.choose import choose
 from facesvc.core.types import FaceChoice, Pixels
 from facesvc.errors import FaceServiceError, ImageError, RequestError, SampleError
+from facesvc.files import SHARED, replacing
 from facesvc.models.assembly import digest_of
 from facesvc.models.manifest import sha256_of_json
 from facesvc.models.packs import Packs, network_file
@@ -72,10 +73,9 @@ class Features:
         sides = {f"{pack}.{side}": getattr(both, side) for pack, both in self.outputs.items() for side in both._fields}
         failed = np.array([list(self.failures), list(self.failures.values())], np.str_)
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(path.name + ".draft.npz")
         about = {name: getattr(self, name) for name in ("subjects", "files", "landmarks", "fingerprint")}
-        np.savez(draft, allow_pickle=False, failed=failed, **about, **sides)
-        draft.replace(path)
+        with replacing(path, SHARED) as stream:
+            np.savez(stream, allow_pickle=False, failed=failed, **about, **sides)
 
 
 def unit(vectors: Floats) -> Floats:

@@ -8,7 +8,6 @@ kill -9 loses nothing, and the disk is synced every SYNC_SECONDS, which is what 
 """
 
 import fcntl
-import json
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -24,7 +23,7 @@ from facesvc.cli.console import Advance, say
 from facesvc.cli.folders import read_photograph, shown
 from facesvc.cli.rows import Row, Tally, export, face_rows, failed_row, photograph_codes
 from facesvc.errors import FaceServiceError, RequestError
-from facesvc.files import sync
+from facesvc.files import PRIVATE, json_line, parse_line, parse_lines, sync
 from facesvc.threads import ordered_map
 
 FORMAT = "facesvc identify journal 1"
@@ -56,15 +55,14 @@ class Journal:
         """(path, rows) of the files done, in order. A torn line at the end, and what follows it, is cut off."""
         self.count = 0
         with self.path.open("rb") as lines:
-            offset = len(lines.readline())
-            for line in lines:
-                entry = parse(line)
+            whole = len(lines.readline())
+            for entry, end in parse_lines(lines, whole):
                 if not isinstance(entry, dict) or entry.keys() != {"path", "rows"}:
-                    self.file.truncate(offset)
-                    return
-                offset += len(line)
+                    break
+                whole = end
                 self.count += 1
                 yield entry["path"], entry["rows"]
+        self.file.truncate(whole)
 
     def append(self, path: str, rows: list[Row]) -> None:
         self._write({"path": path, "rows": rows})
@@ -92,7 +90,7 @@ class Journal:
         """Whether the first line is there, whole, and of this contract."""
         with self.path.open("rb") as lines:
             line = lines.readline()
-        head = parse(line)
+        head = parse_line(line)
         if head is None and not line.endswith(b"\n"):
             return False  # empty, or killed while the first line was written
         if not isinstance(head, dict) or head.get("format") != FORMAT:
@@ -108,7 +106,7 @@ class Journal:
         sync(self.path.parent)
 
     def _write(self, value: dict[str, Any]) -> None:
-        line = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        line = json_line(value)
         while line:  # a raw write may take less than it was given
             line = line[self.file.write(line) :]
 
@@ -119,15 +117,7 @@ class Journal:
 
 def private(path: str, flags: int) -> int:
     """An opener of files that their owner alone may read."""
-    return os.open(path, flags, 0o600)
-
-
-def parse(line: bytes) -> Any:
-    """The JSON value of a whole line; None for a torn one."""
-    try:
-        return json.loads(line) if line.endswith(b"\n") else None
-    except ValueError:
-        return None
+    return os.open(path, flags, PRIVATE)
 
 
 def differences(before: View, now: View) -> list[str]:

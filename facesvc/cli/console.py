@@ -11,12 +11,14 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import typer
 
-from facesvc.errors import FaceServiceError
+from facesvc.errors import FaceServiceError, RequestError
+from facesvc.files import replacing
 
 
 def say(message: str) -> None:
@@ -54,6 +56,19 @@ def answer_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> No
 def printable(text: str, keep: str = "") -> str:
     """``text`` with what would steer a terminal, or could not be written as UTF-8, as backslash escapes."""
     return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
+
+
+@contextmanager
+def output_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that replaces ``path`` when everything is written; its owner alone may read it.
+
+    Raises RequestError where the file can't be written.
+    """
+    try:
+        with replacing(path) as stream:
+            yield stream
+    except OSError as error:
+        raise RequestError(f"{path}: {error.strerror or error}") from error
 
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}

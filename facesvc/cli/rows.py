@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from facesvc.cli.backend import View
+from facesvc.cli.console import output_file
 from facesvc.errors import (
     FaceServiceError,
     FileUnreadable,
@@ -27,7 +28,6 @@ from facesvc.errors import (
     SampleError,
     WorkerLost,
 )
-from facesvc.files import replacing
 
 Row = dict[str, Any]
 
@@ -117,7 +117,7 @@ def export(rows: Iterable[Row], output: Path) -> None:
     Raises RequestError for other endings, and where nothing can be written.
     """
     write = writer(output)
-    with replacing(output) as stream:
+    with output_file(output) as stream:
         write(rows, stream)
 
 

@@ -24,6 +24,7 @@ from PIL import Image, ImageDraw
 from facesvc.cli import options
 from facesvc.cli.console import answer, answer_json, say
 from facesvc.errors import SamplesUnavailable
+from facesvc.files import SHARED, write_whole
 
 
 def samples(
@@ -34,8 +35,6 @@ def samples(
 
     Example: facesvc samples
     """
-    pass  # MOVED
-
     paths = fetch(folder, say)
     if as_json:
         return answer_json([str(path) for path in paths])
@@ -164,11 +163,8 @@ def unpack(carrier: Carrier, folder: Path) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """All or nothing, so that a run cut short leaves no half photograph."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    partial.write_bytes(content)
-    partial.replace(path)
+    write_whole(path, content, SHARED)
 
 
 def download(carrier: Carrier, scratch: Path) -> Path:

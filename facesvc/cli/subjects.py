@@ -10,9 +10,8 @@ import typer
 
 from facesvc.cli import options
 from facesvc.cli.backend import View
-from facesvc.cli.console import answer, answer_json, answer_table, confirm, say
+from facesvc.cli.console import answer, answer_json, answer_table, confirm, output_file, say
 from facesvc.cli.opening import open_backend
-from facesvc.files import replacing
 
 app = typer.Typer(no_args_is_help=True, help="List, show, change, export and erase the subjects of a gallery.")
 Id = Annotated[str, typer.Argument(metavar="ID", help="Your identifier of the person.")]
@@ -119,7 +118,7 @@ def export(
 
     Example: facesvc subjects export ada --gallery staff --output ada.zip
     """
-    with open_backend(context.obj, server) as backend, replacing(output) as file:
+    with open_backend(context.obj, server) as backend, output_file(output) as file:
         backend.export_subject(gallery, subject, file)
     say(f"all that is kept of subject {subject} is in {output}")
 
@@ -147,7 +146,7 @@ def erase(
     if receipt is None:
         answer_json(made)
     else:
-        with replacing(receipt) as file:
+        with output_file(receipt) as file:
             file.write(json.dumps(made, ensure_ascii=False, indent=2).encode() + b"\n")
         say(f"subject {subject} erased; the receipt is in {receipt}")
     raise typer.Exit(1 if any(made["statement"]["remaining"].values()) else 0)

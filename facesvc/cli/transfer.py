@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from facesvc.cli import options
-from facesvc.cli.console import answer, answer_json, progress, say
+from facesvc.cli.console import answer, answer_json, output_file, progress, say
 from facesvc.cli.folders import (
     SUFFIXES,
     Enroller,
@@ -38,7 +38,6 @@ from facesvc.errors import (
     RequestError,
     TemplateVersionMismatch,
 )
-from facesvc.files import replacing
 
 if TYPE_CHECKING:
     from facesvc.config import Settings
@@ -164,7 +163,7 @@ def export_gallery(
     if plain == (passphrase_file is not None):
         raise RequestError("give either --passphrase-file, or --plain for a file that anybody can read")
     seal = sealing(passphrase_file)
-    with open_exchange(context.obj) as (store, exchange, trail), replacing(output) as stream:
+    with open_exchange(context.obj) as (store, exchange, trail), output_file(output) as stream:
         found = store.gallery(name)
         with (
             trail.asked("export_gallery", name) as outcome,

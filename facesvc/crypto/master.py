@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from facesvc.errors import MasterKeyUnavailable, SealBroken
+from facesvc.files import write_first
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
@@ -93,18 +94,8 @@ def from_file(path: Path) -> MasterKey:
 
 
 def make_file(path: Path) -> MasterKey:
-    """A new key in a new file that its owner alone may read; that of another process which was first."""
+    """Make a key in a new file that its owner alone may read; return the key of another process that was faster."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     text = base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode() + "\n"
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    try:
-        with open(descriptor, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        with suppress(FileExistsError):
-            os.link(unfinished, path)  # whole, or not at all
-    finally:
-        unfinished.unlink()
+    write_first(path, text.encode())
     return from_file(path)

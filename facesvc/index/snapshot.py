@@ -9,7 +9,6 @@ How files of ours are kept on disk: as they are, or sealed.
 import hashlib
 import json
 import logging
-import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +25,7 @@ from numpy.typing import NDArray
 
 from facesvc.core.ports import TemplateIndex
 from facesvc.errors import StoreError
-from facesvc.files import sync
+from facesvc.files import write_whole
 
 Codes = NDArray[np.uint8]
 """(n b) bytes, as an index stores vectors."""
@@ -141,18 +140,19 @@ class Snapshot:
         return found if found.owner == self.owner else None
 
     def load(self, index: Storable) -> int:
-        """Fills an empty index; the revision it stands at. 0 where there is no good snapshot: then the index may hold
-        anything. Files are read one after the other, each checked before it is believed."""
+        """Fill an empty index and return the revision it stands at; 0 where there is no good snapshot: then the index
+        may hold anything. Files are read one after the other, each checked before it is believed."""
         if not self.folder.exists():
             return 0
+        revision = 0
         with self._alone():
             manifest = self.manifest()
             if manifest is not None:
                 index.adopt(self._frame(manifest))
                 for segment in manifest.segments:
                     index.restore(*self._segment(segment, manifest.code_size))
-                return manifest.revision
-        return 0
+                revision = manifest.revision
+        return revision
 
     def write(self, index: Storable, keys: Keys, revision: int) -> None:
         """Adds those of ``keys``, which are all that the index held at ``revision``, that are not in the snapshot, and
@@ -179,11 +179,12 @@ class Snapshot:
                 self._publish(replace(known, purged=revision, segments=kept))
 
     def keys(self) -> Keys:
-        """Keys of all references whose codes are in its files (n,)."""
+        """Return the keys of all references whose codes are in the files, (n,); none for a damaged snapshot."""
+        found: list[Keys] = []
         with self._alone():
             known = self.manifest()
-            return _joined([self._keys(segment) for segment in known.segments] if known else [])
-        return _joined([])
+            found = [self._keys(segment) for segment in known.segments] if known else []
+        return _joined(found)
 
     def delete(self) -> None:
         self.folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -236,15 +237,11 @@ class Snapshot:
         np.savez(stored, **frame.arrays)  # pyright: ignore[reportArgumentType]  # names are ours, none its option
         return File(name, self._write(name, stored.getbuffer()))
 
-    def _write(self, name: str, content: bytes | memoryview, sealed_as: str | None = None) -> str:
-        """A new file, on the disk when this returns; the digest of what is in it. sealed_as: the name that it will
-        have, where that is another."""
+    def _write(self, name: str, content: bytes | memoryview) -> str:
+        """Write or replace one file; return the SHA-256 of what is in it, as hexadecimal digits."""
         self.folder.mkdir(exist_ok=True, mode=0o700)
-        stored = self._seal.seal(bytes(content), self._owner(sealed_as or name))
-        with (self.folder / name).open("xb") as file:
-            file.write(stored)
-            file.flush()
-            os.fsync(file.fileno())
+        stored = self._seal.seal(bytes(content), self._owner(name))
+        write_whole(self.folder / name, stored)
         return hashlib.sha256(stored).hexdigest()
 
     def _owner(self, name: str) -> str:
@@ -279,10 +276,7 @@ class Snapshot:
     def _publish(self, manifest: Manifest) -> None:
         """The moment at which the new snapshot takes the old one's place."""
         manifest = replace(manifest, segments=tuple(s for s in manifest.segments if s.references))
-        draft = f"{secrets.token_hex(8)}.json"
-        self._write(draft, _rendered(manifest), sealed_as=MANIFEST)
-        (self.folder / draft).replace(self.folder / MANIFEST)
-        sync(self.folder)
+        self._write(MANIFEST, _rendered(manifest))
         self._sweep(manifest)
 
     def _sweep(self, manifest: Manifest | None) -> None:

@@ -5,14 +5,12 @@ A sealed folder: files that appear all at once, with their digests, or not at al
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkdtemp
 
 from facesvc.errors import CarrierMissing, PackDamaged, PackInvalid, PackNotFound
-from facesvc.files import sync
+from facesvc.files import replacing_folder
 from facesvc.models import carriers, converters, dlib, network
 from facesvc.models import head as heads
 from facesvc.models.manifest import Head, Manifest
@@ -97,46 +95,17 @@ class Assembly:
 
 SEAL = "files.json"
 """File name -> SHA-256 of every other file of the folder."""
-UNFINISHED, REPLACED = ".build-", ".old-"
 
 
 def seal(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Replaces ``folder`` by what ``fill`` writes into the empty folder it is given.
+    """Replace ``folder`` by what ``fill`` writes into the empty folder it is given, and a list of its files' digests.
 
-    Everything is on disk before the folder gets its name, so a killed build leaves the old folder or none.
-    The caller keeps two processes from sealing beside each other.
+    A killed build leaves the old folder or none. The caller keeps two processes from sealing it at the same time.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(mkdtemp(prefix=UNFINISHED, dir=folder.parent))
-    try:
+    with replacing_folder(folder) as draft:
         fill(draft)
         digests = {path.name: digest_of(path) for path in sorted(draft.iterdir())}
         (draft / SEAL).write_text(json.dumps(digests, indent=2) + "\n")
-        draft.chmod(0o755)  # mkdtemp's 0700 would shut out a service that runs as another user
-        for path in (*draft.iterdir(), draft):
-            sync(path)
-        _rename_over(draft, folder)
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
-
-
-def _rename_over(draft: Path, folder: Path) -> None:
-    if folder.exists():
-        old = Path(mkdtemp(prefix=REPLACED, dir=folder.parent)) / folder.name
-        folder.rename(old)
-        draft.rename(folder)
-        shutil.rmtree(old.parent, ignore_errors=True)
-    else:
-        draft.rename(folder)
-    sync(folder.parent)
-
-
-def sweep(parent: Path) -> None:
-    """Removes what killed builds left in ``parent``; only while no build runs."""
-    for prefix in (UNFINISHED, REPLACED):
-        for left in parent.glob(f"{prefix}*"):
-            shutil.rmtree(left, ignore_errors=True)
 
 
 def verify(folder: Path) -> Mapping[str, str]:

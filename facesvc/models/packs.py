@@ -1,6 +1,5 @@
 """Model packs on disk: built from published weights once, checked by digest on every load."""
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -11,11 +10,12 @@ from filelock import FileLock
 
 from facesvc.core.decide import Calibration
 from facesvc.errors import FaceServiceError, PackDamaged, PackInvalid, PackNotFound
+from facesvc.files import SHARED, remove_drafts, remove_unfinished_folders, write_whole
 from facesvc.models import calibration as calibrations
 from facesvc.models import carriers, converters, mtcnn, network
 from facesvc.models import head as heads
 from facesvc.models import manifest as manifests
-from facesvc.models.assembly import HEAD, MANIFEST, Assembly, network_file, seal, sweep, verify
+from facesvc.models.assembly import HEAD, MANIFEST, Assembly, network_file, seal, verify
 from facesvc.models.manifest import DetectorName, Manifest
 
 DEFAULT_PACK = "fusion"
@@ -158,10 +158,8 @@ class Packs:
     def use(self, name: str) -> Pack:
         """Makes a built pack the default of this folder. Raises ModelError."""
         pack = self.load(name)
-        with self._locked(), tempfile.TemporaryDirectory(dir=self.folder) as scratch:
-            draft = Path(scratch) / "chosen"
-            draft.write_text(f"{name}\n")
-            draft.replace(self.folder / "chosen.txt")
+        with self._locked():
+            write_whole(self.folder / "chosen.txt", f"{name}\n".encode(), SHARED)
         return pack
 
     def chosen(self) -> str:
@@ -190,8 +188,9 @@ class Packs:
         """One builder at a time, also among processes; what killed ones left is removed."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / ".lock"):
-            sweep(self.folder)
-            sweep(self.folder / "detectors")
+            remove_unfinished_folders(self.folder)
+            remove_unfinished_folders(self.folder / "detectors")
+            remove_drafts(self.folder / "chosen.txt")
             yield
 
 

@@ -15,7 +15,7 @@ import pytest
 from pyarrow import parquet
 
 from facesvc.core.types import Added, Entry
-from facesvc.errors import FileUnreadable, ImportInvalid, RequestError
+from facesvc.errors import FileUnreadable, ImportInvalid
 from facesvc.exchange.layout import KEY, schema
 from facesvc.exchange.reader import CHUNK, NAMED, GalleryFile, Import, RowRules
 from facesvc.files import replacing
@@ -102,7 +102,7 @@ def test_a_file_is_there_whole_or_not_at_all_and_private(path: Path) -> None:
         stream.write(b"after")
     assert [(file.name, file.read_bytes()) for file in path.parent.iterdir()] == [(path.name, b"after")]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    with pytest.raises(RequestError, match="No such file or directory"), replacing(path.parent / "none" / "x.parquet"):
+    with pytest.raises(OSError, match="No such file or directory"), replacing(path.parent / "none" / "x.parquet"):
         pytest.fail("there is no such folder")
 
 

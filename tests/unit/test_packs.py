@@ -17,8 +17,9 @@ import pytest
 
 from facesvc.core.types import Pixels
 from facesvc.errors import PackDamaged, PackInvalid, PackNotFound
+from facesvc.files import UNFINISHED
 from facesvc.models import manifest
-from facesvc.models.assembly import SEAL, UNFINISHED
+from facesvc.models.assembly import SEAL
 from facesvc.models.packs import DEFAULT_PACK, MANIFESTS, Packs, network_file
 from tests.support.packs import flip_a_bit, my_manifest, my_network, sface_file, written
 

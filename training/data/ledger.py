@@ -8,22 +8,21 @@ or beyond the last line is cut off when the ledger is opened next. A new order i
 in place by one rename.
 """
 
-import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facesvc.core.types import Pixels
 from facesvc.errors import RequestError
-from facesvc.files import sync
+from facesvc.files import SHARED, json_line, parse_line, parse_lines, remove_drafts, replacing, sync_stream
 
 FORMAT = "facesvc aligned set 1"
-LEDGER, DRAFT = "ledger.jsonl", "ledger.draft"
+LEDGER = "ledger.jsonl"
 CHIPS = ("chips-0.u8", "chips-1.u8")
 """In use by turns: a reordered set is written into the other one."""
 COPIED = 4096
@@ -63,7 +62,7 @@ class Ledger:
         try:
             with (folder / LEDGER).open("rb") as lines:
                 line = lines.readline()
-                head = _parse(line)
+                head = parse_line(line)
                 if not head or head.get("format") != FORMAT or head["chips"] not in CHIPS:
                     raise RequestError(f"{folder} holds no aligned set of this version")
                 ledger = cls(folder, head["pipeline"], head["pipeline"]["size"], head["chips"])
@@ -107,10 +106,10 @@ class Ledger:
                     file.write(chip.tobytes())
                     entry, self.rows = replace(entry, row=self.rows), self.rows + 1
                 entries.append(entry)
-            _sync(file)
+            sync_stream(file)
         with (self.folder / LEDGER).open("ab") as file:
-            file.writelines(map(_line, map(asdict, entries)))
-            _sync(file)
+            file.writelines(map(json_line, map(asdict, entries)))
+            sync_stream(file)
         self.entries += entries
         return entries
 
@@ -123,7 +122,7 @@ class Ledger:
         with self.chips_file.open("wb") as file:
             for start in range(0, len(rows), COPIED):
                 file.write(chips[rows[start : start + COPIED]].tobytes())
-            _sync(file)
+            sync_stream(file)
         self._replace([entry if entry.row is None else replace(entry, row=next(numbers)) for entry in entries])
         old.unlink(missing_ok=True)
 
@@ -132,24 +131,20 @@ class Ledger:
         return self.size * self.size * 3
 
     def _read_entries(self, lines: Iterable[bytes], stored: int) -> None:
-        for line in lines:
-            entry = _parse_entry(line)
+        for value, end in parse_lines(lines, self._whole):
+            entry = _entry(value)
             if entry is None or (entry.row is not None and entry.row >= stored):
                 return
-            self._whole += len(line)
+            self._whole = end
             self.entries.append(entry)
             self.rows = self.rows if entry.row is None else max(self.rows, entry.row + 1)
 
     def _replace(self, entries: list[Entry]) -> None:
         """Writes the ledger anew and puts it in place at once."""
         head = {"format": FORMAT, "pipeline": self.pipeline, "chips": self.name}
-        draft = self.folder / DRAFT
-        with draft.open("wb") as file:
-            file.writelines(map(_line, [head, *map(asdict, entries)]))
-            _sync(file)
+        with replacing(self.folder / LEDGER, SHARED) as file:
+            file.writelines(map(json_line, [head, *map(asdict, entries)]))
             self._whole = file.tell()
-        draft.replace(self.folder / LEDGER)
-        sync(self.folder)
         self.entries, self.rows = entries, sum(entry.row is not None for entry in entries)
 
     def _cut(self) -> None:
@@ -157,29 +152,12 @@ class Ledger:
         os.truncate(self.folder / LEDGER, self._whole)
         if self.chips_file.exists():
             os.truncate(self.chips_file, self.rows * self._chip_bytes)
-        for left in (self.folder / CHIPS[1 - CHIPS.index(self.name)], self.folder / DRAFT):
-            left.unlink(missing_ok=True)
+        (self.folder / CHIPS[1 - CHIPS.index(self.name)]).unlink(missing_ok=True)
+        remove_drafts(self.folder / LEDGER)
 
 
-def _line(value: dict[str, Any]) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode() + b"\n"
-
-
-def _parse(line: bytes) -> dict[str, Any] | None:
-    """The value of a whole line; None for a torn one."""
+def _entry(value: Any) -> Entry | None:
     try:
-        return json.loads(line) if line.endswith(b"\n") else None
-    except ValueError:
-        return None
-
-
-def _parse_entry(line: bytes) -> Entry | None:
-    try:
-        return Entry(**(_parse(line) or {}))
+        return Entry(**value)
     except TypeError:
         return None
-
-
-def _sync(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())

@@ -1,27 +1,27 @@
 """All of a run's state in one file, written so that a kill at any moment leaves the old one or the new one."""
 
 import hashlib
-import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
+from facesvc.files import SHARED, replacing, write_whole
 from training.errors import CheckpointUnusable
 
 
 def save_checkpoint(file: Path, state: dict[str, Any]) -> None:
     """state: tensors, numbers, texts, and lists and dicts of these; nothing else could be loaded again."""
-    _replace(file, lambda part: torch.save(state, part))
+    with replacing(file, SHARED) as stream:
+        torch.save(state, stream)
 
 
 def save_weights(file: Path, weights: dict[str, Tensor]) -> None:
     """A state dict as safetensors, on the CPU."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    _replace(file, lambda part: save_file(tensors, part))
+    write_whole(file, save(tensors), SHARED)
 
 
 def load_checkpoint(file: Path, identity: dict[str, str]) -> dict[str, Any]:
@@ -49,11 +49,3 @@ def digest(*parts: str) -> str:
         data = part.encode()
         result.update(f"{len(data)}:".encode() + data)
     return result.hexdigest()
-
-
-def _replace(file: Path, write: Callable[[Path], object]) -> None:
-    part = file.with_name(f"{file.name}.part")
-    write(part)
-    with part.open("rb") as written:
-        os.fsync(written.fileno())
-    part.replace(file)

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
+from io import StringIO
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -19,10 +20,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from facesvc.files import SHARED, write_whole
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    pass  # MOVED
 
 Series = NDArray[np.float64]
 SMOOTHING = 0.02
@@ -144,12 +145,11 @@ def read(file: Path) -> list[Row]:
 
 
 def _rewrite(file: Path, rows: Iterable[Row]) -> None:
-    part = file.with_name(f"{file.name}.part")
-    with part.open("w", newline="", encoding="utf-8") as lines:
-        writer = csv.writer(lines)
-        writer.writerow(COLUMNS)
-        writer.writerows(asdict(row).values() for row in rows)
-    part.replace(file)
+    lines = StringIO(newline="")
+    writer = csv.writer(lines)
+    writer.writerow(COLUMNS)
+    writer.writerows(asdict(row).values() for row in rows)
+    write_whole(file, lines.getvalue().encode(), SHARED)
 
 
 def _rows(lines: Iterable[dict[str, str | None]]) -> Iterable[Row]:
