@@ -24,7 +24,7 @@ from rich.table import Table
 from sqlalchemy import Engine, insert, update
 
 from benchmarks.galleries import Population
-from facesvc.core.types import Gallery
+from facesvc.core.types import Gallery, NewGallery
 from facesvc.index.galleries import Projection
 from facesvc.index.growing import storable
 from facesvc.index.local import SnapshotKeeper
@@ -67,7 +67,7 @@ class Figures:
 def fill(engine: Engine, size: int, progress: Progress) -> None:
     """A gallery "people" of ``size`` references, by plain insertion: enrolment is measured elsewhere."""
     store = SqlReferenceStore(engine)
-    home = store.create_gallery("people", VERSION, False, {})
+    home = store.create_gallery(NewGallery("people"), VERSION)
     task = progress.add_task(f"{size:,} references", total=size)
     done = 0
     for piece in Population().templates(size):

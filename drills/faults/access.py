@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from facesvc.core.answers import Enrolment
-from facesvc.core.types import ShadowState, Ticket
+from facesvc.core.types import GalleryChange, NewGallery, NewSubject, ShadowState, SubjectChange, Ticket
 from facesvc.errors import ModelChangeConflict, ModelChangeIncomplete
 from facesvc.index.galleries import Projection
 from facesvc.service.decisions import FaceService
@@ -87,19 +87,19 @@ class Direct:
         return self.store.photograph(gallery, person, reference).content
 
     def create_person(self, gallery: str, person: str, called: str, metadata: dict[str, object]) -> None:
-        self.service.create_subject(gallery, person, called, metadata)
+        self.service.create_subject(gallery, NewSubject(person, called, metadata))
 
     def change_person(self, gallery: str, person: str, called: str, metadata: dict[str, object]) -> None:
-        self.store.update_subject(gallery, person, display_name=called, metadata=metadata)
+        self.store.update_subject(gallery, person, SubjectChange(display_name=called, metadata=metadata))
 
     def delete_person(self, gallery: str, person: str) -> None:
         self.store.delete_subject(gallery, person)
 
     def create_gallery(self, gallery: str, keeps: bool) -> None:
-        self.service.create_gallery(gallery, keeps)
+        self.service.create_gallery(NewGallery(gallery, keeps))
 
     def change_gallery(self, gallery: str, keeps: bool) -> None:
-        self.store.update_gallery(gallery, keep_photographs=keeps)
+        self.store.update_gallery(gallery, GalleryChange(keep_photographs=keeps))
 
     def delete_gallery(self, gallery: str) -> None:
         self.service.delete_gallery(gallery)

@@ -8,6 +8,7 @@ from drills.faults.ground import Ground, Outcome, Running, Stage
 from drills.faults.moments import ANY_TIME, Moment
 from drills.faults.worker import Orders, work
 from drills.faults.world import SHARED, World
+from facesvc.core.types import NewGallery
 from facesvc.errors import GalleryNotFound
 from tests.support.databases import VERSION
 
@@ -79,7 +80,7 @@ def share(ground: Ground) -> None:
     try:
         ground.follower.store.gallery(SHARED)
     except GalleryNotFound:
-        ground.follower.store.create_gallery(SHARED, VERSION, True, {})
+        ground.follower.store.create_gallery(NewGallery(SHARED, True), VERSION)
 
 
 def start(

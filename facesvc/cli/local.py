@@ -11,7 +11,7 @@ from facesvc.bootstrap import bootstrap, bootstrap_on_cluster
 from facesvc.cli.backend import Cluster, View
 from facesvc.config import Settings
 from facesvc.core.decide import DecisionRule
-from facesvc.core.types import FaceChoice, Retention, every
+from facesvc.core.types import FaceChoice, NewGallery, Retention, SubjectChange, every
 from facesvc.service.audited import AuditedService
 from facesvc.service.enrolment import EnrolmentRequest
 from facesvc.service.subject_export import archive
@@ -56,7 +56,7 @@ class LocalBackend:
         return views.gallery(self.service.store.gallery(name))
 
     def create_gallery(self, name: str, keep_photographs: bool = False) -> View:
-        return views.gallery(self.service.create_gallery(name, keep_photographs))
+        return views.gallery(self.service.create_gallery(NewGallery(name, keep_photographs)))
 
     def delete_gallery(self, name: str) -> None:
         self.service.delete_gallery(name)
@@ -68,14 +68,14 @@ class LocalBackend:
         return views.subject(self.service.read_subject(gallery, subject))
 
     def rename_subject(self, gallery: str, subject: str, display_name: str) -> View:
-        return views.subject(self.service.update_subject(gallery, subject, display_name=display_name))
+        return views.subject(self.service.update_subject(gallery, subject, SubjectChange(display_name)))
 
     def mark_canary(self, gallery: str, subject: str, canary: bool) -> None:
         self.service.mark_canary(gallery, subject, canary)
 
     def retain_subject(self, gallery: str, subject: str, consent: str | None, expires_at: datetime | None) -> View:
-        retention = Retention(consent, expires_at)
-        return views.subject(self.service.update_subject(gallery, subject, retention=retention))
+        change = SubjectChange(retention=Retention(consent, expires_at))
+        return views.subject(self.service.update_subject(gallery, subject, change))
 
     def erase_subject(self, gallery: str, subject: str) -> View:
         return views.erasure_receipt(self.service.erase(gallery, subject))

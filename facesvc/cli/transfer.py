@@ -311,14 +311,14 @@ def erase_expired(expiry: "Expiry") -> None:
 def ensure_target(store: "ReferenceStore", name: str, header: "Header", settings: "Settings") -> None:
     """Makes the gallery, with the file's template version, if it is new. Raises TemplateVersionMismatch where it has
     another one."""
-    from facesvc.core.names import require_name
+    from facesvc.core.types import NewGallery
 
     try:
         found = store.gallery(name)
     except GalleryNotFound:
-        require_name(name)
+        new = NewGallery(name, header.keep_photographs, header.metadata)
         with suppress(GalleryExists):  # another process was faster
-            store.create_gallery(name, header.template_version, header.keep_photographs, header.metadata)
+            store.create_gallery(new, header.template_version)
             say(f"gallery {name} created")
         found = store.gallery(name)
     if found.template_version != header.template_version:

@@ -4,9 +4,9 @@ What searches and comparisons read of a store: they walk far through what is nea
 it says.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,22 +14,24 @@ from numpy.typing import NDArray
 from facesvc.core.decide import Calibration
 from facesvc.core.erasure import ErasingStore
 from facesvc.core.types import (
-    NO_LIMIT,
     AlignedFace,
     Capture,
     Changes,
     Face,
     FaceChoice,
     Gallery,
+    GalleryChange,
     LoadedIndex,
+    NewGallery,
     NewReference,
+    NewSubject,
     Page,
     Photograph,
     Pixels,
     Receipt,
     Reference,
-    Retention,
     Subject,
+    SubjectChange,
     Ticket,
     Vectors,
 )
@@ -210,9 +212,7 @@ class ReferenceStore(ComparableStore, ErasingStore, Protocol):
     that also appends to the revision log. All methods raise StoreUnavailable when the database can't be reached,
     and GalleryNotFound / SubjectNotFound / ReferenceNotFound for names that are not there."""
 
-    def create_gallery(
-        self, name: str, template_version: str, keep_photographs: bool, metadata: Mapping[str, Any]
-    ) -> Gallery:
+    def create_gallery(self, new: NewGallery, template_version: str) -> Gallery:
         """Raises GalleryExists."""
         ...
 
@@ -222,22 +222,11 @@ class ReferenceStore(ComparableStore, ErasingStore, Protocol):
         """By name; in an order that says nothing of it where names are sealed. Raises InvalidCursor."""
         ...
 
-    def update_gallery(
-        self, name: str, *, keep_photographs: bool | None = None, metadata: Mapping[str, Any] | None = None
-    ) -> Gallery:
-        """Changes what is not None. Photographs already kept are deleted when keep_photographs turns False."""
-        ...
+    def update_gallery(self, name: str, change: GalleryChange) -> Gallery: ...
 
     def delete_gallery(self, name: str) -> None: ...
 
-    def create_subject(
-        self,
-        gallery: str,
-        subject: str,
-        display_name: str | None,
-        metadata: Mapping[str, Any],
-        retention: Retention = NO_LIMIT,
-    ) -> Subject:
+    def create_subject(self, gallery: str, new: NewSubject) -> Subject:
         """Raises SubjectExists, also for one that has expired and was not deleted yet."""
         ...
 
@@ -247,15 +236,7 @@ class ReferenceStore(ComparableStore, ErasingStore, Protocol):
         """By id; in an order that says nothing of it where ids are sealed. Raises InvalidCursor."""
         ...
 
-    def update_subject(
-        self,
-        gallery: str,
-        subject: str,
-        *,
-        display_name: str | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        retention: Retention = NO_LIMIT,
-    ) -> Subject: ...
+    def update_subject(self, gallery: str, subject: str, change: SubjectChange) -> Subject: ...
 
     def mark_canary(self, gallery: str, subject: str, canary: bool) -> None:
         """Whether its match raises an alarm; see ``service.disclosure``."""

@@ -19,6 +19,8 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from facesvc.core.names import CONSENT_LENGTH, DISPLAY_NAME_LENGTH, require_metadata, require_name, require_text
+
 
 class ShadowState(StrEnum):
     """What templates of another version are there for, beside those that answer.
@@ -386,5 +388,69 @@ class Retention:
     consent: str | None = None
     expires_at: datetime | None = None
 
+    def __post_init__(self) -> None:
+        """Raises RequestError for a reference to consent that is not one line of at most CONSENT_LENGTH characters."""
+        require_text("a reference to consent", self.consent, CONSENT_LENGTH)
+
 
 NO_LIMIT = Retention()
+
+
+# --- what is asked for ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class NewGallery:
+    """A gallery to create. keep_photographs: store enrolled photographs beside their templates."""
+
+    name: str
+    keep_photographs: bool = False
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raises RequestError for a bad name or bad metadata."""
+        require_name(self.name)
+        require_metadata(self.metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryChange:
+    """What to change of a gallery; what is None stays as it is. Photographs that were stored are deleted when
+    keep_photographs becomes False."""
+
+    keep_photographs: bool | None = None
+    metadata: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        """Raises RequestError for bad metadata."""
+        require_metadata(self.metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class NewSubject:
+    """A subject to create. id: the caller's own identifier of the person, unique in the gallery."""
+
+    id: str
+    display_name: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    retention: Retention = NO_LIMIT
+
+    def __post_init__(self) -> None:
+        """Raises RequestError for a bad id, display name or bad metadata."""
+        require_name(self.id)
+        require_text("a display name", self.display_name, DISPLAY_NAME_LENGTH)
+        require_metadata(self.metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectChange:
+    """What to change of a subject; what is None stays as it is."""
+
+    display_name: str | None = None
+    metadata: Mapping[str, Any] | None = None
+    retention: Retention = NO_LIMIT
+
+    def __post_init__(self) -> None:
+        """Raises RequestError for a bad display name or bad metadata."""
+        require_text("a display name", self.display_name, DISPLAY_NAME_LENGTH)
+        require_metadata(self.metadata)

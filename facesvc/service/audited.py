@@ -1,6 +1,6 @@
 """The use cases with a line in the audit log for each: see ``facesvc.service.audit``."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from functools import partial
 from typing import Any
@@ -11,7 +11,18 @@ from facesvc.core.decide import OWN_THRESHOLD, DecisionRule, Threshold
 from facesvc.core.erasure import Deleted, ErasureReceipt, Expired, Signer, receipt, statement
 from facesvc.core.model_change import ModelChangeStore
 from facesvc.core.ports import Extractors, GalleryIndexes, ReferenceStore, VersionedExtractors
-from facesvc.core.types import NO_LIMIT, FaceChoice, Gallery, Page, Photograph, Reference, Retention, Subject
+from facesvc.core.types import (
+    FaceChoice,
+    Gallery,
+    GalleryChange,
+    NewGallery,
+    NewSubject,
+    Page,
+    Photograph,
+    Reference,
+    Subject,
+    SubjectChange,
+)
 from facesvc.service.audit import Trail
 from facesvc.service.decisions import FaceService
 from facesvc.service.disclosure import Watch
@@ -165,48 +176,28 @@ class AuditedService(AuditedExpiry, FaceService):
 
     # --- what is kept --------------------------------------------------------------------------------
 
-    def create_gallery(
-        self, name: str, keep_photographs: bool = False, metadata: Mapping[str, Any] | None = None
-    ) -> Gallery:
-        with self.trail.changing("create_gallery", name):
-            return super().create_gallery(name, keep_photographs, metadata)
+    def create_gallery(self, new: NewGallery) -> Gallery:
+        with self.trail.changing("create_gallery", new.name):
+            return super().create_gallery(new)
 
-    def update_gallery(
-        self, name: str, *, keep_photographs: bool | None = None, metadata: Mapping[str, Any] | None = None
-    ) -> Gallery:
+    def update_gallery(self, name: str, change: GalleryChange) -> Gallery:
         with self.trail.changing("update_gallery", name) as outcome:
-            outcome.told = {"keep_photographs": keep_photographs}
-            return super().update_gallery(name, keep_photographs=keep_photographs, metadata=metadata)
+            outcome.told = {"keep_photographs": change.keep_photographs}
+            return super().update_gallery(name, change)
 
     def delete_gallery(self, name: str) -> None:
         with self.trail.changing("delete_gallery", name):
             super().delete_gallery(name)
 
-    def create_subject(
-        self,
-        gallery: str,
-        subject: str,
-        display_name: str | None,
-        metadata: Mapping[str, Any],
-        retention: Retention = NO_LIMIT,
-    ) -> Subject:
-        with self.trail.changing("create_subject", gallery, subject):
-            return super().create_subject(gallery, subject, display_name, metadata, retention)
+    def create_subject(self, gallery: str, new: NewSubject) -> Subject:
+        with self.trail.changing("create_subject", gallery, new.id):
+            return super().create_subject(gallery, new)
 
-    def update_subject(
-        self,
-        gallery: str,
-        subject: str,
-        *,
-        display_name: str | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        retention: Retention = NO_LIMIT,
-    ) -> Subject:
-        changes = {"display_name": display_name, "metadata": metadata, "retention": retention}
+    def update_subject(self, gallery: str, subject: str, change: SubjectChange) -> Subject:
         with self.trail.changing("update_subject", gallery, subject):
             if self.trail.caller.identities_per_day is not None:  # the answer tells of all that was there before
                 self.watch.told([self.store.subject(gallery, subject)], self.trail.caller)
-            return super().update_subject(gallery, subject, **changes)
+            return super().update_subject(gallery, subject, change)
 
     def mark_canary(self, gallery: str, subject: str, canary: bool) -> None:
         with self.trail.changing("mark_canary", gallery, subject) as outcome:

@@ -4,16 +4,25 @@ The end of those who may be kept no longer: they answer nothing from that moment
 next, or needs their place.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
 
 from facesvc.core.erasure import Deleted, Erased, Erasure, Expired
-from facesvc.core.names import CONSENT_LENGTH, DISPLAY_NAME_LENGTH, require_metadata, require_name, require_text
 from facesvc.core.ports import Extractors, GalleryIndexes, ReferenceStore
-from facesvc.core.types import NO_LIMIT, Gallery, Page, Photograph, Reference, Retention, Subject, every
+from facesvc.core.types import (
+    Gallery,
+    GalleryChange,
+    NewGallery,
+    NewSubject,
+    Page,
+    Photograph,
+    Reference,
+    Subject,
+    SubjectChange,
+    every,
+)
 from facesvc.errors import FaceServiceError, GalleryExists, GalleryNotFound, SubjectExists, SubjectNotFound
 
 PURGED_AT_ONCE = 100
@@ -59,14 +68,9 @@ class Holdings(Expiry):
     def __init__(self, extractors: Extractors, store: ReferenceStore, indexes: GalleryIndexes) -> None:
         self.extractors, self.store, self.indexes = extractors, store, indexes
 
-    def create_gallery(
-        self, name: str, keep_photographs: bool = False, metadata: Mapping[str, Any] | None = None
-    ) -> Gallery:
-        """A gallery for templates of the pack in use. Raises GalleryExists, RequestError for a bad name or metadata."""
-        require_name(name)
-        require_metadata(metadata)
-        version = self.extractors.default.template_version
-        return self.store.create_gallery(name, version, keep_photographs, metadata or {})
+    def create_gallery(self, new: NewGallery) -> Gallery:
+        """Create a gallery for templates of the pack in use. Raises GalleryExists."""
+        return self.store.create_gallery(new, self.extractors.default.template_version)
 
     def ensure_gallery(self, name: str) -> Gallery:
         """The gallery of that name, created if it is new."""
@@ -74,7 +78,7 @@ class Holdings(Expiry):
             return self.store.gallery(name)
         except GalleryNotFound:
             with suppress(GalleryExists):  # another process was faster
-                return self.create_gallery(name)
+                return self.create_gallery(NewGallery(name))
             return self.store.gallery(name)
 
     def delete_gallery(self, name: str) -> None:
@@ -83,45 +87,22 @@ class Holdings(Expiry):
         self.store.delete_gallery(name)
         self.indexes.drop(gallery)
 
-    def create_subject(
-        self,
-        gallery: str,
-        subject: str,
-        display_name: str | None,
-        metadata: Mapping[str, Any],
-        retention: Retention = NO_LIMIT,
-    ) -> Subject:
-        """Takes the place of one of that name that has expired. Raises GalleryNotFound, SubjectExists, RequestError
-        for a bad name, or what can't be told of anybody."""
-        require_name(subject)
-        _require_details(display_name, metadata, retention)
+    def create_subject(self, gallery: str, new: NewSubject) -> Subject:
+        """Create a subject, in the place of one of that id that has expired. Raises GalleryNotFound, SubjectExists."""
         while True:
             try:
-                return self.store.create_subject(gallery, subject, display_name, metadata, retention)
+                return self.store.create_subject(gallery, new)
             except SubjectExists:
-                if not self.make_place(gallery, subject):
+                if not self.make_place(gallery, new.id):
                     raise
 
-    def update_gallery(
-        self, name: str, *, keep_photographs: bool | None = None, metadata: Mapping[str, Any] | None = None
-    ) -> Gallery:
-        """Changes what is not None; see ``core.ports.ReferenceStore.update_gallery``. Raises RequestError."""
-        require_metadata(metadata)
-        return self.store.update_gallery(name, keep_photographs=keep_photographs, metadata=metadata)
+    def update_gallery(self, name: str, change: GalleryChange) -> Gallery:
+        """Change a gallery. Raises GalleryNotFound."""
+        return self.store.update_gallery(name, change)
 
-    def update_subject(
-        self,
-        gallery: str,
-        subject: str,
-        *,
-        display_name: str | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        retention: Retention = NO_LIMIT,
-    ) -> Subject:
-        """Changes what is not None. Raises GalleryNotFound, SubjectNotFound, RequestError."""
-        _require_details(display_name, metadata, retention)
-        changes = {"display_name": display_name, "metadata": metadata, "retention": retention}
-        return self.store.update_subject(gallery, subject, **changes)
+    def update_subject(self, gallery: str, subject: str, change: SubjectChange) -> Subject:
+        """Change a subject. Raises GalleryNotFound, SubjectNotFound."""
+        return self.store.update_subject(gallery, subject, change)
 
     def mark_canary(self, gallery: str, subject: str, canary: bool) -> None:
         """Raises GalleryNotFound, SubjectNotFound."""
@@ -170,9 +151,3 @@ class Holdings(Expiry):
     def references(self, gallery: str, subject: str) -> Iterator[Reference]:
         """All of a subject's, oldest first. Raises GalleryNotFound, SubjectNotFound."""
         return every(partial(self.store.references, gallery, subject))
-
-
-def _require_details(display_name: str | None, metadata: Mapping[str, Any] | None, retention: Retention) -> None:
-    require_text("a display name", display_name, DISPLAY_NAME_LENGTH)
-    require_text("a reference to consent", retention.consent, CONSENT_LENGTH)
-    require_metadata(metadata)

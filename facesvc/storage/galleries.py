@@ -1,14 +1,12 @@
 """Galleries: names, template versions, counts and revisions."""
 
 from collections import Counter
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 from sqlalchemy import Select, delete, select, update
 from sqlalchemy.orm import Session
 
-from facesvc.core.types import Gallery, Page, Shadow, ShadowState
+from facesvc.core.types import Gallery, GalleryChange, NewGallery, Page, Shadow, ShadowState
 from facesvc.errors import GalleryExists, GalleryNotFound
 from facesvc.storage.cipher import Codec
 from facesvc.storage.engine import wipe_log
@@ -26,19 +24,17 @@ class Galleries(Transactions):
         with self.reading() as session:
             session.execute(select(GalleryRow.key).limit(1))
 
-    def create_gallery(
-        self, name: str, template_version: str, keep_photographs: bool, metadata: Mapping[str, Any]
-    ) -> Gallery:
-        exists = GalleryExists(f"gallery {name!r} exists already")
+    def create_gallery(self, new: NewGallery, template_version: str) -> Gallery:
+        exists = GalleryExists(f"gallery {new.name!r} exists already")
         with self.writing(conflict=exists) as session:
-            if session.scalar(_named(self, name)):  # perhaps in the clear, which no constraint would tell
+            if session.scalar(_named(self, new.name)):  # perhaps in the clear, which no constraint would tell
                 raise exists
             row = GalleryRow(
                 tenant=self.tenant,
                 template_version=template_version,
-                keep_photographs=keep_photographs,
+                keep_photographs=new.keep_photographs,
                 created_at=datetime.now(UTC),
-                **gallery_columns(session, self, GalleryDetails(name, metadata)),
+                **gallery_columns(session, self, GalleryDetails(new.name, new.metadata)),
             )
             session.add(row)
             session.flush()
@@ -68,20 +64,18 @@ class Galleries(Transactions):
             rows = session.scalars(select(GalleryRow).where(GalleryRow.tenant == self.tenant))
             return {version for row in rows for version in held_versions(row)}
 
-    def update_gallery(
-        self, name: str, *, keep_photographs: bool | None = None, metadata: Mapping[str, Any] | None = None
-    ) -> Gallery:
+    def update_gallery(self, name: str, change: GalleryChange) -> Gallery:
         with self.writing() as session:
             row = lock_gallery(session, self, name)
-            if metadata is not None:
-                put(row, gallery_columns(session, self, GalleryDetails(name, metadata)))
-            if keep_photographs is not None:
-                row.keep_photographs = keep_photographs
-            if keep_photographs is False:
+            if change.metadata is not None:
+                put(row, gallery_columns(session, self, GalleryDetails(name, change.metadata)))
+            if change.keep_photographs is not None:
+                row.keep_photographs = change.keep_photographs
+            if change.keep_photographs is False:
                 _delete_photographs(session, row.key)
             session.flush()
             updated = as_gallery(self.codec, row)
-        if keep_photographs is False:
+        if change.keep_photographs is False:
             wipe_log(self.engine)
         return updated
 

@@ -1,16 +1,14 @@
 """Subjects: the people of a gallery, by the caller's own identifiers."""
 
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.orm import Session
 
 from facesvc.core.erasure import Deleted, Expired
-from facesvc.core.types import NO_LIMIT, Page, Retention, Subject
+from facesvc.core.types import NewSubject, Page, Subject, SubjectChange
 from facesvc.errors import SealBroken, SubjectExists, SubjectNotFound
 from facesvc.storage.engine import wipe_log
 from facesvc.storage.galleries import advance, find_gallery, lock_gallery
@@ -24,21 +22,15 @@ from facesvc.storage.transactions import Transactions, decode_cursor, encode_cur
 class Subjects(Transactions):
     """The subjects of one tenant's galleries; see core.ports.ReferenceStore."""
 
-    def create_subject(
-        self,
-        gallery: str,
-        subject: str,
-        display_name: str | None,
-        metadata: Mapping[str, Any],
-        retention: Retention = NO_LIMIT,
-    ) -> Subject:
-        exists = SubjectExists(f"subject {subject!r} exists already in {gallery!r}")
+    def create_subject(self, gallery: str, new: NewSubject) -> Subject:
+        exists = SubjectExists(f"subject {new.id!r} exists already in {gallery!r}")
         with self.writing(conflict=exists) as session:
             home = lock_gallery(session, self, gallery)
-            if seek_subject(session, self, home, subject, expired=True):  # perhaps in the clear: no constraint tells
+            if seek_subject(session, self, home, new.id, expired=True):  # perhaps in the clear: no constraint tells
                 raise exists
-            row = insert_subject(session, self, home, Who(subject, display_name, metadata, retention.consent))
-            row.expires_at = retention.expires_at
+            who = Who(new.id, new.display_name, new.metadata, new.retention.consent)
+            row = insert_subject(session, self, home, who)
+            row.expires_at = new.retention.expires_at
             session.flush()
             advance(session, home, subjects=1)
             return self._subject(row, gallery)
@@ -61,16 +53,9 @@ class Subjects(Transactions):
         more = len(rows) > limit
         return Page(found, encode_cursor(listing, rows[limit - 1].id) if more else None)
 
-    def update_subject(
-        self,
-        gallery: str,
-        subject: str,
-        *,
-        display_name: str | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        retention: Retention = NO_LIMIT,
-    ) -> Subject:
-        given = {"display_name": display_name, "metadata": metadata, "consent": retention.consent}
+    def update_subject(self, gallery: str, subject: str, change: SubjectChange) -> Subject:
+        retention = change.retention
+        given = {"display_name": change.display_name, "metadata": change.metadata, "consent": retention.consent}
         changed = {name: value for name, value in given.items() if value is not None}
         with self.writing() as session:
             row = find_subject(session, self, lock_gallery(session, self, gallery), gallery, subject)

@@ -25,6 +25,7 @@ from pydantic import (
 )
 from pydantic.json_schema import SkipJsonSchema
 
+from facesvc.core import types
 from facesvc.core.decide import DecisionRule
 from facesvc.core.names import (
     CONSENT_LENGTH,
@@ -281,6 +282,10 @@ class NewGallery(Body):
     keep_photographs: bool = Field(False, description="Keep enrolled photographs beside their templates.")
     metadata: Metadata = {}
 
+    @property
+    def new(self) -> types.NewGallery:
+        return types.NewGallery(self.name, self.keep_photographs, self.metadata)
+
 
 class GalleryChange(Body):
     """Fields left out stay as they are."""
@@ -289,6 +294,10 @@ class GalleryChange(Body):
         None, description="Turning it off deletes the photographs that were kept."
     )
     metadata: Metadata | SkipJsonSchema[None] = None
+
+    @property
+    def change(self) -> types.GalleryChange:
+        return types.GalleryChange(self.keep_photographs, self.metadata)
 
 
 class Retained(Body):
@@ -319,12 +328,20 @@ class NewSubject(Retained):
     display_name: DisplayName | None = Field(None, examples=["Ada Lovelace"])
     metadata: Metadata = {}
 
+    @property
+    def new(self) -> types.NewSubject:
+        return types.NewSubject(self.id, self.display_name, self.metadata, self.retention)
+
 
 class SubjectChange(Retained):
     """Fields left out stay as they are."""
 
     display_name: DisplayName | SkipJsonSchema[None] = None
     metadata: Metadata | SkipJsonSchema[None] = None
+
+    @property
+    def change(self) -> types.SubjectChange:
+        return types.SubjectChange(self.display_name, self.metadata, self.retention)
 
 
 def gallery_address(gallery: str) -> str:

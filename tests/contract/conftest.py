@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
+from facesvc.core.types import NewGallery
 from facesvc.storage.cipher import Codec
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
@@ -88,7 +89,7 @@ def store(request: pytest.FixtureRequest, url: str, codec_of: CodecOf) -> Iterat
     store = SqlReferenceStore(engine, codec=codec_of(engine))
     for tenant in TENANTS if is_sealed(request.node) else ():
         add_tenant(engine, tenant)
-    store.create_gallery("staff", VERSION, False, {})
+    store.create_gallery(NewGallery("staff"), VERSION)
     yield store
     engine.dispose()
 

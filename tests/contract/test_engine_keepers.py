@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from facesvc.core.compare import squared_l2
+from facesvc.core.types import NewGallery
 from facesvc.errors import GalleryNotFound, IndexUnavailable
 from facesvc.index.flat import FlatIndex
 from facesvc.index.galleries import Projection
@@ -161,7 +162,7 @@ def test_a_first_addition_that_was_cut_short(keeper: Keeper, store: SqlReference
 def test_a_deleted_gallery_leaves_nothing(keeper: Keeper, store: SqlReferenceStore) -> None:
     """Also where the process was killed between the two deletions."""
     for name in ("guests", "visitors"):
-        store.create_gallery(name, VERSION, False, {})
+        store.create_gallery(NewGallery(name), VERSION)
         enrol(store, 1, 2, gallery=name)
         assert_equal(store, keeper, name)
     assert_equal_empty(store, keeper)
@@ -194,7 +195,7 @@ def test_what_others_keep_is_left_alone(
 ) -> None:
     """Another tenant's, and another database's."""
     tenant = store.scoped("another tenant")
-    tenant.create_gallery("theirs", VERSION, False, {})
+    tenant.create_gallery(NewGallery("theirs"), VERSION)
     if engine == "milvus":
         theirs: Keeper = MilvusKeeper(MilvusServer(milvus_uri), f"{engine_keeper.owner}2", tenant.alone)
     else:
@@ -211,7 +212,7 @@ def test_what_others_keep_is_left_alone(
 
 def test_a_gallery_given_to_another_keeper(engine: str, engine_keeper: EngineKeepers, store: SqlReferenceStore) -> None:
     """The engine that kept it before has nothing of it any more; other galleries are where they were."""
-    store.create_gallery("guests", VERSION, False, {})
+    store.create_gallery(NewGallery("guests"), VERSION)
     keys = {name: enrol(store, 1, 2, gallery=name) for name in ("staff", "guests")}
     own, memory = engine_keeper(engine, store), MemoryKeeper(FlatIndex)
     before = Projection(store, GalleryKeepers(own, {}))
@@ -251,7 +252,7 @@ def test_an_engine_that_is_away(away: Keeper, store: SqlReferenceStore) -> None:
 
 def test_other_galleries_answer_while_an_engine_is_away(away: Keeper, store: SqlReferenceStore) -> None:
     keys = enrol(store, 1, 2)
-    store.create_gallery("guests", VERSION, False, {})
+    store.create_gallery(NewGallery("guests"), VERSION)
     projection = Projection(store, GalleryKeepers(MemoryKeeper(FlatIndex), {"guests": away}))
     assert sorted(projection.search(store.gallery("staff"), PROBES[:1], 5)[0]) == keys
     with pytest.raises(IndexUnavailable):

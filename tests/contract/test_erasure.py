@@ -16,7 +16,7 @@ from facesvc.core.access import Caller
 from facesvc.core.audit import canonical
 from facesvc.core.erasure import ErasureReceipt
 from facesvc.core.ports import Extractor
-from facesvc.core.types import Receipt, Reference, Ticket
+from facesvc.core.types import NewGallery, Receipt, Reference, Ticket
 from facesvc.crypto.envelope import require_signed
 from facesvc.errors import IndexUnavailable, SubjectNotFound
 from facesvc.index.flat import FlatIndex
@@ -54,7 +54,7 @@ class Away(MemoryKeeper):
 def database(url: str, tmp_path: Path) -> Iterator[Database]:
     """With a gallery "staff" that keeps photographs."""
     with open_database(Settings(data=tmp_path, database_url=url)) as opened:
-        opened.store("default").create_gallery("staff", VERSION, True, {})
+        opened.store("default").create_gallery(NewGallery("staff", True), VERSION)
         yield opened
 
 
@@ -173,7 +173,7 @@ def test_who_is_enrolled_anew_after_the_receipt_is_erased_anew(service: AuditedS
 
 def test_an_erasure_is_its_gallerys_and_its_tenants(service: AuditedService, database: Database) -> None:
     enrolled(service, 1)
-    service.store.create_gallery("guests", VERSION, False, {})
+    service.store.create_gallery(NewGallery("guests"), VERSION)
     service.erase("staff", "ada")
     for asked in (
         lambda: service.erase("guests", "ada"),
@@ -190,7 +190,7 @@ def test_an_erasure_is_its_gallerys_and_its_tenants(service: AuditedService, dat
 def test_what_is_kept_of_an_erasure_names_nobody(database: Database, sealed: bool) -> None:
     """Neither does anything by which a guess could be tried, where rows are sealed: no signature, no plain digest."""
     store = database.store("default") if sealed else SqlReferenceStore(database.engine, "plain")
-    store.create_gallery("visitors", VERSION, False, {})
+    store.create_gallery(NewGallery("visitors"), VERSION)
     store.add_references("visitors", "Ada Lovelace", [new_reference(1)])
     erasure = store.begin_erasure("visitors", "Ada Lovelace")
     store.finish_erasure(erasure, {"kind": "a statement"})

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from facesvc.core.compare import squared_l2
-from facesvc.core.types import Added, Entry, Photograph
+from facesvc.core.types import Added, Entry, NewGallery, NewSubject, Photograph
 from facesvc.errors import GalleryNotFound, PhotographNotFound, TemplateVersionMismatch
 from facesvc.exchange.reader import CHUNK, GalleryFile, Import, RowRules
 from facesvc.index.flat import FlatIndex
@@ -70,7 +70,7 @@ def test_the_counts_and_the_log_follow(store: SqlReferenceStore, exchange: SqlEx
 
 
 def test_what_is_there_stays_and_is_not_repeated(store: SqlReferenceStore, exchange: SqlExchange) -> None:
-    store.create_subject("staff", "ada", "Ada Lovelace", {"own": 1})
+    store.create_subject("staff", NewSubject("ada", "Ada Lovelace", {"own": 1}))
     (kept,) = store.add_references("staff", "ada", [new_reference(1)])
     before = counts(store)
     assert exchange.add("staff", [entry(1), bare("ada")]) == Added(already=2)
@@ -95,7 +95,7 @@ def test_one_photograph_with_two_faces(exchange: SqlExchange) -> None:
 
 def test_an_id_that_is_taken_is_given_out_anew(store: SqlReferenceStore, exchange: SqlExchange) -> None:
     """A copy beside the original; an id twice in one file."""
-    store.create_gallery("copy", VERSION, False, {})
+    store.create_gallery(NewGallery("copy"), VERSION)
     exchange.add("staff", [entry(1), entry(2)])
     double = entry(4)
     assert double.reference is not None
@@ -110,7 +110,7 @@ def test_an_id_that_is_taken_is_given_out_anew(store: SqlReferenceStore, exchang
 
 
 def test_photographs_move_where_they_are_kept(store: SqlReferenceStore, exchange: SqlExchange) -> None:
-    store.create_gallery("album", VERSION, True, {})
+    store.create_gallery(NewGallery("album", True), VERSION)
     went = [entry(1, photograph=JPEG), entry(2)]
     exchange.add("album", went)
     exchange.add("staff", [entry(3, photograph=JPEG)])
@@ -159,7 +159,7 @@ def test_one_export_into_two_tenants(store: SqlReferenceStore, exchange: SqlExch
     went = [entry(1, photograph=JPEG), entry(2), entry(3, "bob")]
     for tenant in TENANTS:
         theirs = store.scoped(tenant)
-        theirs.create_gallery("staff", VERSION, True, {})
+        theirs.create_gallery(NewGallery("staff", True), VERSION)
         into = SqlExchange(store.engine, tenant, theirs.codec)
         assert into.add("staff", went) == Added(subjects=2, references=3)
         assert values(by_subject(into, into.entries("staff", photographs=True))) == values(went)
@@ -169,13 +169,13 @@ def test_one_export_into_two_tenants(store: SqlReferenceStore, exchange: SqlExch
 def test_through_a_file(store: SqlReferenceStore, exchange: SqlExchange, tmp_path: Path) -> None:
     """Out, into a file, into another gallery in several transactions: the same, bit for bit."""
     went: list[Entry] = sorted([*people(700), bare("nobody"), entry(9000, "last", JPEG)], key=lambda e: e.subject)
-    store.create_gallery("album", VERSION, True, {})
+    store.create_gallery(NewGallery("album", True), VERSION)
     for start in range(0, len(went), CHUNK):
         exchange.add("album", went[start : start + CHUNK])
     written = write_file(tmp_path / "album.parquet", exchange.entries("album", photographs=True))
     assert (written.subjects, written.references, written.photographs) == (352, 701, 1)
     store.delete_gallery("album")
-    store.create_gallery("album", VERSION, True, {})
+    store.create_gallery(NewGallery("album", True), VERSION)
     for added in (Added(352, 701, 0), Added(0, 0, 702)):
         run, done = Import(RULES), []
         with closing(GalleryFile(tmp_path / "album.parquet")) as file:

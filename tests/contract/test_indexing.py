@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from facesvc.bootstrap.indexes import in_memory, open_keeper
 from facesvc.cli.doctor import Finding, check_database, check_engines
 from facesvc.config import Settings
-from facesvc.core.types import ShadowState
+from facesvc.core.types import NewGallery, ShadowState
 from facesvc.errors import IndexUnavailable
 from facesvc.index.galleries import Projection
 from facesvc.index.growing import storable
@@ -57,7 +57,7 @@ def test_by_name(engine: str, url: str, store: SqlReferenceStore, milvus_uri: st
     chosen = {"staff": engine, "guests": "exact"}
     settings = configured(tmp_path, url, index="flat", gallery_index=chosen, milvus_uri=milvus_uri)
     for name in ("guests", "others"):
-        store.create_gallery(name, VERSION, False, {})
+        store.create_gallery(NewGallery(name), VERSION)
     with opened(settings, store) as keeper:
         kinds = [keeper.open(store.gallery(name)).index.kind for name in ("staff", "guests", "others")]
         assert kinds == [engine, "exact", "flat"]
@@ -98,7 +98,7 @@ def test_doctor_counts_those_that_answer(store: SqlReferenceStore, url: str, tmp
 
 def test_kinds_in_memory_spare_each_others_snapshots(store: SqlReferenceStore, tmp_path: Path) -> None:
     """They lie in one folder; a gallery's index comes from its snapshot although galleries have different kinds."""
-    store.create_gallery("guests", VERSION, False, {})
+    store.create_gallery(NewGallery("guests"), VERSION)
     for gallery in ("staff", "guests"):
         store.add_references(gallery, "ada", [new_reference(1)])
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine, insert, select, text
 
 from facesvc.core.compare import squared_l2
-from facesvc.core.types import Receipt, Ticket
+from facesvc.core.types import NewGallery, NewSubject, Receipt, SubjectChange, Ticket
 from facesvc.crypto.master import MasterKey
 from facesvc.errors import MasterKeyUnavailable, SealBroken
 from facesvc.index.flat import FlatIndex
@@ -27,8 +27,8 @@ NOTHING = {"galleries": 0, "subjects": 0, "references": 0, "templates": 0, "phot
 
 
 def fill(store: SqlReferenceStore) -> None:
-    store.create_gallery("staff", VERSION, True, {"floor": 3})
-    store.create_subject("staff", "ada", "Ada", {"born": 1815})
+    store.create_gallery(NewGallery("staff", True, {"floor": 3}), VERSION)
+    store.create_subject("staff", NewSubject("ada", "Ada", {"born": 1815}))
     assert store.claim(TICKET) is None
     new = [new_reference(1, photograph=JPEG), new_reference(2)]
     store.add_references("staff", "ada", new, Receipt(TICKET, lambda stored: b"told"))
@@ -73,8 +73,10 @@ def test_nothing_in_the_clear_is_believed_afterwards(engine: Engine) -> None:
 
 def test_no_column_tells_of_anybody(engine: Engine) -> None:
     store = process(engine).store("default")
-    store.create_gallery("the night shift", VERSION, True, {"building": "north wing"})
-    store.create_subject("the night shift", "ada lovelace", "Countess of Lovelace", {"born": "in Marylebone"})
+    store.create_gallery(NewGallery("the night shift", True, {"building": "north wing"}), VERSION)
+    store.create_subject(
+        "the night shift", NewSubject("ada lovelace", "Countess of Lovelace", {"born": "in Marylebone"})
+    )
     (seen,) = store.add_references("the night shift", "ada lovelace", [new_reference(1, photograph=JPEG)])
     told = b""
     with engine.connect() as connection:
@@ -102,7 +104,7 @@ def test_no_column_tells_canaries_from_others(engine: Engine) -> None:
     assert [subject["updated_at"] for subject in after] == [subject["updated_at"] for subject in before]
     references = [store.references("staff", subject, 9).items[0].id for subject in ("ada", "bob")]
     assert database.disclosures("default").canaries(references) == references[1:]
-    assert store.update_subject("staff", "bob", display_name="Robert").display_name == "Robert"
+    assert store.update_subject("staff", "bob", SubjectChange(display_name="Robert")).display_name == "Robert"
     assert process(engine).disclosures("default").canaries(references) == references[1:]
 
 
@@ -128,14 +130,14 @@ def test_a_new_data_key_takes_over(engine: Engine) -> None:
 
 def test_a_rotation_that_stopped_goes_on(engine: Engine) -> None:
     store = process(engine).store("default")
-    store.create_gallery("staff", VERSION, False, {})
+    store.create_gallery(NewGallery("staff"), VERSION)
     process(engine).exchange("default").add("staff", [bare(f"subject {number}") for number in range(450)])
     steps = KeyCare(process(engine), "default").rotate_data_key()
     assert [next(steps), next(steps)] == [1, 200]
     steps.close()
     care = KeyCare(process(engine), "default")
     assert care.data_keys() == {1: 250, 2: 201}
-    assert store.create_subject("staff", "meanwhile", None, {}).id == "meanwhile"
+    assert store.create_subject("staff", NewSubject("meanwhile")).id == "meanwhile"
     assert [*care.rotate_data_key()] == [200, 50]
     assert care.data_keys() == {2: 452}
 

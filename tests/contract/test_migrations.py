@@ -14,7 +14,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
 import migrations
-from facesvc.core.types import Receipt, ShadowState, Template, Ticket
+from facesvc.core.types import NewGallery, Receipt, ShadowState, Template, Ticket
 from facesvc.errors import StoreUnavailable
 from facesvc.storage.engine import WRITING, open_engine
 from facesvc.storage.migrate import configured, upgrade
@@ -124,7 +124,7 @@ def test_down_and_up_again_with_data_in_place(bare_url: str, revision: str) -> N
     upgrade(bare_url)
     engine = open_engine(bare_url)
     store = SqlReferenceStore(engine)
-    store.create_gallery("staff", VERSION, True, {"floor": 3})
+    store.create_gallery(NewGallery("staff", True, {"floor": 3}), VERSION)
     store.claim(TICKET)
     receipt = Receipt(TICKET, lambda references: references[0].id.encode())
     ada, _ = store.add_references("staff", "ada", [new_reference(1, photograph=JPEG), new_reference(2)], receipt)
@@ -158,7 +158,7 @@ def test_down_and_up_again_in_the_middle_of_a_model_change(bare_url: str) -> Non
     upgrade(bare_url)
     engine = open_engine(bare_url)
     store = SqlReferenceStore(engine)
-    gallery = store.create_gallery("staff", VERSION, True, {})
+    gallery = store.create_gallery(NewGallery("staff", True), VERSION)
     (ada,) = store.add_references("staff", "ada", [new_reference(1, photograph=JPEG)])
     store.add_references("staff", "bob", [new_reference(2), new_reference(3)])
     gallery = store.start_model_change("staff", "sha256:next")

@@ -12,6 +12,7 @@ from facesvc.core.types import (
     Capture,
     FaceChoice,
     Gallery,
+    NewGallery,
     NewReference,
     Sample,
     Shadow,
@@ -89,7 +90,7 @@ class Both(LoadedPacks):
 
 @pytest.fixture
 def service(store: SqlReferenceStore) -> FaceService:
-    store.create_gallery("album", VERSION, True, {})
+    store.create_gallery(NewGallery("album", True), VERSION)
     return FaceService(Both(), store, Projection(store, MemoryKeeper(ExactIndex)))
 
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from facesvc.core.compare import squared_l2
-from facesvc.core.types import Gallery
+from facesvc.core.types import Gallery, NewGallery
 from facesvc.errors import GalleryNotFound, StoreUnavailable
 from facesvc.index.flat import FlatIndex
 from facesvc.index.galleries import Projection
@@ -69,7 +69,7 @@ def test_empty_gallery(store: SqlReferenceStore, projection: Projection) -> None
 
 
 def test_galleries_are_apart(store: SqlReferenceStore, projection: Projection) -> None:
-    store.create_gallery("guests", VERSION, False, {})
+    store.create_gallery(NewGallery("guests"), VERSION)
     (ours,) = enrol(store, "ada", 1)
     (theirs,) = enrol(store, "ada", 1, gallery="guests")
     assert projection.search(store.gallery("staff"), unit_vectors(1, 1), 5) == [[ours]]
@@ -93,7 +93,7 @@ def test_two_processes_see_each_others_writes(store: SqlReferenceStore, other: S
 
 def test_indexes_are_built_at_first_use_or_when_warmed(store: SqlReferenceStore, projection: Projection) -> None:
     for i in range(3):
-        store.create_gallery(f"gallery {i}", VERSION, False, {})
+        store.create_gallery(NewGallery(f"gallery {i}"), VERSION)
         enrol(store, "ada", *range(i), gallery=f"gallery {i}")
     assert states(projection) == []
     projection.search(store.gallery("gallery 2"), unit_vectors(1), 1)
@@ -131,7 +131,7 @@ def test_gallery_made_again_has_nothing_of_the_old_one(store: SqlReferenceStore,
     enrol(store, "ada", 1)
     projection.search(store.gallery("staff"), unit_vectors(1), 1)
     store.delete_gallery("staff")
-    store.create_gallery("staff", VERSION, False, {})
+    store.create_gallery(NewGallery("staff"), VERSION)
     assert projection.search(store.gallery("staff"), unit_vectors(1, 1), 5) == [[]]
 
 
@@ -141,7 +141,7 @@ def test_gallery_deleted_elsewhere_leaves_memory(
     enrol(store, "ada", 1)
     projection.search(store.gallery("staff"), unit_vectors(1), 1)
     other.delete_gallery("staff")
-    guests = other.create_gallery("guests", VERSION, False, {})
+    guests = other.create_gallery(NewGallery("guests"), VERSION)
     projection.search(guests, unit_vectors(1), 1)
     assert states(projection) == [("guests", 0, 0)]
 

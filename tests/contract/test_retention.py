@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select
 
 from facesvc.core.erasure import Deleted
-from facesvc.core.types import Reference, Retention
+from facesvc.core.types import NewSubject, Reference, Retention, SubjectChange
 from facesvc.errors import SubjectExists, SubjectNotFound
 from facesvc.storage.bulk import SqlExchange
 from facesvc.storage.references import SqlReferenceStore
@@ -20,16 +20,16 @@ PAST, FUTURE = (datetime.now(UTC).replace(microsecond=0) + timedelta(days=days) 
 
 def enrolled(store: SqlReferenceStore, subject: str, expires_at: datetime | None) -> Reference:
     (reference,) = store.add_references("staff", subject, [new_reference(len(subject))])
-    store.update_subject("staff", subject, retention=Retention("form 7", expires_at))
+    store.update_subject("staff", subject, SubjectChange(retention=Retention("form 7", expires_at)))
     return reference
 
 
 def test_consent_and_expiry_are_kept(store: SqlReferenceStore) -> None:
-    made = store.create_subject("staff", "ada", "Ada", {}, Retention("form 7", FUTURE))
+    made = store.create_subject("staff", NewSubject("ada", "Ada", {}, Retention("form 7", FUTURE)))
     assert (made.consent, made.expires_at) == ("form 7", FUTURE)
     assert store.subject("staff", "ada") == made
     later = FUTURE + timedelta(days=30)
-    changed = store.update_subject("staff", "ada", retention=Retention(expires_at=later))
+    changed = store.update_subject("staff", "ada", SubjectChange(retention=Retention(expires_at=later)))
     assert (changed.consent, changed.expires_at, changed.display_name) == ("form 7", later, "Ada")
 
 
@@ -42,7 +42,7 @@ def test_who_has_expired_answers_nothing(store: SqlReferenceStore) -> None:
         lambda: store.subject("staff", "ada"),
         lambda: store.references("staff", "ada", 9),
         lambda: store.photograph("staff", "ada", gone.id),
-        lambda: store.update_subject("staff", "ada", retention=Retention(expires_at=FUTURE)),
+        lambda: store.update_subject("staff", "ada", SubjectChange(retention=Retention(expires_at=FUTURE))),
     ):
         with pytest.raises(SubjectNotFound):
             ask()
@@ -76,7 +76,7 @@ def test_an_id_is_taken_until_who_has_expired_is_deleted(store: SqlReferenceStor
     with pytest.raises(SubjectExists):
         store.add_references("staff", "ada", [new_reference(40)])
     with pytest.raises(SubjectExists):
-        store.create_subject("staff", "ada", "Another", {})
+        store.create_subject("staff", NewSubject("ada", "Another"))
     store.delete_expired(store.expired(1)[0].key)
     (again,) = store.add_references("staff", "ada", [new_reference(40)])
     assert [reference.id for reference in store.references("staff", "ada", 9).items] == [again.id]

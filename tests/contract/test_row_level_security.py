@@ -10,7 +10,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from facesvc.core.access import Rights, Role
 from facesvc.core.keys import INSTALLATION
-from facesvc.core.types import Added
+from facesvc.core.types import Added, NewGallery
 from facesvc.crypto.keyring import Keyring
 from facesvc.crypto.master import MasterKey
 from facesvc.errors import StoreUnavailable
@@ -61,7 +61,7 @@ def engine(restricted_url: str) -> Iterator[Engine]:
     engine = open_engine(restricted_url)
     for tenant in ("a", "b"):
         store = SqlReferenceStore(engine, tenant)
-        store.create_gallery("staff", VERSION, True, {})
+        store.create_gallery(NewGallery("staff", True), VERSION)
         store.add_references("staff", "ada", [new_reference(1, photograph=b"photograph")])
     yield engine
     engine.dispose()
@@ -129,7 +129,7 @@ def test_the_service_works_so(engine: Engine) -> None:
     issued = keys.issue(made.id, Rights(frozenset({Role.VERIFY})))
     assert keys.authenticate(issued.text).tenant == made.id
     store = SqlReferenceStore(engine, made.id)
-    store.create_gallery("staff", VERSION, True, {})
+    store.create_gallery(NewGallery("staff", True), VERSION)
     store.add_references("staff", "ada", [new_reference(2, photograph=b"photograph")])
     assert counts(engine, **{TENANT: made.id})["photographs"] == 1
     store.delete_gallery("staff")
@@ -143,7 +143,7 @@ def test_one_export_into_two_tenants(engine: Engine) -> None:
     """Others' ids, which the policies hide, are in nobody's way."""
     went = [entry(1), entry(2)]
     for tenant in ("c", "d"):
-        SqlReferenceStore(engine, tenant).create_gallery("staff", VERSION, False, {})
+        SqlReferenceStore(engine, tenant).create_gallery(NewGallery("staff"), VERSION)
         exchange = SqlExchange(engine, tenant)
         assert exchange.add("staff", went) == Added(subjects=1, references=2)
         assert values(exchange.entries("staff")) == values(went)

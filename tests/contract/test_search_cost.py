@@ -11,7 +11,17 @@ import pytest
 
 from facesvc.core.compare import squared_l2
 from facesvc.core.ports import GalleryIndexes
-from facesvc.core.types import Gallery, NewReference, Page, Reference, Retention, Template, Vectors
+from facesvc.core.types import (
+    Gallery,
+    NewReference,
+    NewSubject,
+    Page,
+    Reference,
+    Retention,
+    SubjectChange,
+    Template,
+    Vectors,
+)
 from facesvc.errors import SubjectNotFound, TooManyReferences
 from facesvc.index.compressed import CompressedIndex
 from facesvc.index.exact import ExactIndex
@@ -71,11 +81,11 @@ def crowded(store: SqlReferenceStore) -> Counted:
         new = [reference(vector, 1000 * place + i) for i, vector in enumerate(crowd)]
         store.add_references("staff", subject, new)
     store.add_references("staff", "dot", [reference(around(centre, 1, 1.0, rng)[0], 9000)])
-    store.create_subject("staff", "nobody", None, {})
+    store.create_subject("staff", NewSubject("nobody"))
     gone = Retention(expires_at=datetime.now(UTC) - timedelta(seconds=1))
-    store.create_subject("staff", "gone", None, {})
+    store.create_subject("staff", NewSubject("gone"))
     store.add_references("staff", "gone", [reference(around(centre, 1, 0.01, rng)[0], 9001)])
-    store.update_subject("staff", "gone", retention=gone)
+    store.update_subject("staff", "gone", SubjectChange(retention=gone))
     return Counted.of(store)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from facesvc.core.types import Gallery
+from facesvc.core.types import Gallery, NewGallery
 from facesvc.index.compressed import CompressedIndex
 from facesvc.index.flat import FlatIndex
 from facesvc.index.galleries import Projection
@@ -110,7 +110,7 @@ def test_a_deleted_gallerys_goes(store: SqlReferenceStore, keeper: SnapshotKeepe
 def test_residue_of_galleries_deleted_elsewhere_is_swept(
     store: SqlReferenceStore, keeper: SnapshotKeeper, other: SqlReferenceStore
 ) -> None:
-    other.create_gallery("guests", VERSION, False, {})
+    other.create_gallery(NewGallery("guests"), VERSION)
     enrol(store, "ada", *range(30))
     enrol(store, "ada", *range(30), gallery="guests")
     projection = followed(store, keeper)

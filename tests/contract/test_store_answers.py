@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import update
 
-from facesvc.core.types import Receipt, Reference, Ticket
+from facesvc.core.types import NewGallery, NewSubject, Receipt, Reference, Ticket
 from facesvc.errors import GalleryNotFound, IdempotencyKeyInUse, IdempotencyKeyReused
 from facesvc.storage.engine import WRITING
 from facesvc.storage.references import SqlReferenceStore
@@ -133,7 +133,7 @@ def refused(store: SqlReferenceStore, subject: str) -> None:
 
 def test_nothing_enrolled_is_an_answer_too(store: SqlReferenceStore) -> None:
     """It tells of the subject as any other does, and goes with it."""
-    store.create_subject("staff", "ada", None, {})
+    store.create_subject("staff", NewSubject("ada"))
     refused(store, "ada")
     assert store.claim(TICKET) == b"refused"
     assert counts(store) == (1, 1, 0)
@@ -178,7 +178,7 @@ def test_what_is_deleted_is_in_no_answer(store: SqlReferenceStore, erased: str) 
 def test_keys_of_tenants_are_their_own(store: SqlReferenceStore) -> None:
     answer = enrol(store, TICKET, 1)
     theirs = store.scoped("acme")
-    theirs.create_gallery("staff", VERSION, False, {})
+    theirs.create_gallery(NewGallery("staff"), VERSION)
     assert theirs.claim(TICKET) is None
     theirs.release(TICKET)
     assert store.claim(TICKET) == answer

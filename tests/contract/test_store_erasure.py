@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
+from facesvc.core.types import GalleryChange, NewGallery
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
 from facesvc.storage.tables import ReferenceRow
@@ -26,7 +27,7 @@ def files(tmp_path: Path):
     """A store on SQLite, and its folder."""
     engine = open_engine(migrated_sqlite(tmp_path))
     store = SqlReferenceStore(engine)
-    store.create_gallery("staff", VERSION, True, {})
+    store.create_gallery(NewGallery("staff", True), VERSION)
     yield store, tmp_path
     engine.dispose()
 
@@ -53,7 +54,7 @@ def test_deleted_bytes_are_not_on_the_disk(files: tuple[SqlReferenceStore, Path]
 def test_photographs_no_longer_kept_are_not_on_the_disk(files: tuple[SqlReferenceStore, Path]) -> None:
     store, folder = files
     store.add_references("staff", "ada", [new_reference(1, photograph=PHOTOGRAPH)])
-    store.update_gallery("staff", keep_photographs=False)
+    store.update_gallery("staff", GalleryChange(keep_photographs=False))
     assert PHOTOGRAPH[:100] not in on_disk(folder)
     assert unit_vectors(1, 1).tobytes() in on_disk(folder)
 

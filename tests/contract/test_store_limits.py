@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import text
 
-from facesvc.core.types import Page
+from facesvc.core.types import GalleryChange, NewGallery, NewSubject, Page, SubjectChange
 from facesvc.errors import (
     GalleryNotFound,
     RequestError,
@@ -31,7 +31,7 @@ def test_tenants_see_nothing_of_each_other(store: SqlReferenceStore) -> None:
     with pytest.raises(GalleryNotFound):
         theirs.changes(store.gallery("staff"), 0)
     assert theirs.references_by_key(store.gallery("staff"), [ours.key]) == []
-    theirs.create_gallery("staff", "sha256:other", False, {})
+    theirs.create_gallery(NewGallery("staff"), "sha256:other")
     theirs.delete_gallery("staff")
     assert counts(store) == (1, 1, 1)
 
@@ -39,12 +39,12 @@ def test_tenants_see_nothing_of_each_other(store: SqlReferenceStore) -> None:
 def calls_of_a_missing_gallery(store: SqlReferenceStore, name: str) -> list[Callable[[], object]]:
     return [
         lambda: store.gallery(name),
-        lambda: store.update_gallery(name, metadata={}),
+        lambda: store.update_gallery(name, GalleryChange(metadata={})),
         lambda: store.delete_gallery(name),
-        lambda: store.create_subject(name, "ada", None, {}),
+        lambda: store.create_subject(name, NewSubject("ada")),
         lambda: store.subject(name, "ada"),
         lambda: store.subjects(name, 10),
-        lambda: store.update_subject(name, "ada", metadata={}),
+        lambda: store.update_subject(name, "ada", SubjectChange(metadata={})),
         lambda: store.delete_subject(name, "ada"),
         lambda: store.add_references(name, "ada", [new_reference(1)]),
         lambda: store.references(name, "ada", 10),
@@ -59,7 +59,7 @@ def test_names_that_are_not_there(store: SqlReferenceStore) -> None:
             call()
     for call in (
         lambda: store.subject("staff", "eve"),
-        lambda: store.update_subject("staff", "eve", display_name="Eve"),
+        lambda: store.update_subject("staff", "eve", SubjectChange(display_name="Eve")),
         lambda: store.delete_subject("staff", "eve"),
         lambda: store.references("staff", "eve", 10),
         lambda: store.delete_reference("staff", "eve", "ref_x"),
@@ -73,34 +73,38 @@ def test_names_that_are_not_there(store: SqlReferenceStore) -> None:
 @pytest.mark.parametrize("name", ["nul\0", "\ud800", "x" * 257, "ä" * 257], ids=["nul", "surrogate", "long", "long ä"])
 def test_text_that_a_database_refuses(store: SqlReferenceStore, name: str) -> None:
     for call in (
-        lambda: store.create_gallery(name, VERSION, False, {}),
         lambda: store.gallery(name),
-        lambda: store.create_subject("staff", name, None, {}),
-        lambda: store.create_subject("staff", "ada", name, {}),
         lambda: store.add_references("staff", name, [new_reference(1)]),
     ):
         with pytest.raises(RequestError, match="a value can't be stored"):
             call()
     assert counts(store) == (0, 0, 0)
+    for call in (
+        lambda: store.create_gallery(NewGallery(name), VERSION),
+        lambda: store.create_subject("staff", NewSubject(name)),
+        lambda: store.create_subject("staff", NewSubject("ada", name)),
+    ):
+        with pytest.raises(RequestError, match=r"a value can't be stored|can't be a name|a display name takes"):
+            call()
 
 
 def test_longest_text_is_kept(store: SqlReferenceStore) -> None:
-    assert store.create_subject("staff", "😀" * 256, "日" * 256, {}) == store.subject("staff", "😀" * 256)
+    assert store.create_subject("staff", NewSubject("😀" * 128, "日" * 256)) == store.subject("staff", "😀" * 128)
     assert store.subjects("staff", 1).items[0].display_name == "日" * 256
 
 
 @pytest.mark.parametrize("value", [float("nan"), object(), {1}, "\ud800"], ids=["nan", "object", "set", "surrogate"])
 def test_metadata_that_is_not_json(store: SqlReferenceStore, value: object) -> None:
-    with pytest.raises(RequestError, match="a value can't be stored"):
-        store.create_gallery("guests", VERSION, False, {"value": value})
-    with pytest.raises(RequestError, match="a value can't be stored"):
-        store.update_gallery("staff", metadata={"value": value})
+    with pytest.raises(RequestError, match=r"a value can't be stored|metadata must be JSON"):
+        store.create_gallery(NewGallery("guests", False, {"value": value}), VERSION)
+    with pytest.raises(RequestError, match=r"a value can't be stored|metadata must be JSON"):
+        store.update_gallery("staff", GalleryChange(metadata={"value": value}))
     assert store.gallery("staff").metadata == {}
 
 
 def test_metadata_comes_back_as_it_went(store: SqlReferenceStore) -> None:
-    metadata = {"text": "nul \0 quote ' emoji 😀", "big": 2**60, "half": 0.5, "list": [True, None, {}], "": ""}
-    assert store.update_gallery("staff", metadata=metadata).metadata == metadata
+    metadata = {"text": "quote ' emoji 😀", "big": 2**60, "half": 0.5, "list": [True, None, {}], "": ""}
+    assert store.update_gallery("staff", GalleryChange(metadata=metadata)).metadata == metadata
     assert store.gallery("staff").metadata == metadata
 
 
@@ -110,7 +114,7 @@ def test_ping_of_a_database_that_answers(store: SqlReferenceStore) -> None:
 
 def test_closed_port_is_unavailable() -> None:
     store = SqlReferenceStore(open_engine("postgresql://nobody:secret@127.0.0.1:1/faces"))
-    for call in (store.ping, lambda: store.gallery("staff"), lambda: store.create_gallery("g", VERSION, False, {})):
+    for call in (store.ping, lambda: store.gallery("staff"), lambda: store.create_gallery(NewGallery("g"), VERSION)):
         with pytest.raises(StoreUnavailable) as caught:
             call()
         assert caught.value.detail == "Database not available"  # no host, no user, no password

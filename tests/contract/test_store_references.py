@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from facesvc.core.types import Photograph, Reference
+from facesvc.core.types import NewGallery, NewSubject, Photograph, Reference
 from facesvc.errors import (
     PhotographNotFound,
     ReferenceNotFound,
@@ -50,7 +50,7 @@ def test_enrolment_counts_and_makes_the_subject(store: SqlReferenceStore) -> Non
 
 
 def test_display_name_comes_with_references(store: SqlReferenceStore) -> None:
-    store.create_subject("staff", "ada", "Ada Lovelace", {})
+    store.create_subject("staff", NewSubject("ada", "Ada Lovelace"))
     (reference,) = store.add_references("staff", "ada", [new_reference(1)])
     assert reference.display_name == "Ada Lovelace"
     assert store.references_by_key(store.gallery("staff"), [reference.key])[0].display_name == "Ada Lovelace"
@@ -115,7 +115,7 @@ def test_references_oldest_first_in_pages(store: SqlReferenceStore) -> None:
 
 
 def test_references_by_key_gives_those_of_the_gallery(store: SqlReferenceStore) -> None:
-    guests = store.create_gallery("guests", VERSION, False, {})
+    guests = store.create_gallery(NewGallery("guests"), VERSION)
     kept, gone = store.add_references("staff", "ada", [new_reference(1), new_reference(2)])
     (foreign,) = store.add_references("guests", "bob", [new_reference(3)])
     store.delete_reference("staff", "ada", gone.id)
@@ -144,7 +144,7 @@ def test_delete_reference(store: SqlReferenceStore) -> None:
 
 
 def test_reference_of_another_subject(store: SqlReferenceStore) -> None:
-    store.create_subject("staff", "bob", None, {})
+    store.create_subject("staff", NewSubject("bob"))
     (reference,) = store.add_references("staff", "ada", [new_reference(1)])
     with pytest.raises(ReferenceNotFound):
         store.delete_reference("staff", "bob", reference.id)
@@ -154,7 +154,7 @@ def test_reference_of_another_subject(store: SqlReferenceStore) -> None:
 
 
 def test_photographs_are_kept_where_the_gallery_says_so(store: SqlReferenceStore) -> None:
-    store.create_gallery("guests", VERSION, True, {})
+    store.create_gallery(NewGallery("guests", True), VERSION)
     new = new_reference(1, photograph=JPEG)
     (kept,) = store.add_references("guests", "ada", [new])
     (not_kept,) = store.add_references("staff", "ada", [new])

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import pytest
 
+from facesvc.core.types import NewGallery, NewSubject
 from facesvc.errors import GalleryExists, SubjectExists, SubjectNotFound
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
@@ -57,7 +58,7 @@ def test_one_photograph_enrolled_by_many_at_once(url: str, store: SqlReferenceSt
 
 
 def test_one_subject_created_by_many_at_once(url: str, store: SqlReferenceStore) -> None:
-    created = at_once(url, lambda own, i: own.create_subject("staff", "ada", str(i), {}).display_name)
+    created = at_once(url, lambda own, i: own.create_subject("staff", NewSubject("ada", str(i))).display_name)
     winners = [name for name in created if isinstance(name, str)]
     assert winners == [store.subject("staff", "ada").display_name]
     assert [type(error) for error in created if not isinstance(error, str)] == [SubjectExists] * (WRITERS - 1)
@@ -66,7 +67,7 @@ def test_one_subject_created_by_many_at_once(url: str, store: SqlReferenceStore)
 
 @pytest.mark.usefixtures("store")
 def test_one_gallery_created_by_many_at_once(url: str) -> None:
-    created = at_once(url, lambda own, i: own.create_gallery("guests", VERSION, False, {}).name)
+    created = at_once(url, lambda own, i: own.create_gallery(NewGallery("guests"), VERSION).name)
     assert sorted(x if isinstance(x, str) else type(x).__name__ for x in created) == ["GalleryExists"] * (
         WRITERS - 1
     ) + ["guests"]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sqlalchemy import insert
 
+from facesvc.core.types import NewGallery
 from facesvc.index.flat import FlatIndex
 from facesvc.index.galleries import Projection
 from facesvc.index.local import SnapshotKeeper
@@ -106,7 +107,7 @@ def test_rows_without_their_owners(store: SqlReferenceStore, keeper: SnapshotKee
 
 def test_other_tenants_rows_are_not_touched(store: SqlReferenceStore, keeper: SnapshotKeeper) -> None:
     guests = store.scoped("guests")
-    guests.create_gallery("staff", VERSION, False, {})
+    guests.create_gallery(NewGallery("staff"), VERSION)
     guests.add_references("staff", "eve", [new_reference(1)])
     lapsed = {"key": "a", "request": "b", "expires_at": datetime(2000, 1, 1, tzinfo=UTC)}
     with store.engine.begin() as connection:

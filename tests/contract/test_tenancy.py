@@ -17,7 +17,7 @@ from facesvc.bootstrap.indexes import in_memory, snapshots_of
 from facesvc.config import Settings
 from facesvc.core.access import Caller
 from facesvc.core.ports import Extractor, Extractors
-from facesvc.core.types import Capture, FaceChoice, Gallery, Retention, Ticket
+from facesvc.core.types import Capture, FaceChoice, Gallery, NewGallery, NewSubject, Retention, SubjectChange, Ticket
 from facesvc.errors import FaceServiceError, RequestError, SealBroken, SubjectExists, TenantExists, TenantNotFound
 from facesvc.index.galleries import Projection
 from facesvc.index.local import SnapshotKeeper, Snapshotted
@@ -58,7 +58,7 @@ def never() -> bool:
 def enrolled(database: Database, tenant: str, seed: int) -> Gallery:
     """A gallery "staff" with one subject."""
     store = database.store(tenant)
-    store.create_gallery("staff", VERSION, False, {})
+    store.create_gallery(NewGallery("staff"), VERSION)
     store.add_references("staff", "ada", [new_reference(seed)])
     return store.gallery("staff")
 
@@ -162,7 +162,7 @@ def expire(database: Database, subject: str, seed: int, ago: timedelta) -> int:
     """A subject of "staff" that expired so long ago; its reference's key."""
     store = database.store("default")
     (reference,) = store.add_references("staff", subject, [new_reference(seed)])
-    store.update_subject("staff", subject, retention=Retention(expires_at=datetime.now(UTC) - ago))
+    store.update_subject("staff", subject, SubjectChange(retention=Retention(expires_at=datetime.now(UTC) - ago)))
     return reference.key
 
 
@@ -232,10 +232,10 @@ def test_who_takes_the_place_of_one_that_has_expired_says_so_in_the_log(tenants:
     service = tenants.of("default").by(Caller(key="k7"))
     gone = {"expired": True, "references": 1, "photographs": 0}
     expire(database, "bob", 2, ago=timedelta(days=1))
-    assert service.create_subject("staff", "bob", "Another", {}).references == 0
+    assert service.create_subject("staff", NewSubject("bob", "Another")).references == 0
     assert erasures(database) == [(True, gone)]
     with pytest.raises(SubjectExists):
-        service.create_subject("staff", "bob", "A third", {})
+        service.create_subject("staff", NewSubject("bob", "A third"))
 
     expire(database, "carl", 3, ago=timedelta(days=1))
     service.extractors = cast(Extractors, OnePhotograph())

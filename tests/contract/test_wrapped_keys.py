@@ -11,6 +11,7 @@ from sqlalchemy import Engine, text
 from facesvc.bootstrap.database import Database
 from facesvc.core.access import Rights, Role
 from facesvc.core.keys import INSTALLATION, Wrapped
+from facesvc.core.types import NewGallery
 from facesvc.crypto.keyring import rewrap
 from facesvc.crypto.master import MasterKey
 from facesvc.errors import MasterKeyUnavailable, SealBroken, TenantNotFound, Unauthenticated
@@ -36,7 +37,7 @@ def enrolled(engine: Engine) -> Database:
     """A process that has opened its keys, over a gallery with one subject."""
     database = process(engine)
     store = database.store("default")
-    store.create_gallery("staff", VERSION, False, {})
+    store.create_gallery(NewGallery("staff"), VERSION)
     store.add_references("staff", "ada", [new_reference(1)])
     return database
 
@@ -44,7 +45,7 @@ def enrolled(engine: Engine) -> Database:
 def planted(engine: Engine, tenant: str) -> None:
     """In the clear, by somebody who may write the database."""
     plain = SqlReferenceStore(engine, tenant)
-    plain.create_gallery("visitors", VERSION, False, {})
+    plain.create_gallery(NewGallery("visitors"), VERSION)
     plain.add_references("visitors", "mallory", [new_reference(9)])
 
 

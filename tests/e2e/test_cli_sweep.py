@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facesvc.core.types import NewGallery
 from facesvc.index.flat import FlatIndex
 from facesvc.index.snapshot import Snapshot
 from facesvc.storage.engine import open_engine
@@ -24,7 +25,7 @@ def cli(tmp_path: Path) -> CommandLine:
     """Over a database of one gallery with three references."""
     engine = open_engine(migrated_sqlite(tmp_path))
     store = SqlReferenceStore(engine)
-    store.create_gallery("staff", VERSION, False, {})
+    store.create_gallery(NewGallery("staff"), VERSION)
     store.add_references("staff", "ada", [new_reference(seed) for seed in range(3)])
     engine.dispose()
     return CommandLine(tmp_path)

@@ -10,7 +10,7 @@ import pytest
 
 from facesvc.bootstrap import open_exchange
 from facesvc.config import Settings
-from facesvc.core.types import Retention
+from facesvc.core.types import Retention, SubjectChange
 from tests.e2e.transferring import Here, answers, local, stored
 from tests.support.commandline import CommandLine
 from tests.support.databases import postgresql, postgresql_database
@@ -176,7 +176,9 @@ def test_who_has_expired_is_erased_before_others_come_to_the_id(cli: CommandLine
     cli.json("galleries", "import", file, *expiring)
     with open_exchange(Settings(data=cli.data)) as (store, _, _trail):
         (before,) = store.references("expiring", "ada", 9).items
-        store.update_subject("expiring", "ada", retention=Retention(expires_at=datetime.now(UTC) - timedelta(days=1)))
+        store.update_subject(
+            "expiring", "ada", SubjectChange(retention=Retention(expires_at=datetime.now(UTC) - timedelta(days=1)))
+        )
     summary = cli.json("galleries", "import", file, *expiring)
     assert (summary["subjects"], summary["references"], summary["already"]) == (1, 1, 0)
     with open_exchange(Settings(data=cli.data)) as (store, _, trail):

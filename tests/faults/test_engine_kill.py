@@ -14,6 +14,7 @@ import pytest
 
 from drills.faults.engine_client import STEP
 from facesvc.core.compare import squared_l2
+from facesvc.core.types import NewGallery
 from facesvc.index.galleries import Projection
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
@@ -65,7 +66,7 @@ def place(request: pytest.FixtureRequest, url: str) -> Iterator[Place]:
 def store(url: str) -> Iterator[SqlReferenceStore]:
     engine = open_engine(url)
     store = SqlReferenceStore(engine)
-    store.create_gallery("staff", VERSION, False, {})
+    store.create_gallery(NewGallery("staff"), VERSION)
     yield store
     engine.dispose()
 

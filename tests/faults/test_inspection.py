@@ -14,6 +14,7 @@ from drills.faults.inspection import inspect, misled
 from drills.faults.journal import History, Journal, replay
 from drills.faults.worker import open_service
 from drills.faults.world import SHARED, World
+from facesvc.core.types import NewGallery
 from facesvc.service.decisions import FaceService
 from facesvc.storage.engine import open_engine
 from tests.support.databases import VERSION, migrated_sqlite
@@ -26,7 +27,7 @@ class Scene:
         self.url, self.service, self.access, self.start = url, service, Direct(service), World.new("w0")
         self.world, self.path = deepcopy(self.start), folder / "journal"
         self.journal = Journal(self.path)
-        service.store.create_gallery(SHARED, VERSION, True, {})
+        service.store.create_gallery(NewGallery(SHARED, True), VERSION)
         self.do("Enrol", gallery=SHARED, person="w0-ada", photographs=["w0 1", "w0 2"], key="k")
         self.do("Enrol", gallery=SHARED, person="w0-bob", photographs=["w0 3"])
         self.do("Enrol", gallery=SHARED, person="w0-ada", photographs=["w0 4"])

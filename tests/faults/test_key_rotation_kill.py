@@ -9,6 +9,7 @@ from threading import Event
 import pytest
 
 from drills.faults.worker import Packs, open_keeper
+from facesvc.core.types import NewGallery
 from facesvc.index.galleries import Projection
 from facesvc.service.decisions import FaceService
 from facesvc.service.encryption import KeyCare
@@ -62,7 +63,7 @@ def kill_half_way(url: str) -> None:
 
 def test_killed_half_way_and_resumed_with_clients_running(url: str) -> None:
     database = process(open_engine(url))
-    database.store("default").create_gallery("staff", VERSION, False, {})
+    database.store("default").create_gallery(NewGallery("staff"), VERSION)
     for start in range(0, SUBJECTS, 500):
         database.exchange("default").add("staff", [bare(f"s{number}") for number in range(start, start + 500)])
     care, ended = KeyCare(database, "default"), Event()

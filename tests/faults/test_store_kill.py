@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from facesvc.core.compare import squared_l2
+from facesvc.core.types import NewGallery
 from facesvc.index.flat import FlatIndex
 from facesvc.index.galleries import Projection
 from facesvc.index.homes import MemoryKeeper
@@ -45,7 +46,7 @@ def stored(store: SqlReferenceStore) -> dict[str, set[str]]:
 def test_acknowledged_writes_survive_kill(url: str) -> None:
     engine = open_engine(url)
     store = SqlReferenceStore(engine)
-    store.create_gallery("staff", VERSION, False, {})
+    store.create_gallery(NewGallery("staff"), VERSION)
     follower = Projection(store, MemoryKeeper(FlatIndex))
     enrolled: set[str] = set()
     erased: set[str] = set()

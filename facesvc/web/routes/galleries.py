@@ -36,7 +36,7 @@ def create_gallery(
     asked: Annotated[NewGallery, Depends(creation)], service: ServiceDep, response: Response
 ) -> views.View:
     """Creates a gallery for templates of the model pack in use."""
-    made = service.create_gallery(asked.name, asked.keep_photographs, asked.metadata)
+    made = service.create_gallery(asked.new)
     response.headers["Location"] = gallery_address(made.name)
     return views.gallery(made)
 
@@ -53,9 +53,7 @@ def change_gallery(
     gallery: GalleryPath, asked: Annotated[GalleryChange, Depends(change)], service: ServiceDep
 ) -> views.View:
     """Changes the fields that are given."""
-    return views.gallery(
-        service.update_gallery(gallery, keep_photographs=asked.keep_photographs, metadata=asked.metadata)
-    )
+    return views.gallery(service.update_gallery(gallery, asked.change))
 
 
 @router.delete("/{gallery}", status_code=204, responses=READ)

@@ -35,7 +35,7 @@ def create_subject(
     gallery: GalleryPath, asked: Annotated[NewSubject, Depends(creation)], service: ServiceDep, response: Response
 ) -> views.View:
     """Creates a subject without references. Enrolling photographs creates it too, without a display name."""
-    made = service.create_subject(gallery, asked.id, asked.display_name, asked.metadata, asked.retention)
+    made = service.create_subject(gallery, asked.new)
     response.headers["Location"] = subject_address(gallery, made.id)
     return views.subject(made)
 
@@ -55,15 +55,7 @@ def change_subject(
     service: ServiceDep,
 ) -> views.View:
     """Changes the fields that are given."""
-    return views.subject(
-        service.update_subject(
-            gallery,
-            subject,
-            display_name=asked.display_name,
-            metadata=asked.metadata,
-            retention=asked.retention,
-        )
-    )
+    return views.subject(service.update_subject(gallery, subject, asked.change))
 
 
 @router.put("/{subject}/canary", status_code=204, responses=READ)
