@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from facesvc.core.decide import Decision, Threshold, false_positive_identification_rate
 from facesvc.core.types import Candidate, Capture, Reference, Sample
@@ -36,11 +37,11 @@ class IdentifiedFace:
         return bool(self.candidates) and self.threshold.matches(self.candidates[0].distance)
 
     @property
-    def decision(self) -> str:
-        """match | unknown | inconclusive (the sample failed its quality checks)."""
+    def decision(self) -> Literal["match", "unknown", "inconclusive"]:
+        """inconclusive: the sample failed its quality checks."""
         if not self.sample.quality.acceptable:
-            return Decision.INCONCLUSIVE.value
-        return Decision.MATCH.value if self.identified else "unknown"
+            return "inconclusive"
+        return "match" if self.identified else "unknown"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,25 +1,33 @@
 """Errors as HTTP: RFC 9457 problem documents. The only place that knows HTTP status codes of errors."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, Self
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from facesvc import errors, views
+from facesvc import errors
 from facesvc.errors import FaceServiceError, RequestError
+from facesvc.schemas.base import Answer
+from facesvc.schemas.galleries import RejectedPhotograph
 
 PROBLEM = "application/problem+json"
 INVALID = ', error="invalid_token"'
 
 
+class FieldError(Answer):
+    field: str = Field(examples=["probe.base64"])
+    detail: str
+
+
 class InvalidFields(RequestError):
     """The request's fields failed validation. ``fields``: what is wrong, field by field."""
 
-    def __init__(self, fields: list[dict[str, str]]) -> None:
-        super().__init__("; ".join(f"{f['field']}: {f['detail']}" for f in fields[:3]))
+    def __init__(self, fields: list[FieldError]) -> None:
+        super().__init__("; ".join(f"{fault.field}: {fault.detail}" for fault in fields[:3]))
         self.fields = fields
 
 
@@ -115,19 +123,66 @@ def type_uri(code: str) -> str:
     return f"/errors/{code}"
 
 
-def problem(error: FaceServiceError, headers: Mapping[str, str] | None = None, **members: Any) -> JSONResponse:
-    """The problem document of ``error``; ``members`` extend it (RFC 9457, section 3.2)."""
-    status = status_of(type(error))
-    shaped = views.error(error)
-    body = {"type": type_uri(error.code), "title": shaped["title"], "status": status, **shaped, **members}
+class Problem(BaseModel):
+    """RFC 9457. ``code`` is stable; switch on it, not on the texts."""
+
+    type: str = Field(description="Where the code is explained.", examples=["/errors/no_face"])
+    title: str = Field(examples=["No face found"])
+    status: int = Field(examples=[422])
+    code: str = Field(examples=["no_face"])
+    detail: str = Field(examples=["no face was found in the photograph"])
+    source: str | None = Field(None, description="The input it is about, where there were several.")
+    errors: list[FieldError] | None = Field(None, description="invalid_request: field by field.")
+
+    @classmethod
+    def of(cls, error: FaceServiceError, **members: Any) -> Self:
+        """Return the document of ``error``; ``members`` extend it (RFC 9457, section 3.2)."""
+        return cls(
+            type=type_uri(error.code),
+            title=error.title,
+            status=status_of(type(error)),
+            code=error.code,
+            detail=error.detail,
+            source=error.source,
+            errors=error.fields if isinstance(error, InvalidFields) else None,
+            **members,
+        )
+
+
+class NothingEnrolled(Problem):
+    """Every photograph was rejected; code and status are those of the first."""
+
+    gallery: str
+    subject: str
+    enrolled: Literal[0]
+    results: list[RejectedPhotograph]
+
+
+class ErrorExplained(Answer):
+    code: str = Field(examples=["no_face"])
+    title: str
+    status: int
+    advice: str
+
+    @classmethod
+    def of(cls, kind: type[FaceServiceError]) -> Self:
+        return cls(code=kind.code, title=kind.title, status=status_of(kind), advice=kind.advice)
+
+
+def problem(
+    error: FaceServiceError, headers: Mapping[str, str] | None = None, document: Problem | None = None
+) -> JSONResponse:
+    """Return the answer to a request that met ``error``; document: in place of the plain one."""
+    shown = document or Problem.of(error)
     wait = error.retry_after if isinstance(error, errors.RateLimited) else RETRY_AFTER.get(type(error))
     retry = {"Retry-After": str(wait)} if wait else {}
-    return JSONResponse(body, status, {**(headers or {}), **retry}, media_type=PROBLEM)
+    body = shown.model_dump(mode="json", exclude_none=True)
+    return JSONResponse(body, shown.status, {**(headers or {}), **retry}, media_type=PROBLEM)
 
 
 def invalid_fields(found: Iterable[Mapping[str, Any]]) -> InvalidFields:
     """From pydantic's list of errors; the values sent are never repeated, they may be photographs."""
-    return InvalidFields([{"field": _path(e["loc"]), "detail": _sentence(e["msg"])} for e in found])
+    return InvalidFields([FieldError(field=_path(e["loc"]), detail=_sentence(e["msg"])) for e in found])
 
 
 def _path(location: Sequence[int | str]) -> str:
@@ -140,8 +195,6 @@ def _sentence(message: str) -> str:
 
 async def _service_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, FaceServiceError)
-    if isinstance(error, InvalidFields):
-        return problem(error, errors=error.fields)
     return problem(error, _challenge(request, error))
 
 

@@ -13,8 +13,7 @@ from starlette.routing import BaseRoute
 
 from facesvc.core.access import Role
 from facesvc.web.access import permission_of
-from facesvc.web.errors import PROBLEM
-from facesvc.web.schemas import NothingEnrolled, Problem
+from facesvc.web.errors import PROBLEM, NothingEnrolled, Problem
 
 REF = "#/components/schemas/{model}"
 PROBLEM_REF, NOTHING_ENROLLED_REF = (REF.format(model=model.__name__) for model in (Problem, NothingEnrolled))

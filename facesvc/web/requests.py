@@ -6,7 +6,7 @@ The shapes of names and metadata that callers choose, as OpenAPI states them.
 """
 
 import base64
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
@@ -26,6 +26,7 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 
 from facesvc.core import types
+from facesvc.core.access import LABEL_LENGTH, MAX_GALLERIES, Rights, Role
 from facesvc.core.decide import DecisionRule
 from facesvc.core.names import (
     CONSENT_LENGTH,
@@ -342,6 +343,71 @@ class SubjectChange(Retained):
     @property
     def change(self) -> types.SubjectChange:
         return types.SubjectChange(self.display_name, self.metadata, self.retention)
+
+
+LeaveBehind = Annotated[
+    bool, Query(description="Go on although references lack a template: they don't answer until enrolled again.")
+]
+SampleSize = Annotated[int, Query(ge=2, le=5_000, description="References to compare, of whole subjects.")]
+Seed = Annotated[int, Query(ge=0, le=2**31, description="Of the draw: the same one draws the same references.")]
+
+
+class NewModel(Body):
+    pack: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", description="The model pack to change to.", examples=["fusion"]
+    )
+
+
+KeyPath = Annotated[str, Path(alias="key", pattern=r"^[0-9a-f]{12}$", description="The key's id, not its text.")]
+Days = Annotated[float, Field(gt=0, le=36_500, allow_inf_nan=False)]
+Hours = Annotated[float, Field(ge=0, le=8_760, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, le=2**31)]
+EXPIRY = "Days until the key expires; by default it does not."
+
+
+class NewApiKey(Body):
+    roles: list[Role] = Field(min_length=1, max_length=len(Role), description="What it is for.", examples=[["verify"]])
+    galleries: list[Name] | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_GALLERIES,
+        description="Names of the galleries it may use, there already or not; by default all. To it, others are not "
+        "there. Not with administer.",
+    )
+    label: str = Field("", max_length=LABEL_LENGTH, pattern=TEXT_PATTERN, description="Your own note on it.")
+    expires_in_days: Days | None = Field(None, description=EXPIRY)
+    identities_per_day: Count | None = Field(
+        None, description="Subjects it may be told of in a day; by default the service's."
+    )
+    requests_per_minute: Count | None = Field(None, description="By default the service's.")
+
+    @property
+    def rights(self) -> Rights:
+        galleries = None if self.galleries is None else frozenset(self.galleries)
+        limits = self.identities_per_day, self.requests_per_minute
+        return Rights(frozenset(self.roles), galleries, self.label, *limits)
+
+    @property
+    def lifetime(self) -> timedelta | None:
+        return in_days(self.expires_in_days)
+
+
+class Rotation(Body):
+    overlap_hours: Hours = Field(24, description="Hours for which the old key stays valid.")
+    expires_in_days: Days | None = Field(None, description=EXPIRY)
+
+    @property
+    def overlap(self) -> timedelta:
+        return timedelta(hours=self.overlap_hours)
+
+    @property
+    def lifetime(self) -> timedelta | None:
+        return in_days(self.expires_in_days)
+
+
+def in_days(days: float | None) -> timedelta | None:
+    """Return so many days as a length of time, None for None."""
+    return None if days is None else timedelta(days=days)
 
 
 def gallery_address(gallery: str) -> str:

@@ -4,15 +4,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
-from facesvc import key_views
 from facesvc.core.access import Role
+from facesvc.schemas.access import ApiKey, ApiKeys, Caller, IssuedApiKey
 from facesvc.service.api_keys import KeyDesk
-from facesvc.views import View
-from facesvc.web import api_keys as shapes
 from facesvc.web.access import EVERY_ROLE, CallerDep, ServiceDep, SettingsDep, TenantsDep, allows
-from facesvc.web.api_keys import KeyPath, NewApiKey, Rotation
 from facesvc.web.intake import SMALL_JSON, Intake
 from facesvc.web.openapi import BODY, CHANGE, READ, problems
+from facesvc.web.requests import KeyPath, NewApiKey, Rotation
 
 router = APIRouter(prefix="/v1", tags=["API keys"])
 creation = Intake[NewApiKey](json=NewApiKey, max_json=SMALL_JSON)
@@ -26,41 +24,38 @@ def _desk(caller: CallerDep, service: ServiceDep, tenants: TenantsDep) -> KeyDes
 DeskDep = Annotated[KeyDesk, Depends(_desk)]
 
 
-@router.get("/caller", response_model=shapes.Caller)
+@router.get("/caller")
 @allows(*EVERY_ROLE)
-def read_caller(caller: CallerDep, settings: SettingsDep) -> View:
+def read_caller(caller: CallerDep, settings: SettingsDep) -> Caller:
     """Who you are to this service, and what you may."""
-    return key_views.caller(caller) | {"development": settings.dev}
+    return Caller.of(caller, settings.dev)
 
 
-@router.get("/api-keys", response_model=shapes.ApiKeys, responses=problems(503))
+@router.get("/api-keys", responses=problems(503))
 @allows(Role.ADMINISTER)
-def list_api_keys(desk: DeskDep) -> View:
+def list_api_keys(desk: DeskDep) -> ApiKeys:
     """The keys of your tenant, without their secrets."""
-    return {"items": [key_views.api_key(key) for key in desk.all()]}
+    return ApiKeys.of(desk.all())
 
 
-@router.post(
-    "/api-keys", status_code=201, response_model=shapes.IssuedApiKey, responses=BODY, openapi_extra=creation.openapi
-)
+@router.post("/api-keys", status_code=201, responses=BODY, openapi_extra=creation.openapi)
 @allows(Role.ADMINISTER)
-def create_api_key(asked: Annotated[NewApiKey, Depends(creation)], desk: DeskDep, response: Response) -> View:
+def create_api_key(asked: Annotated[NewApiKey, Depends(creation)], desk: DeskDep, response: Response) -> IssuedApiKey:
     """Makes a key for your tenant. Its text is in this answer and nowhere else."""
     issued = desk.issue(asked.rights, asked.lifetime)
     response.headers["Location"] = f"/v1/api-keys/{issued.key.id}"
-    return key_views.issued_key(issued)
+    return IssuedApiKey.of(issued)
 
 
-@router.get("/api-keys/{key}", response_model=shapes.ApiKey, responses=READ)
+@router.get("/api-keys/{key}", responses=READ)
 @allows(Role.ADMINISTER)
-def read_api_key(key: KeyPath, desk: DeskDep) -> View:
-    return key_views.api_key(desk.find(key))
+def read_api_key(key: KeyPath, desk: DeskDep) -> ApiKey:
+    return ApiKey.of(desk.find(key))
 
 
 @router.post(
     "/api-keys/{key}/rotate",
     status_code=201,
-    response_model=shapes.IssuedApiKey,
     responses=CHANGE,
     openapi_extra=rotation.openapi,
 )
@@ -70,11 +65,11 @@ def rotate_api_key(
     asked: Annotated[Rotation, Depends(rotation)],
     desk: DeskDep,
     response: Response,
-) -> View:
+) -> IssuedApiKey:
     """Makes a key with the same rights; the old one stays valid for the overlap, and no longer than it was to."""
     issued = desk.rotate(key, asked.overlap, asked.lifetime)
     response.headers["Location"] = f"/v1/api-keys/{issued.key.id}"
-    return key_views.issued_key(issued)
+    return IssuedApiKey.of(issued)
 
 
 @router.delete("/api-keys/{key}", status_code=204, responses=READ)

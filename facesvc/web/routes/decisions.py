@@ -4,11 +4,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 
-from facesvc import views
+from facesvc.core import answers
 from facesvc.core.access import Role
-from facesvc.core.answers import Verification
+from facesvc.schemas.decisions import Detection, Identification, Verification
 from facesvc.service.decisions import FaceService
-from facesvc.web import schemas
 from facesvc.web.access import MetricsDep, ServiceDep, SettingsDep, allows
 from facesvc.web.intake import Intake
 from facesvc.web.openapi import BODY, CHANGE
@@ -19,24 +18,22 @@ detect_intake = Intake[DetectForm | DetectJson](form=DetectForm, json=DetectJson
 AskedDetect = Annotated[DetectForm | DetectJson, Depends(detect_intake)]
 
 
-@router.post("/detect", response_model=schemas.Detection, responses=BODY, openapi_extra=detect_intake.openapi)
+@router.post("/detect", responses=BODY, openapi_extra=detect_intake.openapi)
 @allows(Role.VERIFY)
-def detect(asked: AskedDetect, service: ServiceDep, metrics: MetricsDep) -> views.View:
+def detect(asked: AskedDetect, service: ServiceDep, metrics: MetricsDep) -> Detection:
     """Finds all faces with box, landmarks and quality. A photograph without a face answers an empty list."""
     capture = service.detect(asked.photograph)
     metrics.record_stages(capture.timings)
-    return views.detection(capture)
+    return Detection.of(capture)
 
 
 identify_intake = Intake[IdentifyForm | IdentifyJson](form=IdentifyForm, json=IdentifyJson)
 AskedIdentify = Annotated[IdentifyForm | IdentifyJson, Depends(identify_intake)]
 
 
-@router.post(
-    "/identify", response_model=schemas.Identification, responses=CHANGE, openapi_extra=identify_intake.openapi
-)
+@router.post("/identify", responses=CHANGE, openapi_extra=identify_intake.openapi)
 @allows(Role.IDENTIFY)
-def identify(asked: AskedIdentify, service: ServiceDep, settings: SettingsDep, metrics: MetricsDep) -> views.View:
+def identify(asked: AskedIdentify, service: ServiceDep, settings: SettingsDep, metrics: MetricsDep) -> Identification:
     """Names the nearest subjects for each face of a photograph.
 
     A face whose nearest subject is not below the threshold is `unknown`; its candidates are listed all the same,
@@ -47,16 +44,16 @@ def identify(asked: AskedIdentify, service: ServiceDep, settings: SettingsDep, m
     for face in answer.faces:
         metrics.record_decision("identify", face.decision)
     metrics.record_stages(answer.timings)
-    return views.identification(answer)
+    return Identification.of(answer)
 
 
 verify_intake = Intake[VerifyForm | VerifyJson](form=VerifyForm, json=VerifyJson)
 AskedVerify = Annotated[VerifyForm | VerifyJson, Depends(verify_intake)]
 
 
-@router.post("/verify", response_model=schemas.Verification, responses=CHANGE, openapi_extra=verify_intake.openapi)
+@router.post("/verify", responses=CHANGE, openapi_extra=verify_intake.openapi)
 @allows(Role.VERIFY)
-def verify(asked: AskedVerify, service: ServiceDep, settings: SettingsDep, metrics: MetricsDep) -> views.View:
+def verify(asked: AskedVerify, service: ServiceDep, settings: SettingsDep, metrics: MetricsDep) -> Verification:
     """Compares a probe with a reference photograph, or with all references of a subject.
 
     `match` is `distance < threshold`. `decision` says `inconclusive` where a face failed its quality checks.
@@ -64,10 +61,10 @@ def verify(asked: AskedVerify, service: ServiceDep, settings: SettingsDep, metri
     answer = _decide(asked, service, settings.default_gallery)
     metrics.record_decision("verify", answer.decision.value)
     metrics.record_stages(answer.timings)
-    return views.verification(answer)
+    return Verification.of(answer)
 
 
-def _decide(asked: VerifyForm | VerifyJson, service: FaceService, default_gallery: str) -> Verification:
+def _decide(asked: VerifyForm | VerifyJson, service: FaceService, default_gallery: str) -> answers.Verification:
     against = asked.against
     if isinstance(against, bytes):
         return service.verify(asked.photograph, against, asked.choice, asked.rule)

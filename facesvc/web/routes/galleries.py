@@ -4,9 +4,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
-from facesvc import views
 from facesvc.core.access import Role
-from facesvc.web import schemas
+from facesvc.schemas.base import Page
+from facesvc.schemas.galleries import Gallery, Model
 from facesvc.web.access import EVERY_ROLE, ServiceDep, allows
 from facesvc.web.intake import SMALL_JSON, Intake
 from facesvc.web.openapi import BODY, CHANGE, READ, problems
@@ -17,43 +17,40 @@ creation = Intake[NewGallery](json=NewGallery, max_json=SMALL_JSON)
 change = Intake[GalleryChange](json=GalleryChange, max_json=SMALL_JSON)
 
 
-@router.get("", response_model=schemas.Page[schemas.Gallery], responses=problems(422, 503))
+@router.get("", responses=problems(422, 503))
 @allows(Role.IDENTIFY, Role.ENROL)
-def list_galleries(service: ServiceDep, limit: Limit = 50, cursor: Cursor = None) -> views.View:
+def list_galleries(service: ServiceDep, limit: Limit = 50, cursor: Cursor = None) -> Page[Gallery]:
     """All galleries, each once; in an order that lasts, and tells nothing of their names."""
-    return views.page(service.store.galleries(limit, cursor), views.gallery)
+    return Page[Gallery].of(service.store.galleries(limit, cursor), Gallery.of)
 
 
 @router.post(
     "",
     status_code=201,
-    response_model=schemas.Gallery,
     responses=BODY | problems(409),
     openapi_extra=creation.openapi,
 )
 @allows(Role.ADMINISTER)
-def create_gallery(
-    asked: Annotated[NewGallery, Depends(creation)], service: ServiceDep, response: Response
-) -> views.View:
+def create_gallery(asked: Annotated[NewGallery, Depends(creation)], service: ServiceDep, response: Response) -> Gallery:
     """Creates a gallery for templates of the model pack in use."""
     made = service.create_gallery(asked.new)
     response.headers["Location"] = gallery_address(made.name)
-    return views.gallery(made)
+    return Gallery.of(made)
 
 
-@router.get("/{gallery}", response_model=schemas.Gallery, responses=READ)
+@router.get("/{gallery}", responses=READ)
 @allows(Role.IDENTIFY, Role.ENROL)
-def read_gallery(gallery: GalleryPath, service: ServiceDep) -> views.View:
-    return views.gallery(service.store.gallery(gallery))
+def read_gallery(gallery: GalleryPath, service: ServiceDep) -> Gallery:
+    return Gallery.of(service.store.gallery(gallery))
 
 
-@router.patch("/{gallery}", response_model=schemas.Gallery, responses=CHANGE, openapi_extra=change.openapi)
+@router.patch("/{gallery}", responses=CHANGE, openapi_extra=change.openapi)
 @allows(Role.ADMINISTER)
 def change_gallery(
     gallery: GalleryPath, asked: Annotated[GalleryChange, Depends(change)], service: ServiceDep
-) -> views.View:
+) -> Gallery:
     """Changes the fields that are given."""
-    return views.gallery(service.update_gallery(gallery, asked.change))
+    return Gallery.of(service.update_gallery(gallery, asked.change))
 
 
 @router.delete("/{gallery}", status_code=204, responses=READ)
@@ -66,15 +63,15 @@ def delete_gallery(gallery: GalleryPath, service: ServiceDep) -> None:
 model_router = APIRouter(prefix="/v1", tags=["model"])
 
 
-@model_router.get("/model", response_model=schemas.Model)
+@model_router.get("/model")
 @allows(*EVERY_ROLE)
-def read_model(service: ServiceDep) -> views.View:
+def read_model(service: ServiceDep) -> Model:
     """Template version, threshold and what the error rates rest on."""
-    return views.model(service.model())
+    return Model.of(service.model())
 
 
-@model_router.get("/galleries/{gallery}/model", response_model=schemas.Model, responses=READ | problems(409))
+@model_router.get("/galleries/{gallery}/model", responses=READ | problems(409))
 @allows(*EVERY_ROLE)
-def read_gallery_model(gallery: GalleryPath, service: ServiceDep) -> views.View:
+def read_gallery_model(gallery: GalleryPath, service: ServiceDep) -> Model:
     """The same of a gallery, which may be served by another pack than the one in use."""
-    return views.model(service.model(gallery))
+    return Model.of(service.model(gallery))

@@ -5,18 +5,19 @@ What an error code means: the address that every problem's `type` points to.
 
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, FastAPI, Query, Response
 from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse
+from pydantic import Field
 from starlette.staticfiles import StaticFiles
 
-from facesvc import views
 from facesvc.core.access import Role
-from facesvc.web import proofs, schemas
+from facesvc.schemas.access import AuditLines
+from facesvc.schemas.base import Answer
 from facesvc.web.access import MetricsDep, ReadinessDep, ServiceDep, SettingsDep, TenantsDep, allows, public
-from facesvc.web.errors import kind_of, status_of
+from facesvc.web.errors import ErrorExplained, kind_of
 from facesvc.web.openapi import problems
 from facesvc.web.requests import Limit
 
@@ -24,39 +25,47 @@ audit_router = APIRouter(prefix="/v1/audit", tags=["audit"])
 After = Annotated[int, Query(ge=0, lt=2**63, description="Lines after this number.")]
 
 
-@audit_router.get("", response_model=proofs.AuditLines, responses=problems(422, 503))
+@audit_router.get("", responses=problems(422, 503))
 @allows(Role.ADMINISTER)
-def list_audit_lines(service: ServiceDep, after: After = 0, limit: Limit = 50) -> views.View:
+def list_audit_lines(service: ServiceDep, after: After = 0, limit: Limit = 50) -> AuditLines:
     """Who asked what, with which API key, and what was decided; names by their stand-ins."""
-    return {"items": [views.audit_line(line) for line in islice(service.trail.log.lines(after), limit)]}
+    return AuditLines.of(islice(service.trail.log.lines(after), limit))
 
 
 router = APIRouter(tags=["operations"])
 
 
-@router.get("/errors/{code}", response_model=schemas.ErrorExplained, responses=problems(404, 422))
+class Health(Answer):
+    status: Literal["ok"]
+    development: bool = Field(description="Development mode: nobody needs an API key.")
+
+
+class Readiness(Answer):
+    status: Literal["ready"]
+
+
+@router.get("/errors/{code}", responses=problems(404, 422))
 @public
 async def explain_error(
     code: Annotated[str, PathParameter(max_length=64, examples=["no_face"])],
-) -> dict[str, str | int]:
+) -> ErrorExplained:
     """The meaning of an error code and what to do about it."""
-    kind = kind_of(code)
-    return {"code": code, "title": kind.title, "status": status_of(kind), "advice": kind.advice}
+    return ErrorExplained.of(kind_of(code))
 
 
-@router.get("/healthz", response_model=schemas.Health)
+@router.get("/healthz")
 @public
-async def healthz(settings: SettingsDep) -> dict[str, str | bool]:
+async def healthz(settings: SettingsDep) -> Health:
     """The process answers."""
-    return {"status": "ok", "development": settings.dev}
+    return Health(status="ok", development=settings.dev)
 
 
-@router.get("/readyz", response_model=schemas.Readiness, responses=problems(503))
+@router.get("/readyz", responses=problems(503))
 @public
-async def readyz(tenants: TenantsDep, readiness: ReadinessDep) -> dict[str, str]:
+async def readyz(tenants: TenantsDep, readiness: ReadinessDep) -> Readiness:
     """The model is loaded and the database answers, or did a second ago."""
     await readiness.require(tenants.ready)
-    return {"status": "ready"}
+    return Readiness(status="ready")
 
 
 @router.get(

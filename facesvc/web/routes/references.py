@@ -5,14 +5,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Response
 from fastapi.responses import JSONResponse
 
-from facesvc import views
+from facesvc.core import answers
 from facesvc.core.access import Role
-from facesvc.core.answers import Enrolment
 from facesvc.errors import RequestTooLarge
+from facesvc.schemas.base import Page
+from facesvc.schemas.galleries import Enrolment, Reference
 from facesvc.service.enrolment import EnrolmentRequest, Once
-from facesvc.web import schemas
 from facesvc.web.access import CallerDep, MetricsDep, ServiceDep, SettingsDep, allows
-from facesvc.web.errors import problem
+from facesvc.web.errors import NothingEnrolled, problem
 from facesvc.web.intake import IdempotencyKey, Intake, pack, ticket, unpack
 from facesvc.web.openapi import CHANGE, NOTHING_ENROLLED_REF, PROBLEM_REF, READ, problem_response
 from facesvc.web.requests import (
@@ -41,16 +41,16 @@ PHOTOGRAPH: Any = READ | {
 }
 
 
-@router.get("", response_model=schemas.Page[schemas.Reference], responses=READ)
+@router.get("", responses=READ)
 @allows(Role.ENROL)
 def list_references(
     gallery: GalleryPath, subject: SubjectPath, service: ServiceDep, limit: Limit = 50, cursor: Cursor = None
-) -> views.View:
+) -> Page[Reference]:
     """The references of a subject, oldest first, without their templates."""
-    return views.page(service.list_references(gallery, subject, limit, cursor), views.reference)
+    return Page[Reference].of(service.list_references(gallery, subject, limit, cursor), Reference.of)
 
 
-@router.post("", status_code=201, response_model=schemas.Enrolment, responses=ENROL, openapi_extra=intake.openapi)
+@router.post("", status_code=201, response_model=Enrolment, responses=ENROL, openapi_extra=intake.openapi)
 @allows(Role.ENROL)
 def enrol(
     gallery: GalleryPath,
@@ -82,12 +82,12 @@ def enrol(
     return unpack(kept)
 
 
-@router.get("/{reference}", response_model=schemas.Reference, responses=READ)
+@router.get("/{reference}", responses=READ)
 @allows(Role.ENROL)
 def read_reference(
     gallery: GalleryPath, subject: SubjectPath, reference: ReferencePath, service: ServiceDep
-) -> views.View:
-    return views.reference(service.read_reference(gallery, subject, reference))
+) -> Reference:
+    return Reference.of(service.read_reference(gallery, subject, reference))
 
 
 @router.delete("/{reference}", status_code=204, responses=READ)
@@ -107,14 +107,14 @@ def read_photograph(
     return Response(kept.content, media_type=kept.media_type)
 
 
-def _answered(answer: Enrolment) -> Response:
+def _answered(answer: answers.Enrolment) -> Response:
     location = _location(answer)
     if location is None:
         return _nothing_enrolled(answer)
-    return JSONResponse(views.enrolment(answer), 201, {"Location": location})
+    return JSONResponse(Enrolment.of(answer).model_dump(mode="json"), 201, {"Location": location})
 
 
-def _location(answer: Enrolment) -> str | None:
+def _location(answer: answers.Enrolment) -> str | None:
     """Of the new reference, or of the list where there are several; None where nothing was enrolled."""
     made = [outcome.reference.id for outcome in answer.outcomes if outcome.reference]
     if len(made) == 1:
@@ -122,7 +122,7 @@ def _location(answer: Enrolment) -> str | None:
     return references_address(answer.gallery, answer.subject) if made else None
 
 
-def _nothing_enrolled(answer: Enrolment) -> JSONResponse:
+def _nothing_enrolled(answer: answers.Enrolment) -> JSONResponse:
     error = answer.outcomes[0].error
     assert error is not None  # nothing was enrolled, and there is at least one photograph
-    return problem(error, **views.enrolment(answer))
+    return problem(error, document=NothingEnrolled.of(error, **dict(Enrolment.of(answer))))

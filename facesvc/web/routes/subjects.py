@@ -8,10 +8,10 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 from fastapi.responses import StreamingResponse
 
-from facesvc import views
 from facesvc.core.access import Role
+from facesvc.schemas.base import Page
+from facesvc.schemas.galleries import ErasureReceipt, Subject
 from facesvc.service.subject_export import archive
-from facesvc.web import proofs, schemas
 from facesvc.web.access import ServiceDep, allows
 from facesvc.web.intake import SMALL_JSON, Intake
 from facesvc.web.openapi import CHANGE, READ, Responses
@@ -22,40 +22,40 @@ creation = Intake[NewSubject](json=NewSubject, max_json=SMALL_JSON)
 change = Intake[SubjectChange](json=SubjectChange, max_json=SMALL_JSON)
 
 
-@router.get("", response_model=schemas.Page[schemas.Subject], responses=READ)
+@router.get("", responses=READ)
 @allows(Role.ENROL)
-def list_subjects(gallery: GalleryPath, service: ServiceDep, limit: Limit = 50, cursor: Cursor = None) -> views.View:
+def list_subjects(gallery: GalleryPath, service: ServiceDep, limit: Limit = 50, cursor: Cursor = None) -> Page[Subject]:
     """The subjects of a gallery, each once; in an order that lasts, and tells nothing of their ids."""
-    return views.page(service.list_subjects(gallery, limit, cursor), views.subject)
+    return Page[Subject].of(service.list_subjects(gallery, limit, cursor), Subject.of)
 
 
-@router.post("", status_code=201, response_model=schemas.Subject, responses=CHANGE, openapi_extra=creation.openapi)
+@router.post("", status_code=201, responses=CHANGE, openapi_extra=creation.openapi)
 @allows(Role.ENROL)
 def create_subject(
     gallery: GalleryPath, asked: Annotated[NewSubject, Depends(creation)], service: ServiceDep, response: Response
-) -> views.View:
+) -> Subject:
     """Creates a subject without references. Enrolling photographs creates it too, without a display name."""
     made = service.create_subject(gallery, asked.new)
     response.headers["Location"] = subject_address(gallery, made.id)
-    return views.subject(made)
+    return Subject.of(made)
 
 
-@router.get("/{subject}", response_model=schemas.Subject, responses=READ)
+@router.get("/{subject}", responses=READ)
 @allows(Role.ENROL)
-def read_subject(gallery: GalleryPath, subject: SubjectPath, service: ServiceDep) -> views.View:
-    return views.subject(service.read_subject(gallery, subject))
+def read_subject(gallery: GalleryPath, subject: SubjectPath, service: ServiceDep) -> Subject:
+    return Subject.of(service.read_subject(gallery, subject))
 
 
-@router.patch("/{subject}", response_model=schemas.Subject, responses=CHANGE, openapi_extra=change.openapi)
+@router.patch("/{subject}", responses=CHANGE, openapi_extra=change.openapi)
 @allows(Role.ENROL)
 def change_subject(
     gallery: GalleryPath,
     subject: SubjectPath,
     asked: Annotated[SubjectChange, Depends(change)],
     service: ServiceDep,
-) -> views.View:
+) -> Subject:
     """Changes the fields that are given."""
-    return views.subject(service.update_subject(gallery, subject, asked.change))
+    return Subject.of(service.update_subject(gallery, subject, asked.change))
 
 
 @router.put("/{subject}/canary", status_code=204, responses=READ)
@@ -84,13 +84,13 @@ ARCHIVE: Responses = READ | {
 }
 
 
-@router.post("/{subject}/erasure", response_model=proofs.ErasureReceipt, responses=READ)
+@router.post("/{subject}/erasure", responses=READ)
 @allows(Role.ENROL)
-def erase_subject(gallery: GalleryPath, subject: SubjectPath, service: ServiceDep) -> views.View:
+def erase_subject(gallery: GalleryPath, subject: SubjectPath, service: ServiceDep) -> ErasureReceipt:
     """Erases the subject from database, indexes and snapshots, looks whether anything is left, and answers a receipt
     signed with Ed25519 over the statement's canonical JSON. Other processes forget it within seconds. Safe to repeat:
     an erasure that ended early goes on, and for a day the same receipt is given again."""
-    return views.erasure_receipt(service.erase(gallery, subject))
+    return ErasureReceipt.of(service.erase(gallery, subject))
 
 
 @router.get("/{subject}/export", response_class=StreamingResponse, responses=ARCHIVE)
