@@ -2,10 +2,9 @@
 
 import sys
 
-from facesvc.service.encryption import KeyCare
 from facesvc.storage.engine import open_engine
 from tests.support.databases import process
 
 if __name__ == "__main__":
-    for rows in KeyCare(process(open_engine(sys.argv[1])), "default").rotate_data_key():
+    for rows in process(open_engine(sys.argv[1])).encryption("default").rotate_data_key():
         print(rows, flush=True)

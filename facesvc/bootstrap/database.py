@@ -18,6 +18,7 @@ from facesvc.crypto.master import MasterKey, from_command, from_file, from_text,
 from facesvc.errors import MasterKeyUnavailable
 from facesvc.service.api_keys import ApiKeys, KeyDesk
 from facesvc.service.audit import Trail
+from facesvc.service.encryption import Encryption, rotate_master
 from facesvc.service.tenants import Register
 from facesvc.storage.access import SqlApiKeys, SqlTenants
 from facesvc.storage.audit import SqlAuditLog
@@ -27,6 +28,7 @@ from facesvc.storage.engine import connected
 from facesvc.storage.keys import SqlKeyRows, anything_sealed
 from facesvc.storage.migrate import upgrade
 from facesvc.storage.references import SqlReferenceStore
+from facesvc.storage.resealing import Resealing
 from facesvc.storage.transactions import EVERY_TENANT, Locks, Transactions
 
 FILE = "master.key"
@@ -134,6 +136,16 @@ class Database:
 
     def key_desk(self, tenant: str) -> KeyDesk:
         return KeyDesk(self.api_keys, tenant, self.trail(tenant))
+
+    def encryption(self, tenant: str) -> Encryption:
+        """Return what brings the tenant's rows under other keys."""
+        rows, resealing = SqlKeyRows(self.engine, tenant), Resealing(self.engine, tenant, self.codec(tenant))
+        return Encryption(self.store(tenant), rows, resealing, self.keyring.maker, self.trail(tenant))
+
+    def rotate_master(self, new: MasterKey) -> int:
+        """Wrap all tenants' keys with another master key; see ``service.encryption.rotate_master``."""
+        every = Transactions(self.engine, EVERY_TENANT)
+        return rotate_master(every, self.keyring.master, new, map(self.trail, self.register.ids()))
 
     def signer(self, tenant: str) -> Ed25519Signer:
         """Of the tenant's receipts."""

@@ -14,7 +14,7 @@ from facesvc.errors import RequestError
 if TYPE_CHECKING:
     from facesvc.config import Settings
     from facesvc.crypto.master import MasterKey
-    from facesvc.service.encryption import KeyCare
+    from facesvc.service.encryption import Encryption
 
 app = typer.Typer(no_args_is_help=True, help="Show, seal and rotate what the database is encrypted with.")
 
@@ -27,9 +27,9 @@ def status(context: typer.Context, as_json: options.AsJson = False) -> None:
     """
     from facesvc.bootstrap.database import source
 
-    with opened(context.obj) as (care, master):
-        plain = {what: count for what, count in care.plain().items() if count}
-        sealed = care.data_keys()
+    with opened(context.obj) as (encryption, master):
+        plain = {what: count for what, count in encryption.plain().items() if count}
+        sealed = encryption.data_keys()
     found = {"master_key": master, "from": source(context.obj), "data_keys": sealed, "in_the_clear": plain}
     if as_json:
         return answer_json(found)
@@ -48,8 +48,8 @@ def seal(context: typer.Context) -> None:
 
     Example: facesvc keys seal
     """
-    with opened(context.obj) as (care, _):
-        rows = counted("seal", care.seal())
+    with opened(context.obj) as (encryption, _):
+        rows = counted("seal", encryption.seal())
     say(f"{rows} rows sealed: nothing is in the clear. Backups from before still are")
     say("On PostgreSQL run VACUUM FULL: dead rows hold what was in the clear")
 
@@ -62,9 +62,9 @@ def rotate_data(context: typer.Context) -> None:
 
     Example: facesvc keys rotate-data
     """
-    with opened(context.obj) as (care, _):
-        rows = counted("rotate", care.rotate_data_key())
-        newest = max(care.data_keys())
+    with opened(context.obj) as (encryption, _):
+        rows = counted("rotate", encryption.rotate_data_key())
+        newest = max(encryption.data_keys())
     say(f"{rows} rows are under data key {newest} now, older ones are deleted")
 
 
@@ -87,14 +87,13 @@ def rotate_master(
     Example: facesvc keys rotate-master --new-file /run/keys/master-2.key
     """
     from facesvc.bootstrap.database import open_database
-    from facesvc.service.encryption import rotate_master
 
     new = new_master(new_file, new_command)
     with open_database(context.obj) as database:
         old = database.keyring.master.id
         if new.id == old:
             raise RequestError("the new master key is the one that is in use")
-        rotate_master(database, new)
+        database.rotate_master(new)
     say(f"master key {new.id} is in force, {old} opens nothing any more")
     said = f"FACESVC_MASTER_KEY_FILE={new_file}" if new_file else "FACESVC_MASTER_KEY_COMMAND to what prints it"
     say(f"set {said}, and start the servers again")
@@ -112,19 +111,18 @@ def reissue_templates(
 
     Example: facesvc keys reissue-templates staff
     """
-    with opened(context.obj) as (care, _):
-        names = care.reissue(gallery)
+    with opened(context.obj) as (encryption, _):
+        names = encryption.reissue(gallery)
     say(f"templates issued anew: {', '.join(names) or 'there is no gallery'}")
 
 
 @contextmanager
-def opened(settings: "Settings") -> "Iterator[tuple[KeyCare, str]]":
-    """The care of the tenant's keys, and the master key's id."""
+def opened(settings: "Settings") -> "Iterator[tuple[Encryption, str]]":
+    """Open what brings the tenant's rows under other keys; with the master key's id."""
     from facesvc.bootstrap.database import open_database
-    from facesvc.service.encryption import KeyCare
 
     with open_database(settings) as database:
-        yield KeyCare(database, database.register.find(settings.tenant).id), database.keyring.master.id
+        yield database.encryption(database.register.find(settings.tenant).id), database.keyring.master.id
 
 
 def counted(label: str, steps: Iterable[int]) -> int:

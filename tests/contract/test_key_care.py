@@ -15,7 +15,6 @@ from facesvc.errors import MasterKeyUnavailable, SealBroken
 from facesvc.index.flat import FlatIndex
 from facesvc.index.galleries import Projection
 from facesvc.index.homes import MemoryKeeper, version_of
-from facesvc.service.encryption import KeyCare, rotate_master
 from facesvc.storage.references import SqlReferenceStore
 from facesvc.storage.tables import AnswerRow, GalleryRow, PhotographRow, ReferenceRow, SubjectRow, TemplateRow
 from tests.contract.values import JPEG, assert_same, rows
@@ -44,7 +43,7 @@ def test_what_was_in_the_clear_is_read_and_sealed(engine: Engine) -> None:
         session.execute(insert(AnswerRow).values(**values, gallery_key=1, expires_at=later))
     wanted = plain.references("staff", "ada", 10).items
     database = process(engine)
-    store, care = database.store("default"), KeyCare(database, "default")
+    store, care = database.store("default"), database.encryption("default")
     assert (store.subject("staff", "ada"), store.claim(TICKET)) == (plain.subject("staff", "ada"), b"told")
     assert store.photograph("staff", "ada", wanted[0].id).content == JPEG
     assert store.add_references("staff", "ada", [new_reference(1), new_reference(4)])[0].id == wanted[0].id
@@ -63,7 +62,7 @@ def test_what_was_in_the_clear_is_read_and_sealed(engine: Engine) -> None:
 
 def test_nothing_in_the_clear_is_believed_afterwards(engine: Engine) -> None:
     fill(SqlReferenceStore(engine))
-    list(KeyCare(process(engine), "default").seal())
+    list(process(engine).encryption("default").seal())
     with engine.begin() as connection:
         forged = unit_vectors(1, 99)[0].astype("<f4").tobytes()
         connection.execute(TemplateRow.__table__.update().values(vector=forged))  # type: ignore[attr-defined]
@@ -115,7 +114,7 @@ def test_a_new_data_key_takes_over(engine: Engine) -> None:
     before.claim(replace(TICKET, key="c" * 64))
     before.add_references("staff", "bob", [], Receipt(replace(TICKET, key="c" * 64), lambda _: b"none"))
     wanted = before.references("staff", "ada", 10).items
-    care = KeyCare(process(engine), "default")
+    care = process(engine).encryption("default")
     assert care.data_keys() == {1: 3}
     assert sum(care.rotate_data_key()) == 3  # the gallery and two subjects, whose answers are under their own keys
     assert care.data_keys() == {2: 3}
@@ -132,10 +131,10 @@ def test_a_rotation_that_stopped_goes_on(engine: Engine) -> None:
     store = process(engine).store("default")
     store.create_gallery(NewGallery("staff"), VERSION)
     process(engine).exchange("default").add("staff", [bare(f"subject {number}") for number in range(450)])
-    steps = KeyCare(process(engine), "default").rotate_data_key()
+    steps = process(engine).encryption("default").rotate_data_key()
     assert [next(steps), next(steps)] == [1, 200]
     steps.close()
-    care = KeyCare(process(engine), "default")
+    care = process(engine).encryption("default")
     assert care.data_keys() == {1: 250, 2: 201}
     assert store.create_subject("staff", NewSubject("meanwhile")).id == "meanwhile"
     assert [*care.rotate_data_key()] == [200, 50]
@@ -144,7 +143,7 @@ def test_a_rotation_that_stopped_goes_on(engine: Engine) -> None:
 
 def test_a_key_that_seals_something_is_not_deleted(engine: Engine) -> None:
     fill(process(engine).store("default"))
-    care = KeyCare(process(engine), "default")
+    care = process(engine).encryption("default")
     next(care.rotate_data_key())  # the new key is there, the subjects are under the old
     assert care._resealing.drop_old_keys() is False
     assert sorted(care.data_keys()) == [1, 2]
@@ -154,18 +153,18 @@ def test_a_new_master_key(engine: Engine) -> None:
     running, new = process(engine), MasterKey(bytes(range(32)))
     fill(running.store("default"))
     derived = running.keyring.derive("api keys")
-    assert rotate_master(process(engine), new) == 2  # the installation, and the tenant
+    assert process(engine).rotate_master(new) == 2  # the installation, and the tenant
     assert running.store("default").subject("staff", "ada").display_name == "Ada"
     with pytest.raises(MasterKeyUnavailable):  # else it would wrap keys that no other process can open
         running.register.create("acme")
     with pytest.raises(MasterKeyUnavailable, match="it is the wrong one, or was rotated"):
         process(engine).store("default")
     with pytest.raises(MasterKeyUnavailable):
-        rotate_master(process(engine), MasterKey(bytes([7] * 32)))
+        process(engine).rotate_master(MasterKey(bytes([7] * 32)))
     after = process(engine, new)
     assert after.store("default").subject("staff", "ada").metadata == {"born": 1815}
     assert after.keyring.derive("api keys") == derived, "API keys stay valid"
-    list(KeyCare(after, "default").rotate_data_key())
+    list(after.encryption("default").rotate_data_key())
     with pytest.raises(MasterKeyUnavailable):  # it was not started again, and meets a key that the new one wrapped
         running.store("default").subject("staff", "ada")
 
@@ -177,7 +176,7 @@ def test_templates_are_issued_anew(engine: Engine) -> None:
     projection, probes = Projection(store, MemoryKeeper(FlatIndex)), unit_vectors(3, 9)
     before = store.gallery("staff")
     old, found = store.changes(before, 0).vectors, projection.search(before, probes, 3)
-    assert KeyCare(process(engine), "default").reissue("staff") == ["staff"]
+    assert process(engine).encryption("default").reissue("staff") == ["staff"]
     after = store.gallery("staff")
     new = store.changes(after, 0).vectors
     assert (version_of(before)[2], version_of(after)[2]) == (1, 2)
@@ -188,12 +187,12 @@ def test_templates_are_issued_anew(engine: Engine) -> None:
 
 def test_the_audit_log_tells_of_it(engine: Engine) -> None:
     fill(process(engine).store("default"))
-    care = KeyCare(process(engine), "default")
+    care = process(engine).encryption("default")
     list(care.rotate_data_key())
     care.reissue()
     new = MasterKey(bytes(range(32)))
-    rotate_master(process(engine), new)
-    list(KeyCare(process(engine, new), "default").seal())
+    process(engine).rotate_master(new)
+    list(process(engine, new).encryption("default").seal())
     log = process(engine, new).audit("default")
     told = [(line["action"], line["outcome"]) for line in (json.loads(line.entry) for line in log.lines())]
     actions = ["rotate_data_key", "reissue_templates", "rotate_master_key", "seal"]

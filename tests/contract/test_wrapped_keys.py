@@ -15,7 +15,6 @@ from facesvc.core.types import NewGallery
 from facesvc.crypto.keyring import rewrap
 from facesvc.crypto.master import MasterKey
 from facesvc.errors import MasterKeyUnavailable, SealBroken, TenantNotFound, Unauthenticated
-from facesvc.service.encryption import KeyCare, rotate_master
 from facesvc.storage.engine import WRITING
 from facesvc.storage.keys import SqlKeyRows, rewrap_all
 from facesvc.storage.references import SqlReferenceStore
@@ -56,11 +55,11 @@ def change(engine: Engine, *statements: str) -> None:
 
 
 def rotate_data(database: Database) -> None:
-    list(KeyCare(database, "default").rotate_data_key())
+    list(database.encryption("default").rotate_data_key())
 
 
 def seal(database: Database) -> None:
-    list(KeyCare(database, "default").seal())
+    list(database.encryption("default").seal())
 
 
 def create(database: Database) -> None:
@@ -87,7 +86,7 @@ def test_nothing_is_wrapped_by_a_master_key_that_was_replaced(
 ) -> None:
     running = enrolled(engine)
     assert running.register.ids() == ["default"]
-    rotate_master(process(engine), NEW)
+    process(engine).rotate_master(NEW)
     with pytest.raises(MasterKeyUnavailable, match="it is the wrong one, or was rotated"):
         write(running)
     assert process(engine, NEW).register.ids() == ["default"]
@@ -123,7 +122,7 @@ def test_who_replaces_the_master_key_waits_for_keys_that_are_being_made(engine: 
 
     def replaced() -> int:
         begun.set()
-        return rotate_master(other, NEW)
+        return other.rotate_master(NEW)
 
     def slowly(wrapped: Wrapped) -> Wrapped:
         waiting.append(pool.submit(replaced))
@@ -135,7 +134,7 @@ def test_who_replaces_the_master_key_waits_for_keys_that_are_being_made(engine: 
         assert other.register.ids() == ["default"]
         SqlKeyRows(engine, "default").change(running.keyring.maker, slowly)
         assert waiting[0].result(60) == 2
-    assert KeyCare(process(engine, NEW), "default").data_keys() == {1: 2, 2: 0}
+    assert process(engine, NEW).encryption("default").data_keys() == {1: 2, 2: 0}
     require_whole(engine, NEW)
 
 
@@ -145,7 +144,7 @@ def test_of_two_master_keys_at_once_one_takes_over(engine: Engine) -> None:
 
     def rotated(new: MasterKey) -> bool:
         try:
-            return rotate_master(process(engine), new) == 2
+            return process(engine).rotate_master(new) == 2
         except MasterKeyUnavailable:
             return False
 

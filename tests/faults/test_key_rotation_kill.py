@@ -12,7 +12,6 @@ from drills.faults.worker import Packs, open_keeper
 from facesvc.core.types import NewGallery
 from facesvc.index.galleries import Projection
 from facesvc.service.decisions import FaceService
-from facesvc.service.encryption import KeyCare
 from facesvc.service.enrolment import EnrolmentRequest
 from facesvc.storage.engine import open_engine
 from tests.support.databases import VERSION, process
@@ -66,7 +65,7 @@ def test_killed_half_way_and_resumed_with_clients_running(url: str) -> None:
     database.store("default").create_gallery(NewGallery("staff"), VERSION)
     for start in range(0, SUBJECTS, 500):
         database.exchange("default").add("staff", [bare(f"s{number}") for number in range(start, start + 500)])
-    care, ended = KeyCare(database, "default"), Event()
+    care, ended = database.encryption("default"), Event()
     with ThreadPoolExecutor(3) as pool:
         clients = [pool.submit(client, url, name, ended) for name in ("w0", "w1", "w2")]
         try:
