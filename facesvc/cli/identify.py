@@ -57,22 +57,23 @@ def identify(
     Example: facesvc identify photos/ --gallery staff --output rows.csv --engine ray --ray-address 10.0.0.1:6379
     """
     cluster = options.cluster(engine, ray_address, workers, server, context.obj)
-    if output and not must_run(output, resume, force):
+    if not must_run(output, resume, force):
         return
-    if not output and (resume or force):
-        raise RequestError("--resume and --force need --output")
     settings = context.obj.model_copy(update={"workers": workers} if workers else {})
     question = Question(gallery, top_k, face, options.rule(threshold, target_fmr))
     batch = Batch(tuple(paths), null, Tally())
     with open_backend(settings, server, cluster) as backend:
         backend.gallery(gallery)  # raises GalleryNotFound now, not at the first photograph
-        identifier = Identifier(backend, question, settings.max_image_bytes, backend.workers)
-        batch.run(identifier, output, resume, as_json)
+        batch.run(Identifier(backend, question, settings.max_image_bytes, backend.workers), output, resume, as_json)
     raise typer.Exit(1 if batch.tally.errors else 0)
 
 
-def must_run(output: Path, resume: bool, force: bool) -> bool:
-    """Whether there is work to do for ``output``; clears the way for --force. Raises RequestError if in doubt."""
+def must_run(output: Path | None, resume: bool, force: bool) -> bool:
+    """Return whether ``output`` lacks rows; delete the journal for --force. Raises RequestError if in doubt."""
+    if output is None:
+        if resume or force:
+            raise RequestError("--resume and --force need --output")
+        return True
     writer(output)
     journal = journal_of(output)
     if resume and force:

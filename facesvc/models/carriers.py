@@ -4,6 +4,7 @@ The digest is the contract, the carrier is not: whichever holds the right bytes 
 """
 
 import hashlib
+import os
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -47,11 +48,14 @@ def candidates(source: Source) -> Iterator[Path]:
         for folder in (package.submodule_search_locations or ()) if package else ():
             yield Path(folder) / source.path
     if source.file.endswith(".pt"):
-        import torch
+        yield torch_home() / "checkpoints" / source.file  # where facenet-pytorch keeps its downloads
+        yield torch_home() / "hub" / "checkpoints" / source.file
 
-        hub = Path(torch.hub.get_dir())
-        yield hub.parent / "checkpoints" / source.file  # where facenet-pytorch keeps its downloads
-        yield hub / "checkpoints" / source.file
+
+def torch_home() -> Path:
+    """Return the folder of PyTorch's downloads as ``torch.hub`` finds it, whose import would take seconds."""
+    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    return Path(os.environ.get("TORCH_HOME", f"{cache}/torch")).expanduser()
 
 
 def _read(path: Path) -> bytes | None:

@@ -21,7 +21,7 @@ from pickle import UnpicklingError
 from typing import TYPE_CHECKING
 
 from facesvc.errors import PackInvalid
-from facesvc.models import graph
+from facesvc.models import apart, graph
 from facesvc.models.manifest import Source
 
 
@@ -55,8 +55,13 @@ CLASSIFIER = "logits."
 
 
 def convert_facenet(content: bytes, target: Path) -> None:
-    """A state dict (.pt) -> ONNX with a free batch axis. Raises PackInvalid."""
-    export(load(content), target)
+    """Convert a state dict (.pt) to ONNX with a free batch axis, in a process of its own. Raises PackInvalid."""
+    apart.run("facesvc.models.converters:export_facenet", content, str(target))
+
+
+def export_facenet(content: bytes, target: str) -> None:
+    """Do the same in this process, which then carries PyTorch. Raises PackInvalid."""
+    export(load(content), Path(target))
 
 
 def load(content: bytes) -> "Module":

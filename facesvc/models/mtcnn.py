@@ -6,14 +6,13 @@ machine. The transposition before the first dense layer, a trace of the networks
 layer's weights.
 """
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from facesvc.models import carriers
+from facesvc.models import carriers, checkpoint
 from facesvc.models.graph import GraphWriter
 from facesvc.models.manifest import Source
 
@@ -76,12 +75,9 @@ def source(name: str) -> Source:
 
 
 def read_weights(name: str) -> Weights:
-    """One network's state dict, by facenet-pytorch's names. Raises CarrierMissing, PackDamaged."""
-    import torch
-
+    """Return one network's state dict, by facenet-pytorch's names. Raises CarrierMissing, PackDamaged, PackInvalid."""
     content, _ = carriers.fetch(source(name), "MTCNN")
-    state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    return {key: value.numpy() for key, value in state.items()}
+    return checkpoint.read(content)
 
 
 def write(name: str, weights: Weights, path: Path) -> None:

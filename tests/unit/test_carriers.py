@@ -70,6 +70,17 @@ def test_facenet_without_weights_says_what_to_do(packs: Packs, tmp_path: Path, m
         packs.build("facenet")
 
 
+@pytest.mark.parametrize("variables", [{}, {"XDG_CACHE_HOME": "/cache"}, {"TORCH_HOME": "~/t", "XDG_CACHE_HOME": "/c"}])
+def test_torchs_folder_is_found_as_torch_finds_it(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    for name in ("TORCH_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert str(carriers.torch_home() / "hub") == torch.hub.get_dir()
+
+
 def test_torchs_cache_is_looked_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     (tmp_path / "checkpoints").mkdir()

@@ -7,12 +7,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facesvc.errors import PackDamaged, PackInvalid
-from facesvc.models import converters, dlib
+from facesvc.models import apart, carriers, checkpoint, converters, dlib, mtcnn
 from tests.support.packs import dlib_file, my_network, sface_file, weights
 
 
@@ -83,3 +84,40 @@ def test_a_state_dict_runs_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(PackInvalid, match="no weights of facenet-pytorch"):
         converters.load(file.getvalue())
     assert not (tmp_path / "exploded").exists()
+
+
+def test_mtcnns_weights_are_read_as_pytorch_reads_them() -> None:
+    import torch
+
+    for name in mtcnn.DIGESTS:
+        content, _ = carriers.fetch(mtcnn.source(name), "MTCNN")
+        expected = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        found = checkpoint.read(content)
+        assert list(found) == list(expected)
+        for key, tensor in expected.items():
+            np.testing.assert_array_equal(found[key], tensor.numpy())
+
+
+def test_a_checkpoint_runs_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setenv("BOMB", str(tmp_path / "exploded"))
+    file = io.BytesIO()
+    torch.save({"conv1.weight": Bomb()}, file, _use_new_zipfile_serialization=False)
+    with pytest.raises(PackInvalid, match="is no part of a file of weights"):
+        checkpoint.read(file.getvalue())
+    assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize("length", [0, 100, 20_000])
+def test_a_checkpoint_that_is_cut_off_is_refused(length: int) -> None:
+    content, _ = carriers.fetch(mtcnn.source("pnet"), "MTCNN")
+    with pytest.raises(PackInvalid):
+        checkpoint.read(content[:length])
+
+
+def test_a_failure_of_the_child_process_is_named() -> None:
+    with pytest.raises(PackInvalid, match="no weights of facenet-pytorch"):
+        apart.run("facesvc.models.converters:export_facenet", b"nothing", "network.onnx")
+    with pytest.raises(PackInvalid, match=r"the process that loads PyTorch failed \(1\): AttributeError"):
+        apart.run("facesvc.models.converters:no_function")
