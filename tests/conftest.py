@@ -14,6 +14,7 @@ from platformdirs import user_cache_path
 from facesvc.cli.samples import fetch
 from facesvc.core.types import Pixels
 from facesvc.pipeline.decode import DecodeLimits, decode
+from tests.support.commandline import CommandLine
 from tests.support.databases import migrated_sqlite, postgresql, postgresql_database
 from tests.support.engines import EngineOpeners, milvus
 from tests.support.hostile import HostileFile, hostile_files
@@ -96,6 +97,13 @@ def default_packs(locked_build: Callable[[str], Path]) -> Path:
     from facesvc.models.packs import DEFAULT_PACK
 
     return locked_build(DEFAULT_PACK)
+
+
+@pytest.fixture(scope="module")
+def cli(tmp_path_factory: pytest.TempPathFactory, default_packs: Path) -> CommandLine:
+    """`facesvc` over a new data folder, which the tests of a module share. A module that needs more in it overrides
+    this fixture with one that takes it and adds to it."""
+    return CommandLine.over(tmp_path_factory.mktemp("cli") / "data", default_packs)
 
 
 @pytest.fixture(scope="session")

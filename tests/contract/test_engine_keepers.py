@@ -21,7 +21,7 @@ from facesvc.index.milvus import MilvusIndex, MilvusKeeper, MilvusServer
 from facesvc.index.pgvector import PgVectorKeeper, transaction
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
-from tests.support.databases import VERSION, new_reference, postgresql_database, unit_vectors
+from tests.support.databases import VERSION, enrol, new_reference, postgresql_database, unit_vectors
 from tests.support.engines import ENGINE_PARAMETERS, EngineKeepers, milvus
 
 PROBES = unit_vectors(3, seed=500)
@@ -37,11 +37,6 @@ def engine(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def keeper(engine: str, engine_keeper: EngineKeepers, store: SqlReferenceStore) -> Keeper:
     return engine_keeper(engine, store)
-
-
-def enrol(store: SqlReferenceStore, *seeds: int, gallery: str = "staff") -> list[int]:
-    """Keys of the references."""
-    return [reference.key for reference in store.add_references(gallery, "ada", [new_reference(s) for s in seeds])]
 
 
 def assert_equal(store: SqlReferenceStore, keeper: Keeper, gallery: str = "staff") -> None:
@@ -76,7 +71,7 @@ def delete_everything(engine: str, engine_keeper: EngineKeepers) -> None:
 def test_what_one_process_built_another_finds(
     engine: str, engine_keeper: EngineKeepers, store: SqlReferenceStore, other: SqlReferenceStore
 ) -> None:
-    enrol(store, *range(5))
+    enrol(store, "ada", *range(5))
     here, there = engine_keeper(engine, store), engine_keeper(engine, other)
     assert_equal(store, here)
     kept = there.open(other.gallery("staff"))
@@ -91,7 +86,7 @@ def test_processes_in_turn(
     there = Projection(other, engine_keeper(engine, other), step=2)
     held: list[int] = []
     for round_ in range(4):
-        held += enrol(store, *range(10 * round_, 10 * round_ + 3))
+        held += enrol(store, "ada", *range(10 * round_, 10 * round_ + 3))
         for own, projection in ((store, here), (other, there)):
             assert sorted(projection.search(own.gallery("staff"), PROBES[:1], 100)[0]) == held
         removed = next(r for r in other.references("staff", "ada", 100).items if r.key == held[1])
@@ -103,21 +98,21 @@ def test_processes_in_turn(
 
 def test_deleted_by_somebody(engine: str, engine_keeper: EngineKeepers, store: SqlReferenceStore) -> None:
     """It is filled again by the next search, of a process that had it open, too."""
-    keys = enrol(store, 1, 2, 3)
+    keys = enrol(store, "ada", 1, 2, 3)
     projection = Projection(store, engine_keeper(engine, store))
     gallery = store.gallery("staff")
     assert sorted(projection.search(gallery, PROBES[:1], 9)[0]) == keys
     delete_everything(engine, engine_keeper)
     assert sorted(projection.search(gallery, PROBES[:1], 9)[0]) == keys
     delete_everything(engine, engine_keeper)
-    keys += enrol(store, 4)
+    keys += enrol(store, "ada", 4)
     assert sorted(projection.search(store.gallery("staff"), PROBES[:1], 9)[0]) == keys
     assert_equal(store, engine_keeper(engine, store))
 
 
 def test_an_index_ahead_of_its_database(keeper: Keeper, store: SqlReferenceStore) -> None:
     """As after a backup was put back: what the index knows never happened."""
-    enrol(store, 1, 2)
+    enrol(store, "ada", 1, 2)
     kept = keeper.open(store.gallery("staff"))
     with kept.writing():
         kept.index.add(np.array([900, 901]), unit_vectors(2))
@@ -127,7 +122,7 @@ def test_an_index_ahead_of_its_database(keeper: Keeper, store: SqlReferenceStore
 
 def test_a_number_given_again(keeper: Keeper, store: SqlReferenceStore) -> None:
     """By another database at the same address: its galleries were made at other times."""
-    enrol(store, 1, 2)
+    enrol(store, "ada", 1, 2)
     now = store.gallery("staff")
     earlier = replace(now, created_at=now.created_at - timedelta(days=365))
     kept = keeper.open(earlier)
@@ -139,7 +134,7 @@ def test_a_number_given_again(keeper: Keeper, store: SqlReferenceStore) -> None:
 
 def test_an_addition_that_was_cut_short(keeper: Keeper, store: SqlReferenceStore) -> None:
     """What was added and not noted, and was deleted meanwhile, is gone once the index is caught up."""
-    enrol(store, 1)
+    enrol(store, "ada", 1)
     assert_equal(store, keeper)
     brief = store.add_references("staff", "bob", [new_reference(5)])[0]
     kept = keeper.open(store.gallery("staff"))
@@ -155,7 +150,7 @@ def test_a_first_addition_that_was_cut_short(keeper: Keeper, store: SqlReference
     with kept.writing():
         kept.index.add(np.array([brief.key]), unit_vectors(1, seed=5))
     store.delete_reference("staff", "bob", brief.id)
-    enrol(store, 1)
+    enrol(store, "ada", 1)
     assert_equal(store, keeper)
 
 
@@ -163,7 +158,7 @@ def test_a_deleted_gallery_leaves_nothing(keeper: Keeper, store: SqlReferenceSto
     """Also where the process was killed between the two deletions."""
     for name in ("guests", "visitors"):
         store.create_gallery(NewGallery(name), VERSION)
-        enrol(store, 1, 2, gallery=name)
+        enrol(store, "ada", 1, 2, gallery=name)
         assert_equal(store, keeper, name)
     assert_equal_empty(store, keeper)
     guests, visitors = store.gallery("guests"), store.gallery("visitors")
@@ -182,7 +177,7 @@ def assert_equal_empty(store: SqlReferenceStore, keeper: Keeper) -> None:
 
 
 def test_a_search_for_a_gallery_that_is_going(keeper: Keeper, store: SqlReferenceStore) -> None:
-    enrol(store, 1)
+    enrol(store, "ada", 1)
     projection, gallery = Projection(store, keeper), store.gallery("staff")
     store.delete_gallery("staff")
     with pytest.raises(GalleryNotFound):
@@ -200,7 +195,7 @@ def test_what_others_keep_is_left_alone(
         theirs: Keeper = MilvusKeeper(MilvusServer(milvus_uri), f"{engine_keeper.owner}2", tenant.alone)
     else:
         theirs = engine_keeper(engine, tenant)
-    enrol(tenant, 1, 2, gallery="theirs")
+    enrol(tenant, "ada", 1, 2, gallery="theirs")
     assert_equal(tenant, theirs, "theirs")
     ours = engine_keeper(engine, store)
     assert_equal_empty(store, ours)
@@ -213,7 +208,7 @@ def test_what_others_keep_is_left_alone(
 def test_a_gallery_given_to_another_keeper(engine: str, engine_keeper: EngineKeepers, store: SqlReferenceStore) -> None:
     """The engine that kept it before has nothing of it any more; other galleries are where they were."""
     store.create_gallery(NewGallery("guests"), VERSION)
-    keys = {name: enrol(store, 1, 2, gallery=name) for name in ("staff", "guests")}
+    keys = {name: enrol(store, "ada", 1, 2, gallery=name) for name in ("staff", "guests")}
     own, memory = engine_keeper(engine, store), MemoryKeeper(FlatIndex)
     before = Projection(store, GalleryKeepers(own, {}))
     after = Projection(store, GalleryKeepers(own, {"guests": memory}))
@@ -240,7 +235,7 @@ def away(engine: str, store: SqlReferenceStore) -> Iterator[Keeper]:
 
 
 def test_an_engine_that_is_away(away: Keeper, store: SqlReferenceStore) -> None:
-    enrol(store, 1)
+    enrol(store, "ada", 1)
     projection, gallery = Projection(store, away), store.gallery("staff")
     with pytest.raises(IndexUnavailable, match="does not answer as it should"):
         projection.search(gallery, PROBES, 1)
@@ -251,7 +246,7 @@ def test_an_engine_that_is_away(away: Keeper, store: SqlReferenceStore) -> None:
 
 
 def test_other_galleries_answer_while_an_engine_is_away(away: Keeper, store: SqlReferenceStore) -> None:
-    keys = enrol(store, 1, 2)
+    keys = enrol(store, "ada", 1, 2)
     store.create_gallery(NewGallery("guests"), VERSION)
     projection = Projection(store, GalleryKeepers(MemoryKeeper(FlatIndex), {"guests": away}))
     assert sorted(projection.search(store.gallery("staff"), PROBES[:1], 5)[0]) == keys
@@ -287,13 +282,13 @@ def test_a_user_who_may_not_install_the_extension(postgresql_admin: str, store: 
 def test_milvus_that_comes_back(store: SqlReferenceStore, tmp_path: Path) -> None:
     with milvus(tmp_path / "data") as server:
         projection = Projection(store, MilvusKeeper(MilvusServer(server.uri), "back", store.alone))
-        keys = enrol(store, 1, 2)
+        keys = enrol(store, "ada", 1, 2)
         assert sorted(projection.search(store.gallery("staff"), PROBES[:1], 9)[0]) == keys
         server.kill()
         for _ in range(2):
             with pytest.raises(IndexUnavailable, match="Milvus does not answer as it should"):
                 projection.search(store.gallery("staff"), PROBES, 9)
-        keys += enrol(store, 3)
+        keys += enrol(store, "ada", 3)
         server.start()
         assert sorted(answered(lambda: projection.search(store.gallery("staff"), PROBES[:1], 9)[0])) == keys
         assert_equal(store, MilvusKeeper(MilvusServer(server.uri), "back", store.alone))
@@ -324,7 +319,7 @@ def test_transactions_are_told_apart_from_their_contents(engine_keeper: EngineKe
 @pytest.mark.xdist_group("engines")
 def test_a_collection_that_was_made_by_half(engine_keeper: EngineKeepers, store: SqlReferenceStore) -> None:
     """Whoever made it was killed before it had an index, or could be searched."""
-    enrol(store, 1, 2)
+    enrol(store, "ada", 1, 2)
     keeper = engine_keeper("milvus", store)
     kept = keeper.open(store.gallery("staff"))
     assert isinstance(kept.index, MilvusIndex)

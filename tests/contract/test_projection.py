@@ -15,7 +15,7 @@ from facesvc.index.galleries import Projection
 from facesvc.index.homes import InMemory, MemoryKeeper
 from facesvc.storage.references import SqlReferenceStore
 from tests.contract.indexes import KINDS
-from tests.support.databases import VERSION, new_reference, unit_vectors
+from tests.support.databases import VERSION, enrol, unit_vectors
 from tests.support.engines import ENGINE_PARAMETERS, ENGINES
 
 
@@ -24,11 +24,6 @@ def projection(request: pytest.FixtureRequest, store: SqlReferenceStore) -> Proj
     if request.param in ENGINES:
         return Projection(store, request.getfixturevalue("engine_keeper")(request.param, store), step=2)
     return Projection(store, MemoryKeeper(KINDS[request.param]), step=2)
-
-
-def enrol(store: SqlReferenceStore, subject: str, *seeds: int, gallery: str = "staff") -> list[int]:
-    """Keys of the references."""
-    return [reference.key for reference in store.add_references(gallery, subject, [new_reference(s) for s in seeds])]
 
 
 def states(projection: Projection) -> list[tuple[str, int, int]]:

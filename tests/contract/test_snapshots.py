@@ -15,7 +15,7 @@ from facesvc.index.growing import GrowingIndex
 from facesvc.index.local import SnapshotKeeper
 from facesvc.index.snapshot import Storable
 from facesvc.storage.references import SqlReferenceStore
-from tests.support.databases import VERSION, new_reference, unit_vectors
+from tests.support.databases import VERSION, enrol, unit_vectors
 
 LEAST = 20
 
@@ -23,11 +23,6 @@ LEAST = 20
 @pytest.fixture(params=[FlatIndex, CompressedIndex])
 def keeper(request: pytest.FixtureRequest, store: SqlReferenceStore, tmp_path: Path) -> SnapshotKeeper:
     return SnapshotKeeper(lambda _: request.param(), store, tmp_path / "snapshots", LEAST)
-
-
-def enrol(store: SqlReferenceStore, subject: str, *seeds: int, gallery: str = "staff") -> list[int]:
-    """Keys of the references."""
-    return [reference.key for reference in store.add_references(gallery, subject, [new_reference(s) for s in seeds])]
 
 
 def followed(store: SqlReferenceStore, keeper: SnapshotKeeper) -> Projection:

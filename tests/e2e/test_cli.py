@@ -18,11 +18,6 @@ pytestmark = pytest.mark.xdist_group("cli")  # one worker: the enrolled gallery 
 
 
 @pytest.fixture(scope="module")
-def cli(tmp_path_factory: pytest.TempPathFactory, default_packs: Path) -> CommandLine:
-    return CommandLine.over(tmp_path_factory.mktemp("cli") / "data", default_packs)
-
-
-@pytest.fixture(scope="module")
 def server(cli: CommandLine) -> Iterator[tuple[str, str]]:
     """The option that asks a server over the same data folder: what is no matter of the local store is tested
     through it, since a client loads no models."""

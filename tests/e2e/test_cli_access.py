@@ -20,11 +20,6 @@ FIRST = re.compile(
 
 
 @pytest.fixture(scope="module")
-def cli(tmp_path_factory: pytest.TempPathFactory, default_packs: Path) -> CommandLine:
-    return CommandLine.over(tmp_path_factory.mktemp("access") / "data", default_packs)
-
-
-@pytest.fixture(scope="module")
 def started(cli: CommandLine) -> Iterator[tuple[str, str]]:
     """URL and first key of a server on a new data folder; then a second server on the same folder says no key."""
     with serving(cli) as (url, said):

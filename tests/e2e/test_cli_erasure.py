@@ -11,9 +11,8 @@ from tests.support.commandline import CommandLine
 
 
 @pytest.fixture(scope="module")
-def cli(tmp_path_factory: pytest.TempPathFactory, default_packs: Path, samples: Path) -> CommandLine:
+def cli(cli: CommandLine, samples: Path) -> CommandLine:
     """With ada enrolled in the gallery staff, whose photographs are kept."""
-    cli = CommandLine.over(tmp_path_factory.mktemp("erasure") / "data", default_packs)
     cli.json("galleries", "create", "staff", "--keep-photographs")
     cli.run("enrol", samples / "people" / "obama" / "obama.jpg", "--subject", "ada", "--gallery", "staff")
     return cli

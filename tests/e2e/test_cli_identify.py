@@ -19,11 +19,6 @@ STAFF = ("--gallery", "staff")
 
 
 @pytest.fixture(scope="module")
-def cli(tmp_path_factory: pytest.TempPathFactory, default_packs: Path) -> CommandLine:
-    return CommandLine.over(tmp_path_factory.mktemp("cli") / "data", default_packs)
-
-
-@pytest.fixture(scope="module")
 def enrolled(cli: CommandLine, samples: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What enrol-folder says of a folder with obama, biden and two files that can't be enrolled."""
     folder = tmp_path_factory.mktemp("people")
@@ -52,18 +47,13 @@ def staff(server: tuple[str, str]) -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="module")
-def probes(samples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Known and unknown people, a group, and files that can't be processed."""
-    folder = tmp_path_factory.mktemp("probes")
-    for source in ("people/obama/obama2.jpg", "people/biden/biden.jpg", "astronaut.png", "group.jpg", "no_face.jpg"):
-        shutil.copy(samples / source, folder / Path(source).name)
-    (folder / "broken.jpg").write_bytes((samples / "people" / "biden" / "biden.jpg").read_bytes()[:5000])
-    (folder / "empty.jpg").touch()
-    (folder / "sub").mkdir()
-    shutil.copy(samples / "people" / "biden" / "biden.jpg", folder / "sub" / "=copy.jpg")
-    (folder / ".hidden.jpg").write_bytes(b"passed over")
-    (folder / "readme.txt").write_text("passed over")
-    return folder
+def probes(probes: Path, samples: Path) -> Path:
+    """With one in a folder below, and files that are passed over."""
+    (probes / "sub").mkdir()
+    shutil.copy(samples / "people" / "biden" / "biden.jpg", probes / "sub" / "=copy.jpg")
+    (probes / ".hidden.jpg").write_bytes(b"passed over")
+    (probes / "readme.txt").write_text("passed over")
+    return probes
 
 
 @pytest.fixture(scope="module")

@@ -13,20 +13,14 @@ from sqlalchemy import create_engine, text
 
 from tests.e2e.transferring import Here, answers, local, stored
 from tests.support.commandline import CommandLine
-from tests.support.databases import postgresql, postgresql_database
+from tests.support.databases import postgresql_database
 
 pytestmark = pytest.mark.xdist_group("cli-migration")
 
 
 @pytest.fixture(scope="module")
-def admin() -> Iterator[str]:
-    with postgresql() as admin:
-        yield admin
-
-
-@pytest.fixture(scope="module")
-def cli(tmp_path_factory: pytest.TempPathFactory, default_packs: Path) -> CommandLine:
-    return Here.over(tmp_path_factory.mktemp("migration") / "data", default_packs)
+def cli(cli: CommandLine) -> CommandLine:
+    return Here(cli.data)
 
 
 class Trap:
@@ -82,8 +76,8 @@ INSERT INTO model VALUES (1, 'Demo', 'g1', 0, 'key-demo', 'R'), (2, 'doors', 'g2
 
 
 @pytest.fixture
-def compreface(admin: str, photographs: dict[str, bytes]) -> Iterator[str]:
-    with postgresql_database(admin, template="template1") as url:
+def compreface(postgresql_admin: str, photographs: dict[str, bytes]) -> Iterator[str]:
+    with postgresql_database(postgresql_admin, template="template1") as url:
         engine = create_engine(url)
         with engine.begin() as connection:
             for statement in COMPREFACE.split(";")[:-1]:
@@ -142,7 +136,7 @@ def test_compreface(cli: CommandLine, compreface: str, photographs: dict[str, by
     assert (row["decision"], row["subject"], row["distance"]) == ("match", "obama", 0.0)
 
 
-def test_a_database_that_is_not_comprefaces(cli: CommandLine, admin: str) -> None:
-    with postgresql_database(admin) as url:
+def test_a_database_that_is_not_comprefaces(cli: CommandLine, postgresql_admin: str) -> None:
+    with postgresql_database(postgresql_admin) as url:
         run = ("galleries", "import", url, "--from", "compreface", "--gallery", "none")
         assert cli.refusal(*run) == "facesvc: the database does not have CompreFace's tables [import_invalid]"

@@ -12,11 +12,14 @@ PACK = ("--pack", "sface")
 MODEL = ("galleries", "model")
 
 
-@pytest.fixture
-def cli(tmp_path: Path, samples: Path, locked_build: Callable[[str], Path]) -> CommandLine:
+pytestmark = pytest.mark.xdist_group("cli-model-change")  # one worker: the gallery is enrolled once
+
+
+@pytest.fixture(scope="module")
+def cli(cli: CommandLine, samples: Path, locked_build: Callable[[str], Path]) -> CommandLine:
     """With the pack sface in use, a gallery "staff" that keeps photographs, and fusion built."""
     locked_build("fusion")
-    cli = CommandLine.over(tmp_path / "data", locked_build("sface"))
+    locked_build("sface")
     cli.json(*PACK, "galleries", "create", "staff", "--keep-photographs")
     cli.json(*PACK, "enrol-folder", samples / "people", "--gallery", "staff")
     return cli

@@ -19,9 +19,8 @@ STAFF = ("--gallery", "staff")
 
 
 @pytest.fixture(scope="module")
-def cli(tmp_path_factory: pytest.TempPathFactory, samples: Path, default_packs: Path) -> CommandLine:
+def cli(cli: CommandLine, samples: Path) -> CommandLine:
     """With two subjects enrolled."""
-    cli = CommandLine.over(tmp_path_factory.mktemp("ray") / "data", default_packs)
     for name in ("obama", "biden"):
         cli.json("enrol", samples / "people" / name / f"{name}.jpg", "--subject", name, *STAFF)
     return cli
@@ -31,17 +30,6 @@ def cli(tmp_path_factory: pytest.TempPathFactory, samples: Path, default_packs: 
 def address() -> Iterator[str]:
     with cluster(2) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def probes(samples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Known and unknown people, a group, and files that can't be processed."""
-    folder = tmp_path_factory.mktemp("probes")
-    for source in ("people/obama/obama2.jpg", "people/biden/biden.jpg", "astronaut.png", "group.jpg", "no_face.jpg"):
-        shutil.copy(samples / source, folder / Path(source).name)
-    (folder / "broken.jpg").write_bytes((samples / "people" / "biden" / "biden.jpg").read_bytes()[:5000])
-    (folder / "empty.jpg").touch()
-    return folder
 
 
 def test_results_alone_on_stdout(cli: CommandLine, probes: Path) -> None:

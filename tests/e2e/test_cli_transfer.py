@@ -13,7 +13,7 @@ from facesvc.config import Settings
 from facesvc.core.types import Retention, SubjectChange
 from tests.e2e.transferring import Here, answers, local, stored
 from tests.support.commandline import CommandLine
-from tests.support.databases import postgresql, postgresql_database
+from tests.support.databases import postgresql_database
 from tests.support.galleryfiles import entry, write_file
 
 pytestmark = pytest.mark.xdist_group("cli-transfer")
@@ -22,21 +22,15 @@ STAFF = ("--gallery", "staff")
 
 
 @pytest.fixture(scope="module")
-def admin() -> Iterator[str]:
-    with postgresql() as admin:
-        yield admin
-
-
-@pytest.fixture(scope="module")
-def database(admin: str) -> Iterator[str]:
-    with postgresql_database(admin) as url:
+def database(postgresql_admin: str) -> Iterator[str]:
+    with postgresql_database(postgresql_admin) as url:
         yield url
 
 
 @pytest.fixture(scope="module")
-def cli(tmp_path_factory: pytest.TempPathFactory, samples: Path, default_packs: Path) -> CommandLine:
-    """With a gallery "staff" of two people, that keeps photographs."""
-    cli = Here.over(tmp_path_factory.mktemp("transfer") / "data", default_packs)
+def cli(cli: CommandLine, samples: Path) -> CommandLine:
+    """In this process, with a gallery "staff" of two people, that keeps photographs."""
+    cli = Here(cli.data)
     cli.json("galleries", "create", "staff", "--keep-photographs")
     cli.json("enrol-folder", samples / "people", *STAFF)
     cli.json("subjects", "rename", "obama", "Barack Obama", *STAFF)

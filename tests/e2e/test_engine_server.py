@@ -1,7 +1,5 @@
 """A server of its own process with one gallery in Milvus, over HTTP, on real photographs."""
 
-from pathlib import Path
-
 import httpx
 import pytest
 
@@ -13,10 +11,11 @@ PEOPLE = {"obama": ("obama", "obama2"), "biden": ("biden",)}
 
 
 @pytest.fixture
-def cli(tmp_path: Path, default_packs: Path, milvus_uri: str, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+def cli(cli: CommandLine, milvus_uri: str, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+    """With the gallery "staff" in Milvus."""
     monkeypatch.setenv("FACESVC_MILVUS_URI", milvus_uri)
     monkeypatch.setenv("FACESVC_GALLERY_INDEX", '{"staff": "milvus"}')
-    return CommandLine.over(tmp_path / "data", default_packs)
+    return cli
 
 
 def kept(milvus_uri: str) -> dict[str, int]:

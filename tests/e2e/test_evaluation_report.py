@@ -16,11 +16,6 @@ PAIRS = "2\t1\nobama\t1\t2\nobama\t1\tbiden\t1\nobama\t2\t4\nobama\t3\tbiden\t1\
 
 
 @pytest.fixture(scope="module")
-def cli(tmp_path_factory: pytest.TempPathFactory, default_packs: Path) -> CommandLine:
-    return CommandLine.over(tmp_path_factory.mktemp("evaluation") / "data", default_packs)
-
-
-@pytest.fixture(scope="module")
 def people(tmp_path_factory: pytest.TempPathFactory, samples: Path) -> Path:
     """Three people in LFW's layout; obama's fourth photograph has no face."""
     folder = tmp_path_factory.mktemp("people")

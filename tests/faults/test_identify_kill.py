@@ -1,61 +1,39 @@
 """A batch identification that is killed, torn or interrupted ends, resumed, with the bytes of an undisturbed one."""
 
-import json
 import random
-import shutil
 import signal
 import subprocess
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
+from tests.support.batches import STAFF, enrol_obama, identify_undisturbed, wait_for, write_photographs
 from tests.support.commandline import CommandLine
 
 pytestmark = [pytest.mark.xdist_group("cli-kill"), pytest.mark.slow]
 
 FILES = 120
-STAFF = ("--gallery", "staff")
 
 
 @pytest.fixture(scope="module")
-def cli(tmp_path_factory: pytest.TempPathFactory, samples: Path, default_packs: Path) -> CommandLine:
+def cli(cli: CommandLine, samples: Path) -> CommandLine:
     """With one subject enrolled."""
-    cli = CommandLine.over(tmp_path_factory.mktemp("kill") / "data", default_packs)
-    cli.json("enrol", samples / "people" / "obama" / "obama.jpg", "--subject", "obama", *STAFF)
+    enrol_obama(cli, samples)
     return cli
 
 
 @pytest.fixture(scope="module")
 def probes(samples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """FILES photographs, small so that many are done in a second, and every eighth of them broken."""
+    """FILES photographs, small so that many are done in a second."""
     folder = tmp_path_factory.mktemp("probes")
-    names = ("people/obama/obama2.jpg", "people/biden/biden.jpg", "astronaut.png", "group.jpg", "no_face.jpg")
-    for i in range(FILES):
-        source = samples / names[i % len(names)]
-        target = folder / f"{i:03}{source.suffix}"
-        if i % 8 == 7:
-            target.write_bytes(source.read_bytes()[:3000])
-        elif i < len(names):
-            with Image.open(source) as photograph:
-                photograph.thumbnail((480, 480))
-                photograph.save(target)
-        else:
-            shutil.copy(folder / f"{i % len(names):03}{source.suffix}", target)
+    write_photographs(folder, samples, FILES, 480)
     return folder
 
 
 @pytest.fixture(scope="module")
 def whole(cli: CommandLine, probes: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The output of a run that nothing disturbs, after a look at what is in it."""
-    output = tmp_path_factory.mktemp("whole") / "rows.jsonl"
-    assert cli.run("identify", probes, *STAFF, "--output", output).returncode == 1
-    rows = [json.loads(line) for line in output.read_text().splitlines()]
-    assert list(dict.fromkeys(row["path"] for row in rows)) == sorted(map(str, probes.iterdir()))
-    assert {row["subject"] for row in rows} == {"obama", None}
-    assert {row["code"] for row in rows} == {"corrupt_image", "no_face", None}
-    return output.read_bytes()
+    """The output of a run that nothing disturbs."""
+    return identify_undisturbed(cli, probes, tmp_path_factory.mktemp("whole") / "rows.jsonl")
 
 
 def start(cli: CommandLine, probes: Path, output: Path, *options: str) -> subprocess.Popen[bytes]:
@@ -66,14 +44,6 @@ def start(cli: CommandLine, probes: Path, output: Path, *options: str) -> subpro
 def heed_interrupts() -> None:
     """A shell without job control starts its background jobs, such as this test run, with SIGINT ignored."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def wait_for(process: subprocess.Popen[bytes], output: Path, files: int) -> None:
-    """Returns as soon as the journal holds ``files`` files."""
-    journal = Path(f"{output}.partial")
-    while not journal.exists() or journal.read_bytes().count(b"\n") <= files:
-        with suppress(subprocess.TimeoutExpired):
-            pytest.fail(f"the run ended with {process.wait(0.01)} before it could be disturbed")
 
 
 def end(process: subprocess.Popen[bytes]) -> tuple[int, str]:

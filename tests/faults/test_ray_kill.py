@@ -1,62 +1,42 @@
 """A batch on a Ray cluster whose workers, nodes or own process are killed ends with the bytes of an undisturbed one."""
 
-import json
 import os
 import shutil
 import signal
 import subprocess
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from facesvc.pipeline.ray import SHORT
+from tests.support.batches import STAFF, enrol_obama, identify_undisturbed, require_running, wait_for, write_photographs
 from tests.support.clusters import AT_WORK, WORKER, below, called, cluster, further_node, kill_all, named, parents
 from tests.support.commandline import CommandLine
 
 pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.slow, pytest.mark.timeout(600)]  # clusters start slowly
 
 FILES = 60
-STAFF = ("--gallery", "staff")
 
 
 @pytest.fixture(scope="module")
-def cli(tmp_path_factory: pytest.TempPathFactory, samples: Path, default_packs: Path) -> CommandLine:
+def cli(cli: CommandLine, samples: Path) -> CommandLine:
     """With one subject enrolled."""
-    cli = CommandLine.over(tmp_path_factory.mktemp("ray-kill") / "data", default_packs)
-    cli.json("enrol", samples / "people" / "obama" / "obama.jpg", "--subject", "obama", *STAFF)
+    enrol_obama(cli, samples)
     return cli
 
 
 @pytest.fixture(scope="module")
 def probes(samples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """FILES photographs, every eighth of them broken."""
+    """FILES photographs, large enough for a worker to be met at work."""
     folder = tmp_path_factory.mktemp("probes")
-    names = ("people/obama/obama2.jpg", "people/biden/biden.jpg", "astronaut.png", "group.jpg", "no_face.jpg")
-    for i in range(FILES):
-        source = samples / names[i % len(names)]
-        target = folder / f"{i:03}{source.suffix}"
-        if i % 8 == 7:
-            target.write_bytes(source.read_bytes()[:3000])
-        elif i < len(names):
-            with Image.open(source) as photograph:
-                photograph.thumbnail((800, 800))
-                photograph.save(target)
-        else:
-            shutil.copy(folder / f"{i % len(names):03}{source.suffix}", target)
+    write_photographs(folder, samples, FILES, 800)
     return folder
 
 
 @pytest.fixture(scope="module")
 def whole(cli: CommandLine, probes: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The output of a run without a cluster that nothing disturbs, after a look at what is in it."""
-    output = tmp_path_factory.mktemp("whole") / "rows.jsonl"
-    assert cli.run("identify", probes, *STAFF, "--output", output).returncode == 1
-    rows = [json.loads(line) for line in output.read_text().splitlines()]
-    assert list(dict.fromkeys(row["path"] for row in rows)) == sorted(map(str, probes.iterdir()))
-    assert {row["code"] for row in rows} == {"corrupt_image", "no_face", None}
-    return output.read_bytes()
+    """The output of a run that nothing disturbs, without a cluster."""
+    return identify_undisturbed(cli, probes, tmp_path_factory.mktemp("whole") / "rows.jsonl")
 
 
 def start(cli: CommandLine, probes: Path, output: Path, *options: str) -> subprocess.Popen[bytes]:
@@ -66,23 +46,10 @@ def start(cli: CommandLine, probes: Path, output: Path, *options: str) -> subpro
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, **heed)
 
 
-def wait_for(process: subprocess.Popen[bytes], output: Path, files: int) -> None:
-    """Returns as soon as the journal holds ``files`` files."""
-    journal = Path(f"{output}.partial")
-    while not journal.exists() or journal.read_bytes().count(b"\n") <= files:
-        look(process)
-
-
-def look(process: subprocess.Popen[bytes]) -> None:
-    with suppress(subprocess.TimeoutExpired):
-        code = process.wait(0.01)
-        pytest.fail(f"the run ended with {code} before it could be disturbed: {process.stderr.read().decode()}")
-
-
 def kill_at_work(process: subprocess.Popen[bytes], ancestor: int) -> None:
     """Kills a worker with a photograph in work, below ``ancestor``: stopped first, so that it still has it."""
     while (pid := stopped_at_work(ancestor)) is None:
-        look(process)
+        require_running(process)
     os.kill(pid, signal.SIGKILL)
 
 
@@ -94,7 +61,7 @@ def kill_node_at_work(process: subprocess.Popen[bytes], node: int) -> None:
         for pid in others:
             os.kill(pid, signal.SIGSTOP)
         while stopped_at_work(node) is None:
-            look(process)
+            require_running(process)
         kill_all(node)
     finally:
         for pid in others:
