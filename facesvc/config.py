@@ -4,10 +4,10 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from platformdirs import user_data_path
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -16,6 +16,7 @@ from pydantic_settings import (
 )
 
 from facesvc.core.access import DEFAULT_TENANT
+from facesvc.errors import RequestError
 
 IndexKind = Literal["auto", "exact", "flat", "compressed", "large", "milvus", "pgvector"]
 
@@ -134,6 +135,17 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def read_settings(given: Mapping[str, Any]) -> Settings:
+    """Return the settings, ``given`` before all other sources. Raises RequestError for values that are not valid."""
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        faults = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].lower()}" for fault in error.errors())
+        raise RequestError(f"setting {'; '.join(faults)}") from error
+    except ValueError as error:  # facesvc.toml is no TOML
+        raise RequestError(f"facesvc.toml: {error}") from error
 
 
 @contextmanager

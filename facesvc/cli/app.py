@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -24,10 +24,6 @@ from facesvc.cli import (
     verify,
 )
 from facesvc.cli.evaluate import evaluate
-from facesvc.errors import RequestError
-
-if TYPE_CHECKING:
-    from facesvc.config import Settings
 
 app = typer.Typer(
     name="facesvc",
@@ -86,22 +82,9 @@ def root(
         "detector": detector,
         "api_key_file": api_key_file,
     }
-    context.obj = settings({name: value for name, value in given.items() if value is not None})
+    from facesvc.config import read_settings  # here: `--help` does without pydantic
 
-
-def settings(given: dict[str, Any]) -> "Settings":
-    """The settings of this run. Raises RequestError for values that are not valid, wherever they come from."""
-    from pydantic import ValidationError
-
-    from facesvc.config import Settings
-
-    try:
-        return Settings(**given)
-    except ValidationError as error:
-        faults = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].lower()}" for fault in error.errors())
-        raise RequestError(f"setting {'; '.join(faults)}") from error
-    except ValueError as error:  # facesvc.toml is no TOML
-        raise RequestError(f"facesvc.toml: {error}") from error
+    context.obj = read_settings({name: value for name, value in given.items() if value is not None})
 
 
 app.command("verify", rich_help_panel="Ask")(verify.verify)
