@@ -9,12 +9,12 @@ proxy or a router, can shut them out.
 import math
 import secrets
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from hashlib import blake2b
 from ipaddress import IPv6Address, ip_address, ip_network
 from threading import Lock
 
+from cachetools import LRUCache
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -40,8 +40,8 @@ class Rates:
     they had come evenly. Constant memory for each, and exact to a few percent. Thread-safe. clock: seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, most: int = MOST) -> None:
-        self._clock, self._most = clock, most
-        self._counts: OrderedDict[Hashable, tuple[int, int, int]] = OrderedDict()
+        self._clock = clock
+        self._counts: LRUCache[Hashable, tuple[int, int, int]] = LRUCache(most)
         self._lock = Lock()
 
     def hit(self, who: Hashable, per_minute: int) -> None:
@@ -52,14 +52,14 @@ class Rates:
             if before * (1 - since) + current + 1 > per_minute:
                 wait = math.ceil(_wait(before, current, since, per_minute) * WINDOW_SECONDS)
                 raise RateLimited(f"more than {per_minute} requests a minute", max(wait, 1))
-            self._keep(who, window, before, current + 1)
+            self._counts[who] = (window, before, current + 1)
 
     def give_back(self, who: Hashable) -> None:
         """Takes back one that was counted."""
         with self._lock:
             window, _ = self._now()
             before, current = self._of(who, window)
-            self._keep(who, window, before if current else max(before - 1, 0), max(current - 1, 0))
+            self._counts[who] = (window, before if current else max(before - 1, 0), max(current - 1, 0))
 
     def _now(self) -> tuple[int, float]:
         """The number of the minute, and how much of it has passed (0..1)."""
@@ -72,12 +72,6 @@ class Rates:
         if counted == window:
             return before, current
         return (current, 0) if counted == window - 1 else (0, 0)
-
-    def _keep(self, who: Hashable, window: int, before: int, current: int) -> None:
-        self._counts[who] = (window, before, current)
-        self._counts.move_to_end(who)
-        if len(self._counts) > self._most:
-            self._counts.popitem(last=False)
 
 
 def _wait(before: int, current: int, since: float, allowed: int) -> float:
@@ -124,8 +118,8 @@ class Known:
     """The API keys that were valid when they last came, by fingerprints that are good for this process alone."""
 
     def __init__(self, most: int = MOST_KNOWN) -> None:
-        self._secret, self._most = secrets.token_bytes(32), most
-        self._keys: OrderedDict[bytes, None] = OrderedDict()
+        self._secret = secrets.token_bytes(32)
+        self._keys: LRUCache[bytes, None] = LRUCache(most)
 
     def fingerprint(self, text: str) -> bytes:
         return blake2b(text.encode(), key=self._secret, digest_size=16).digest()
@@ -135,9 +129,6 @@ class Known:
 
     def add(self, key: bytes) -> None:
         self._keys[key] = None
-        self._keys.move_to_end(key)
-        if len(self._keys) > self._most:
-            self._keys.popitem(last=False)
 
     def discard(self, key: bytes) -> None:
         self._keys.pop(key, None)
