@@ -13,17 +13,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from facesvc.errors import MasterKeyUnavailable, SealBroken
+from facesvc.crypto.envelope import Aead
+from facesvc.errors import MasterKeyUnavailable
 from facesvc.files import write_first
 
 KEY_BYTES = 32
-NONCE_BYTES = 12
-"""Of AES-GCM (NIST SP 800-38D, section 8.2.2); random, which is safe for 2^32 seals with one key."""
 COMMAND_SECONDS = 30.0
 
 
@@ -34,7 +31,7 @@ class MasterKey:
         if len(secret) != KEY_BYTES:
             raise MasterKeyUnavailable(f"the master key must have {KEY_BYTES} bytes, not {len(secret)}")
         self._secret = secret
-        self._wrapping = AESGCM(self.derive("wrap"))
+        self._wrapping = Aead(self.derive("wrap"))
         self.id = self.derive("identify")[:4].hex()
         """Tells keys from each other, and nothing of them."""
 
@@ -46,16 +43,12 @@ class MasterKey:
         return HKDF(SHA256(), KEY_BYTES, None, f"facesvc/master/{purpose}".encode()).derive(self._secret)
 
     def wrap(self, key: bytes, owner: str) -> bytes:
-        """``key`` sealed with AES-256-GCM and bound to ``owner``: nonce, ciphertext, tag."""
-        nonce = secrets.token_bytes(NONCE_BYTES)
-        return nonce + self._wrapping.encrypt(nonce, key, owner.encode())
+        """Return ``key``, sealed and bound to ``owner``."""
+        return self._wrapping.seal(key, owner.encode())
 
     def unwrap(self, wrapped: bytes, owner: str) -> bytes:
-        """What ``wrap`` was given. Raises SealBroken for what another master key, or nobody, wrapped."""
-        try:
-            return self._wrapping.decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], owner.encode())
-        except (InvalidTag, ValueError) as error:
-            raise SealBroken(f"{owner} was not sealed with this master key ({self.id})") from error
+        """Return what ``wrap`` was given. Raises SealBroken for anything else."""
+        return self._wrapping.open(wrapped, owner.encode(), f"{owner} was not sealed with this master key ({self.id})")
 
 
 def from_text(text: str) -> MasterKey:

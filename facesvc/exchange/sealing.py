@@ -8,23 +8,16 @@ Entries a few at a time: by number, and by the photographs' size.
 import base64
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from pyarrow.parquet import encryption
 
 from facesvc.core.types import Entry
+from facesvc.crypto.envelope import Passphrase
 
 ENCRYPTED = b"PARE"
 """The last bytes of a file whose footer is encrypted; PAR1 ends a plain one (Parquet Modular Encryption, 5.2)."""
 NAME = "passphrase"
-
-
-class Wrapper(Protocol):
-    """Wraps and unwraps keys."""
-
-    def wrap(self, key: bytes) -> bytes: ...
-
-    def unwrap(self, wrapped: bytes) -> bytes: ...
 
 
 def is_sealed(path: Path) -> bool:
@@ -36,10 +29,10 @@ def is_sealed(path: Path) -> bool:
 
 
 class Sealing:
-    """What Parquet files are written and read with. wrapper: of the secret."""
+    """Encrypts and decrypts Parquet files with keys that the passphrase wraps."""
 
-    def __init__(self, wrapper: Wrapper) -> None:
-        self._factory = encryption.CryptoFactory(lambda _: _Client(wrapper))
+    def __init__(self, passphrase: Passphrase) -> None:
+        self._factory = encryption.CryptoFactory(lambda _: _Client(passphrase))
         self._connection = encryption.KmsConnectionConfig()
 
     def writing(self) -> Any:
@@ -57,15 +50,15 @@ class Sealing:
 class _Client(encryption.KmsClient):
     """What Parquet takes for a key management service."""
 
-    def __init__(self, wrapper: Wrapper) -> None:
+    def __init__(self, passphrase: Passphrase) -> None:
         super().__init__()
-        self._wrapper = wrapper
+        self._passphrase = passphrase
 
     def wrap_key(self, key_bytes: bytes, master_key_identifier: str) -> str:
-        return base64.b64encode(self._wrapper.wrap(key_bytes)).decode()
+        return base64.b64encode(self._passphrase.wrap(key_bytes)).decode()
 
     def unwrap_key(self, wrapped_key: str, master_key_identifier: str) -> bytes:
-        return self._wrapper.unwrap(base64.b64decode(wrapped_key))
+        return self._passphrase.unwrap(base64.b64decode(wrapped_key))
 
 
 def batches(entries: Iterable[Entry], count: int, photograph_bytes: int) -> Iterator[list[Entry]]:
