@@ -29,13 +29,10 @@ from facesvc.errors import (
     RequestError,
     SubjectNotFound,
 )
+from facesvc.folders import person_folders, walk
 from facesvc.threads import ordered_map
 
 STDIN = "-"
-SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .webp .heic .heif .hif .avif .gif .bmp .tif .tiff".split()  # noqa: SIM905  readable
-)
-"""Endings of files that are taken from folders; a file named by itself is always taken."""
 
 
 def expand(arguments: Iterable[str], null: bool = False) -> Iterator[str]:
@@ -62,32 +59,6 @@ def matches(pattern: str) -> list[str]:
     if not found:
         raise RequestError(f"nothing matches {pattern}")
     return found
-
-
-def walk(path: str) -> Iterator[str]:
-    """``path`` itself, or the photographs below it where it is a folder: sorted, a folder's files first.
-
-    Hidden files and links to folders are passed over. A folder that can't be listed is passed on like a file.
-    """
-    if not os.path.isdir(path):
-        yield path
-        return
-    try:
-        entries = sorted(os.scandir(path), key=lambda entry: entry.name)
-    except OSError:
-        yield path
-        return
-    visible = [entry for entry in entries if not entry.name.startswith(".")]
-    yield from (entry.path for entry in visible if is_photograph(entry))
-    for entry in visible:
-        if entry.is_dir(follow_symlinks=False):
-            yield from walk(entry.path)
-
-
-def is_photograph(entry: os.DirEntry[str]) -> bool:
-    """A file, or a link that leads nowhere: reading that one fails with its name."""
-    named = os.path.splitext(entry.name)[1].lower() in SUFFIXES
-    return named and (entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path)))
 
 
 def read_list(null: bool = False) -> Iterator[str]:
@@ -279,8 +250,8 @@ def folder_people(folder: Path) -> People:
 
 
 def people(folder: Path) -> list[Path]:
-    """The folders in ``folder``, sorted. Raises RequestError where there are none."""
-    found = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    """Return the folders in ``folder``, sorted. Raises RequestError where there are none."""
+    found = person_folders(folder)
     if not found:
         raise RequestError(f"{folder} has no folders: expected {folder}/<subject>/<photographs>")
     return found

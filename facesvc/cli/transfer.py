@@ -16,16 +16,15 @@ import typer
 from facesvc.cli import options
 from facesvc.cli.console import answer, answer_json, output_file, progress, say
 from facesvc.cli.folders import (
-    SUFFIXES,
     Enroller,
     FolderEnrolment,
     People,
     Source,
+    count_photographs,
     describe,
     folder_people,
     people,
     shown,
-    walk,
 )
 from facesvc.cli.opening import open_backend
 from facesvc.cli.rows import numbers
@@ -38,6 +37,7 @@ from facesvc.errors import (
     RequestError,
     TemplateVersionMismatch,
 )
+from facesvc.folders import is_photograph
 
 if TYPE_CHECKING:
     from facesvc.config import Settings
@@ -113,11 +113,10 @@ def deepface(folder: Path) -> Iterator[Foreign]:
     files = [path for path in sorted(folder.iterdir()) if path.is_file()]
     for pickle in (path for path in files if path.suffix.lower() in PICKLES):
         say(f"{shown(str(pickle))} is not read: a pickle can run code, and its vectors are another network's")
-    loose = [path for path in files if path.suffix.lower() in SUFFIXES]
+    loose = [path for path in files if is_photograph(path)]
     if loose:
         say(f"{len(loose)} photographs lie in {folder} itself, so whose they are is not known: such as {loose[0].name}")
-    total = sum(1 for person in people(folder) for _ in walk(str(person)))
-    yield Foreign(folder_people(folder), total, {"photographs_without_person": len(loose)})
+    yield Foreign(folder_people(folder), count_photographs(folder), {"photographs_without_person": len(loose)})
 
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from facesvc.core.ports import Extractor
 from facesvc.core.types import DIMENSION, FaceChoice, Vectors
 from facesvc.errors import FaceServiceError, RequestError
+from facesvc.folders import person_folders, photographs_in
 from facesvc.pipeline.extract import extract_files
 
 
@@ -59,10 +60,6 @@ def _photograph(name: str, number: str) -> Path:
     return Path(name) / f"{name}_{int(number):04d}.jpg"
 
 
-SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".heic", ".heif", ".avif", ".gif", ".bmp"))
-"""Endings of the formats that ``facesvc.pipeline.decode`` takes."""
-
-
 @dataclass(frozen=True, slots=True)
 class Labelled:
     """A photograph, relative to its data set's folder, and who is on it."""
@@ -72,13 +69,11 @@ class Labelled:
 
 
 def read_people(folder: Path) -> list[Labelled]:
-    """The photographs in folder/<subject>/, sorted; hidden ones are passed over. Raises RequestError for none."""
-    people = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    """Return the photographs in folder/<subject>/, sorted. Raises RequestError where there are none."""
     found = [
         Labelled(file.relative_to(folder), person.name)
-        for person in people
-        for file in sorted(person.iterdir())
-        if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
+        for person in person_folders(folder)
+        for file in photographs_in(person)
     ]
     if not found:
         raise RequestError(f"{folder} holds no photograph in a folder per person")

@@ -12,7 +12,8 @@ from pillow_heif import from_bytes
 
 from facesvc.core.types import Image, Pixels
 from facesvc.errors import CorruptImage, ImageError, ImageTooLarge, ImageTooSmall, NotAnImage, UnsupportedFormat
-from facesvc.pipeline.decode import DecodeLimits, decode, sniff
+from facesvc.folders import ENDINGS, is_photograph
+from facesvc.pipeline.decode import BRANDS, SIGNATURES, DecodeLimits, decode, sniff
 from tests.conftest import LIMITS
 from tests.support.hostile import LAID_DOWN, HostileFile, encoded, heic, jpeg, opened, repeated_scans, ycck
 
@@ -29,6 +30,12 @@ def portrait(photographs: dict[str, bytes]) -> Pillow.Image:
 def difference(image: Image, expected: Pillow.Image) -> float:
     """Mean absolute difference of all values, 0..255."""
     return float(np.abs(image.pixels.astype(int) - np.asarray(expected).astype(int)).mean())
+
+
+def test_folders_are_searched_for_just_the_formats_that_are_decoded() -> None:
+    assert ENDINGS.keys() == {*SIGNATURES, *BRANDS.values()}
+    names = ("a.jpg", "A.JPEG", "b.hif", "c.webp", "scan.tif", "scan.tiff", "notes.txt", "jpg")
+    assert [name for name in names if is_photograph(name)] == ["a.jpg", "A.JPEG", "b.hif", "c.webp"]
 
 
 def outcome(data: bytes) -> str:

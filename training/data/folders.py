@@ -5,12 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facesvc.errors import RequestError
+from facesvc.folders import person_folders, photographs_in
 from training.data.review import Review, read_review
-
-SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".heic", ".heif", ".hif", ".avif", ".gif", ".bmp")
-)
-"""Endings of the formats that ``facesvc.pipeline.decode`` takes; what is inside is told by the bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,24 +33,11 @@ def read_folder(folder: Path, exclude: Collection[str] = (), review: Path | None
     left_out, dropped, names = {*exclude, *decided.exclude}, set(decided.drop), decided.names()
     kept = [
         photograph
-        for person in _listing(folder)
-        if person.is_dir() and person.name not in left_out
-        for file in _listing(person)
-        if is_photograph(file)
-        and (photograph := Photograph(file, names.get(person.name, person.name))).name not in dropped
+        for person in person_folders(folder)
+        if person.name not in left_out
+        for file in photographs_in(person)
+        if (photograph := Photograph(file, names.get(person.name, person.name))).name not in dropped
     ]
     if not kept:
         raise RequestError(f"{folder} holds no photograph in a folder per person")
     return kept
-
-
-def is_photograph(file: Path) -> bool:
-    return file.suffix.lower() in SUFFIXES and file.is_file()
-
-
-def _listing(folder: Path) -> list[Path]:
-    """What is in it, sorted, without hidden entries."""
-    try:
-        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    except OSError as error:
-        raise RequestError(f"{folder} can't be read: {error.strerror}") from error
