@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http import HTTPMethod, HTTPStatus
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import quote
 
@@ -21,8 +20,8 @@ TIMEOUT = httpx.Timeout(120, connect=5)
 NOT_TAKEN = (httpx.ConnectError, httpx.ConnectTimeout)
 RETRY = Retry(
     total=5,
-    allowed_methods=HTTPMethod,
-    status_forcelist=(HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE),
+    allowed_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
+    status_forcelist=(httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE),
     retry_on_exceptions=(httpx.TransportError,),
     backoff_factor=0.15,
     backoff_jitter=0.2,
