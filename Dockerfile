@@ -6,7 +6,6 @@ RUN pip install --no-cache-dir uv==0.13.8
 WORKDIR /app
 COPY pyproject.toml constraints.txt README.md ./
 COPY facesvc facesvc
-COPY training training
 COPY migrations migrations
 RUN uv venv /venv && uv pip install --python /venv/bin/python --torch-backend cpu -c constraints.txt ".[$EXTRAS]"
 RUN FACESVC_DATA=/data /venv/bin/facesvc models build fusion

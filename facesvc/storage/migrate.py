@@ -1,11 +1,12 @@
 """Brings a database to the schema this release wants, with Alembic's scripts in ``migrations/``."""
 
+from pathlib import Path
+
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
-import migrations
 from facesvc.errors import StoreUnavailable
 from facesvc.storage.engine import TENANT, WRITING, connected
 from facesvc.storage.transactions import EVERY_TENANT
@@ -31,6 +32,13 @@ def upgrade(url: str) -> None:
 def configured(connection: Connection) -> Config:
     """Alembic's configuration for commands on this connection, inside its transaction."""
     config = Config()
-    config.set_main_option("script_location", next(iter(migrations.__path__)).replace("%", "%%"))
+    config.set_main_option("script_location", str(scripts()).replace("%", "%%"))
     config.attributes["connection"] = connection
     return config
+
+
+def scripts() -> Path:
+    """Return the folder of the scripts: within the installed package, beside it in the repository."""
+    package = Path(__file__).parents[1]
+    installed = package / "migrations"
+    return installed if installed.is_dir() else package.parent / "migrations"
