@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from facesvc.cli import options
-from facesvc.cli.backend import View
 from facesvc.cli.console import answer, answer_json, answer_table, duration, say
 from facesvc.core.access import Role
 
 if TYPE_CHECKING:
     from facesvc.config import Settings
     from facesvc.core.access import IssuedKey
+    from facesvc.schemas.access import ApiKey
     from facesvc.service.api_keys import KeyDesk
 
 app = typer.Typer(no_args_is_help=True, help="Create, list, rotate and revoke API keys.")
@@ -62,10 +62,10 @@ def list_keys(context: typer.Context, as_json: options.AsJson = False) -> None:
 
     Example: facesvc api-keys list
     """
-    from facesvc import key_views
+    from facesvc.schemas.access import ApiKey
 
     with opened(context.obj) as desk:
-        found = [key_views.api_key(key) for key in desk.all()]
+        found = [ApiKey.of(key) for key in desk.all()]
     if as_json:
         return answer_json(found)
     answer_table(("Id", "Roles", "Galleries", "State", "Expires", "Label"), (cells(key) for key in found))
@@ -110,22 +110,22 @@ def opened(settings: "Settings") -> "Iterator[KeyDesk]":
 
 
 def tell(issued: "IssuedKey", as_json: bool) -> None:
-    from facesvc import key_views
+    from facesvc.schemas.access import IssuedApiKey
 
     if as_json:
-        return answer_json(key_views.issued_key(issued))
+        return answer_json(IssuedApiKey.of(issued))
     answer(issued.text)
     say(f"API key {issued.key.id}: keep it, it is shown this once")
 
 
-def cells(key: View) -> tuple[object, ...]:
-    galleries = "all" if key["galleries"] is None else ", ".join(key["galleries"])
-    return key["id"], ", ".join(key["roles"]), galleries, state(key), key["expires_at"], key["label"]
+def cells(key: "ApiKey") -> tuple[object, ...]:
+    galleries = "all" if key.galleries is None else ", ".join(key.galleries)
+    return key.id, ", ".join(key.roles), galleries, state(key), key.expires_at, key.label
 
 
-def state(key: View) -> str:
-    if key["revoked_at"]:
+def state(key: "ApiKey") -> str:
+    if key.revoked_at:
         return "revoked"
-    if not key["valid"]:
+    if not key.valid:
         return "expired"
-    return f"replaced by {key['replaced_by']}" if key["replaced_by"] else "valid"
+    return f"replaced by {key.replaced_by}" if key.replaced_by else "valid"

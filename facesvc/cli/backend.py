@@ -1,19 +1,27 @@
 """What the commands ask, answered by this machine's store or by a server: the same JSON shapes either way.
 
-The shapes are those of ``facesvc.views``; errors are ``FaceServiceError`` with the same codes.
+The shapes are those of ``facesvc.schemas``; errors are ``FaceServiceError`` with the same codes.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from datetime import datetime
     from typing import BinaryIO
 
     from facesvc.core.decide import DecisionRule
-
-View = dict[str, Any]
+    from facesvc.schemas.decisions import Identification, Verification
+    from facesvc.schemas.galleries import (
+        EnrolledPhotograph,
+        ErasureReceipt,
+        Gallery,
+        Model,
+        Reference,
+        RejectedPhotograph,
+        Subject,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,41 +39,47 @@ class Backend(Protocol):
     workers: int
     """Photographs to give it at once."""
 
-    def model(self, gallery: str) -> View:
+    def model(self, gallery: str) -> "Model":
         """The gallery's pack: template version, threshold, calibration."""
         ...
 
-    def verify(self, probe: bytes, reference: bytes, face: str, rule: "DecisionRule") -> View: ...
+    def verify(self, probe: bytes, reference: bytes, face: str, rule: "DecisionRule") -> "Verification": ...
 
-    def identify(self, photograph: bytes, gallery: str, top_k: int, face: str, rule: "DecisionRule") -> View: ...
+    def identify(
+        self, photograph: bytes, gallery: str, top_k: int, face: str, rule: "DecisionRule"
+    ) -> "Identification": ...
 
-    def enrol(self, gallery: str, subject: str, photograph: bytes, face: str, strict: bool) -> View:
-        """The outcome of one photograph: ``status`` is enrolled or rejected."""
+    def enrol(
+        self, gallery: str, subject: str, photograph: bytes, face: str, strict: bool
+    ) -> "EnrolledPhotograph | RejectedPhotograph":
+        """Enrol one photograph."""
         ...
 
-    def galleries(self) -> Iterator[View]: ...
+    def galleries(self) -> "Iterator[Gallery]": ...
 
-    def gallery(self, name: str) -> View: ...
+    def gallery(self, name: str) -> "Gallery": ...
 
-    def create_gallery(self, name: str, keep_photographs: bool = False) -> View: ...
+    def create_gallery(self, name: str, keep_photographs: bool = False) -> "Gallery": ...
 
     def delete_gallery(self, name: str) -> None: ...
 
-    def subjects(self, gallery: str) -> Iterator[View]: ...
+    def subjects(self, gallery: str) -> "Iterator[Subject]": ...
 
-    def subject(self, gallery: str, subject: str) -> View: ...
+    def subject(self, gallery: str, subject: str) -> "Subject": ...
 
-    def rename_subject(self, gallery: str, subject: str, display_name: str) -> View: ...
+    def rename_subject(self, gallery: str, subject: str, display_name: str) -> "Subject": ...
 
     def mark_canary(self, gallery: str, subject: str, canary: bool) -> None: ...
 
-    def retain_subject(self, gallery: str, subject: str, consent: str | None, expires_at: "datetime | None") -> View:
+    def retain_subject(
+        self, gallery: str, subject: str, consent: str | None, expires_at: "datetime | None"
+    ) -> "Subject":
         """Sets what is not None."""
         ...
 
     def delete_subject(self, gallery: str, subject: str) -> None: ...
 
-    def erase_subject(self, gallery: str, subject: str) -> View:
+    def erase_subject(self, gallery: str, subject: str) -> "ErasureReceipt":
         """The signed receipt."""
         ...
 
@@ -73,4 +87,4 @@ class Backend(Protocol):
         """Writes the archive of all that is kept of it, see ``facesvc.service.subject_export``."""
         ...
 
-    def references(self, gallery: str, subject: str) -> Iterator[View]: ...
+    def references(self, gallery: str, subject: str) -> "Iterator[Reference]": ...

@@ -18,7 +18,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from facesvc.cli.backend import Backend, View
+from facesvc.cli.backend import Backend
 from facesvc.cli.console import Advance, say
 from facesvc.cli.folders import read_photograph, shown
 from facesvc.cli.rows import Row, Tally, export, face_rows, failed_row, photograph_codes
@@ -27,13 +27,15 @@ from facesvc.files import PRIVATE, json_line, parse_line, parse_lines, sync
 from facesvc.threads import ordered_map
 
 FORMAT = "facesvc identify journal 1"
+Contract = dict[str, Any]
+"""What must be the same in all runs that one journal is of, in words and JSON values."""
 SYNC_SECONDS = 1.0
 
 
 class Journal:
     """``count``: files in it. Locked against other processes while it is open."""
 
-    def __init__(self, path: Path, contract: View, resume: bool = False) -> None:
+    def __init__(self, path: Path, contract: Contract, resume: bool = False) -> None:
         """Opens the journal at ``path``; new, or with ``resume`` one that may be there, of the same contract.
 
         Raises RequestError where it is of another contract, in use, or can't be written.
@@ -86,7 +88,7 @@ class Journal:
         except BlockingIOError as error:
             raise RequestError(f"another run is writing {self.path}") from error
 
-    def _has_head(self, contract: View) -> bool:
+    def _has_head(self, contract: Contract) -> bool:
         """Whether the first line is there, whole, and of this contract."""
         with self.path.open("rb") as lines:
             line = lines.readline()
@@ -99,7 +101,7 @@ class Journal:
             raise RequestError(f"{self.path} can't be resumed: {'; '.join(changed)}. --force starts over")
         return True
 
-    def _write_head(self, contract: View) -> None:
+    def _write_head(self, contract: Contract) -> None:
         self.file.truncate(0)
         self._write({"format": FORMAT, "contract": contract})
         self._sync()
@@ -120,7 +122,7 @@ def private(path: str, flags: int) -> int:
     return os.open(path, flags, PRIVATE)
 
 
-def differences(before: View, now: View) -> list[str]:
+def differences(before: Contract, now: Contract) -> list[str]:
     """In words, what changed between two contracts."""
     changed = (key for key in {**before, **now} if before.get(key) != now.get(key))
     return [f"{key} was {before.get(key)!r}, is {now.get(key)!r}" for key in changed]
@@ -155,7 +157,7 @@ class Identifier:
         self.backend, self.question, self.limit, self.workers = backend, question, limit, workers
         self.own_faults = photograph_codes()
 
-    def contract(self) -> View:
+    def contract(self) -> Contract:
         """What must be the same when a run is continued."""
         asked, model = self.question, self.backend.model(self.question.gallery)
         is_default = asked.rule.threshold is None and asked.rule.target_fmr is None
@@ -163,10 +165,10 @@ class Identifier:
             "gallery": asked.gallery,
             "top_k": asked.top_k,
             "face": asked.face,
-            "threshold": model["threshold"] if is_default else asked.rule.threshold,
+            "threshold": model.threshold if is_default else asked.rule.threshold,
             "target FMR": asked.rule.target_fmr,
-            "template version": model["template_version"],
-            "calibration": (model["calibration"] or {}).get("id"),
+            "template version": model.template_version,
+            "calibration": model.calibration.id if model.calibration else None,
         }
 
     def rows(self, path: str) -> list[Row]:

@@ -20,6 +20,12 @@ import typer
 from facesvc.errors import FaceServiceError, RequestError
 from facesvc.files import replacing
 
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from rich.progress import Progress, TaskID
+
+    from facesvc.schemas.decisions import Quality
+
 
 def say(message: str) -> None:
     """A message to the person at the terminal."""
@@ -33,8 +39,20 @@ def answer(text: str) -> None:
 
 
 def answer_json(value: Any) -> None:
-    """The result as JSON: one line where a program reads it, indented where a person does."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None) + "\n")
+    """Print the result, JSON values and shapes, as JSON: one line where a program reads it, indented where a person
+    does."""
+    indent = 2 if sys.stdout.isatty() else None
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=indent, default=json_value) + "\n")
+
+
+def json_value(shape: "BaseModel") -> Any:
+    """Return a shape of ``facesvc.schemas`` as JSON values; for the ``default`` of ``json.dumps``."""
+    return shape.model_dump(mode="json")
+
+
+def quality_text(quality: "Quality") -> str:
+    """Return the quality of a face for a person: good, or the checks that it failed."""
+    return "good" if quality.acceptable else ", ".join(quality.reasons)
 
 
 def answer_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -83,9 +101,6 @@ def duration(text: str) -> timedelta:
         )
     return timedelta(**{UNITS[found[2]]: int(found[1])})
 
-
-if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
 
 Advance = Callable[[], None]
 

@@ -15,7 +15,6 @@ from facesvc.cli.folders import (
     Source,
     Task,
     count_photographs,
-    describe,
     folder_people,
     people,
 )
@@ -42,12 +41,13 @@ def enrol(
         enroller = Enroller(backend, gallery, face, not allow_low_quality, context.obj.max_image_bytes)
         enroller.ensure_gallery()
         results = [enroller.enrol(Task(subject, Source.file(path))) for path in photographs]
-    enrolled = sum(result["status"] == ENROLLED for result in results)
+    enrolled = sum(result.status == ENROLLED for result in results)
     if as_json:
-        answer_json({"gallery": gallery, "subject": subject, "enrolled": enrolled, "results": results})
+        told = [result.as_json() for result in results]
+        answer_json({"gallery": gallery, "subject": subject, "enrolled": enrolled, "results": told})
     else:
         for result in results:
-            answer(describe(result))
+            answer(str(result))
     raise typer.Exit(0 if enrolled == len(results) else 1)
 
 
@@ -86,7 +86,7 @@ def enrol_folder(
     if as_json:
         answer_json(run.summary)
     else:
-        for result in sorted(run.rejected, key=lambda result: result["code"]):
-            answer(describe(result))
+        for result in sorted(run.rejected, key=lambda result: result.code):
+            answer(str(result))
     say(str(run))
     raise typer.Exit(1 if run.rejected else 0)

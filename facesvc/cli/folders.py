@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
-from facesvc.cli.backend import Backend, View
+from facesvc.cli.backend import Backend
 from facesvc.cli.console import Advance, say
 from facesvc.cli.rows import numbers, photograph_codes
 from facesvc.core.names import require_name
@@ -31,6 +31,9 @@ from facesvc.errors import (
 )
 from facesvc.folders import person_folders, walk
 from facesvc.threads import ordered_map
+
+if TYPE_CHECKING:
+    from facesvc.schemas.galleries import EnrolledPhotograph, RejectedPhotograph
 
 STDIN = "-"
 
@@ -92,7 +95,9 @@ def shown(path: str) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-ENROLLED, ALREADY, REJECTED = "enrolled", "already_enrolled", "rejected"
+ENROLLED: Final = "enrolled"
+ALREADY: Final = "already_enrolled"
+REJECTED: Final = "rejected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +126,34 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one photograph. result: None where the subject has a reference of it already."""
+
+    path: str
+    subject: str
+    result: "EnrolledPhotograph | RejectedPhotograph | None"
+
+    @property
+    def status(self) -> str:
+        return self.result.status if self.result else ALREADY
+
+    @property
+    def code(self) -> str:
+        """Code of the error that the photograph was rejected for; empty where it was not."""
+        return self.result.code if self.result and self.result.status == REJECTED else ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return path and subject with the fields of the result, as JSON values."""
+        result = self.result.model_dump(mode="json") if self.result else {"status": ALREADY}
+        return {"path": self.path, "subject": self.subject, **result}
+
+    def __str__(self) -> str:
+        if self.result and self.result.status == REJECTED:
+            return f"{self.result.code} {self.path}: {self.result.detail}"
+        return f"enrolled {self.path} as {self.result.reference}" if self.result else f"{ALREADY} {self.path}"
+
+
+@dataclass(frozen=True, slots=True)
 class Enroller:
     """Enrols one photograph at a time. Thread-safe. limit: largest file that is read, in bytes."""
 
@@ -130,19 +163,19 @@ class Enroller:
     strict: bool
     limit: int
 
-    def enrol(self, task: Task) -> View:
-        """The outcome, with the photograph's path and subject. Raises what would meet every photograph."""
+    def enrol(self, task: Task) -> Outcome:
+        """Enrol one photograph. Raises what would meet every photograph."""
         try:
             photograph = task.source.read(self.limit)
             if hashlib.sha256(photograph).hexdigest() in task.known:
-                outcome: View = {"status": ALREADY}
+                result = None
             else:
-                outcome = self.backend.enrol(self.gallery, task.subject, photograph, self.face, self.strict)
+                result = self.backend.enrol(self.gallery, task.subject, photograph, self.face, self.strict)
         except FaceServiceError as error:
             if error.code not in photograph_codes():
                 raise
-            outcome = refusal(error)
-        return {"path": shown(task.source.path), "subject": task.subject, **outcome}
+            result = refusal(error)
+        return Outcome(shown(task.source.path), task.subject, result)
 
     def ensure_gallery(self) -> None:
         """Makes the gallery if it is new, and says so: its name may be a slip."""
@@ -164,7 +197,7 @@ class Enroller:
     def known(self, subject: str) -> frozenset[str]:
         """SHA-256 of the photographs that the subject has references of."""
         try:
-            return frozenset(found["image_sha256"] for found in self.backend.references(self.gallery, subject))
+            return frozenset(found.image_sha256 for found in self.backend.references(self.gallery, subject))
         except FaceServiceError as error:
             if error.code != SubjectNotFound.code:
                 raise
@@ -178,7 +211,7 @@ class FolderEnrolment:
     enroller: Enroller
     subjects: int = 0
     counts: Counter[str] = field(default_factory=Counter)
-    rejected: list[View] = field(default_factory=list)
+    rejected: list[Outcome] = field(default_factory=list)
     seconds: float = 0.0
 
     def run(self, everybody: People, workers: int, advance: Advance) -> None:
@@ -186,15 +219,15 @@ class FolderEnrolment:
         start = perf_counter()
         with closing(ordered_map(self._enrol, self._tasks(everybody), workers)) as outcomes:
             for _, outcome in outcomes:
-                self.counts[outcome["status"]] += 1
-                if outcome["status"] == REJECTED:
+                self.counts[outcome.status] += 1
+                if outcome.status == REJECTED:
                     self.rejected.append(outcome)
                 advance()
         self.seconds = perf_counter() - start
 
-    def _enrol(self, task: Task) -> View:
+    def _enrol(self, task: Task) -> Outcome:
         if (fault := name_fault(task.subject)) is not None:
-            return {"path": shown(task.source.path), "subject": task.subject, **refusal(fault)}
+            return Outcome(shown(task.source.path), task.subject, refusal(fault))
         return self.enroller.enrol(task)
 
     def _tasks(self, everybody: People) -> Iterator[Task]:
@@ -211,11 +244,11 @@ class FolderEnrolment:
             "subjects": self.subjects,
             "photographs": self.counts.total(),
             **{status: self.counts[status] for status in (ENROLLED, ALREADY)},
-            "rejected": self.rejected,
+            "rejected": [outcome.as_json() for outcome in self.rejected],
         }
 
     def __str__(self) -> str:
-        codes = Counter(outcome["code"] for outcome in self.rejected)
+        codes = Counter(outcome.code for outcome in self.rejected)
         text = f"{self.subjects} subjects, {self.counts.total()} photographs: {self.counts[ENROLLED]} enrolled"
         already = f", {self.counts[ALREADY]} enrolled before" if self.counts[ALREADY] else ""
         rejected = f", {len(self.rejected)} rejected ({numbers(codes)})" if codes else ""
@@ -232,15 +265,11 @@ def name_fault(subject: str) -> RequestError | None:
     return None
 
 
-def refusal(error: FaceServiceError) -> View:
-    return {"status": REJECTED, "code": error.code, "detail": error.detail}
+def refusal(error: FaceServiceError) -> "RejectedPhotograph":
+    """Return the result of a photograph that ``error`` is about."""
+    from facesvc.schemas.galleries import RejectedPhotograph
 
-
-def describe(result: View) -> str:
-    """An outcome for a person."""
-    if result["status"] == ENROLLED:
-        return f"enrolled {result['path']} as {result['reference']}"
-    return f"{result['code']} {result['path']}: {result['detail']}"
+    return RejectedPhotograph.of(error)
 
 
 def folder_people(folder: Path) -> People:

@@ -1,13 +1,15 @@
 """`facesvc galleries`: the named sets of subjects that photographs are identified against."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from facesvc.cli import model_changes, options, transfer
-from facesvc.cli.backend import View
 from facesvc.cli.console import answer, answer_json, answer_table, confirm, say
 from facesvc.cli.opening import open_backend
+
+if TYPE_CHECKING:
+    from facesvc.schemas.galleries import Gallery
 
 app = typer.Typer(no_args_is_help=True, help="List, create, show, delete, export and import galleries.")
 app.command("export")(transfer.export_gallery)
@@ -68,18 +70,18 @@ def delete(context: typer.Context, name: Name, yes: options.Yes = False, server:
     """
     with open_backend(context.obj, server) as backend:
         found = backend.gallery(name)
-        confirm(f"Delete gallery {name} with {found['subjects']} subjects, {found['references']} references?", yes)
+        confirm(f"Delete gallery {name} with {found.subjects} subjects, {found.references} references?", yes)
         backend.delete_gallery(name)
     say(f"gallery {name} deleted")
 
 
-def describe(gallery: View, as_json: bool) -> None:
+def describe(gallery: "Gallery", as_json: bool) -> None:
     if as_json:
         return answer_json(gallery)
     for name in ("name", "subjects", "references", "keep_photographs", "template_version", "created_at"):
-        answer(f"{name.replace('_', ' ')}: {gallery[name]}")
+        answer(f"{name.replace('_', ' ')}: {getattr(gallery, name)}")
 
 
-def as_cells(gallery: View) -> tuple[object, ...]:
-    kept = "kept" if gallery["keep_photographs"] else "not kept"
-    return gallery["name"], gallery["subjects"], gallery["references"], kept, gallery["template_version"]
+def as_cells(gallery: "Gallery") -> tuple[object, ...]:
+    kept = "kept" if gallery.keep_photographs else "not kept"
+    return gallery.name, gallery.subjects, gallery.references, kept, gallery.template_version

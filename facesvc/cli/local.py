@@ -6,12 +6,22 @@ from datetime import datetime
 from functools import partial
 from typing import BinaryIO
 
-from facesvc import views
 from facesvc.bootstrap import bootstrap, bootstrap_on_cluster
-from facesvc.cli.backend import Cluster, View
+from facesvc.cli.backend import Cluster
 from facesvc.config import Settings
 from facesvc.core.decide import DecisionRule
 from facesvc.core.types import FaceChoice, NewGallery, Retention, SubjectChange, every
+from facesvc.schemas.decisions import Identification, Verification
+from facesvc.schemas.galleries import (
+    EnrolledPhotograph,
+    ErasureReceipt,
+    Gallery,
+    Model,
+    Reference,
+    RejectedPhotograph,
+    Subject,
+    photograph_outcome,
+)
 from facesvc.service.audited import AuditedService
 from facesvc.service.enrolment import EnrolmentRequest
 from facesvc.service.subject_export import archive
@@ -31,54 +41,56 @@ def open_on_cluster(settings: Settings, cluster: Cluster) -> Iterator["LocalBack
 
 
 class LocalBackend:
-    """Implements ``backends.Backend`` over the use cases."""
+    """Implements ``Backend`` over the use cases."""
 
     def __init__(self, service: AuditedService, workers: int) -> None:
         self.service, self.workers = service, workers
 
-    def model(self, gallery: str) -> View:
-        return views.model(self.service.model(gallery))
+    def model(self, gallery: str) -> Model:
+        return Model.of(self.service.model(gallery))
 
-    def verify(self, probe: bytes, reference: bytes, face: str, rule: DecisionRule) -> View:
-        return views.verification(self.service.verify(probe, reference, FaceChoice(face), rule))
+    def verify(self, probe: bytes, reference: bytes, face: str, rule: DecisionRule) -> Verification:
+        return Verification.of(self.service.verify(probe, reference, FaceChoice(face), rule))
 
-    def identify(self, photograph: bytes, gallery: str, top_k: int, face: str, rule: DecisionRule) -> View:
-        return views.identification(self.service.identify(photograph, gallery, top_k, FaceChoice(face), rule))
+    def identify(self, photograph: bytes, gallery: str, top_k: int, face: str, rule: DecisionRule) -> Identification:
+        return Identification.of(self.service.identify(photograph, gallery, top_k, FaceChoice(face), rule))
 
-    def enrol(self, gallery: str, subject: str, photograph: bytes, face: str, strict: bool) -> View:
+    def enrol(
+        self, gallery: str, subject: str, photograph: bytes, face: str, strict: bool
+    ) -> EnrolledPhotograph | RejectedPhotograph:
         answer = self.service.enrol(EnrolmentRequest(gallery, subject, [photograph], FaceChoice(face), strict))
-        return views.enrolment_outcome(answer.outcomes[0])
+        return photograph_outcome(answer.outcomes[0])
 
-    def galleries(self) -> Iterator[View]:
-        return map(views.gallery, every(self.service.store.galleries))
+    def galleries(self) -> Iterator[Gallery]:
+        return map(Gallery.of, every(self.service.store.galleries))
 
-    def gallery(self, name: str) -> View:
-        return views.gallery(self.service.store.gallery(name))
+    def gallery(self, name: str) -> Gallery:
+        return Gallery.of(self.service.store.gallery(name))
 
-    def create_gallery(self, name: str, keep_photographs: bool = False) -> View:
-        return views.gallery(self.service.create_gallery(NewGallery(name, keep_photographs)))
+    def create_gallery(self, name: str, keep_photographs: bool = False) -> Gallery:
+        return Gallery.of(self.service.create_gallery(NewGallery(name, keep_photographs)))
 
     def delete_gallery(self, name: str) -> None:
         self.service.delete_gallery(name)
 
-    def subjects(self, gallery: str) -> Iterator[View]:
-        return map(views.subject, every(partial(self.service.list_subjects, gallery)))
+    def subjects(self, gallery: str) -> Iterator[Subject]:
+        return map(Subject.of, every(partial(self.service.list_subjects, gallery)))
 
-    def subject(self, gallery: str, subject: str) -> View:
-        return views.subject(self.service.read_subject(gallery, subject))
+    def subject(self, gallery: str, subject: str) -> Subject:
+        return Subject.of(self.service.read_subject(gallery, subject))
 
-    def rename_subject(self, gallery: str, subject: str, display_name: str) -> View:
-        return views.subject(self.service.update_subject(gallery, subject, SubjectChange(display_name)))
+    def rename_subject(self, gallery: str, subject: str, display_name: str) -> Subject:
+        return Subject.of(self.service.update_subject(gallery, subject, SubjectChange(display_name)))
 
     def mark_canary(self, gallery: str, subject: str, canary: bool) -> None:
         self.service.mark_canary(gallery, subject, canary)
 
-    def retain_subject(self, gallery: str, subject: str, consent: str | None, expires_at: datetime | None) -> View:
+    def retain_subject(self, gallery: str, subject: str, consent: str | None, expires_at: datetime | None) -> Subject:
         change = SubjectChange(retention=Retention(consent, expires_at))
-        return views.subject(self.service.update_subject(gallery, subject, change))
+        return Subject.of(self.service.update_subject(gallery, subject, change))
 
-    def erase_subject(self, gallery: str, subject: str) -> View:
-        return views.erasure_receipt(self.service.erase(gallery, subject))
+    def erase_subject(self, gallery: str, subject: str) -> ErasureReceipt:
+        return ErasureReceipt.of(self.service.erase(gallery, subject))
 
     def export_subject(self, gallery: str, subject: str, file: BinaryIO) -> None:
         file.writelines(archive(self.service, gallery, subject))
@@ -86,5 +98,5 @@ class LocalBackend:
     def delete_subject(self, gallery: str, subject: str) -> None:
         self.service.delete_subject(gallery, subject)
 
-    def references(self, gallery: str, subject: str) -> Iterator[View]:
-        return map(views.reference, every(partial(self.service.list_references, gallery, subject)))
+    def references(self, gallery: str, subject: str) -> Iterator[Reference]:
+        return map(Reference.of, every(partial(self.service.list_references, gallery, subject)))

@@ -11,9 +11,9 @@ from facesvc.cli import options
 from facesvc.cli.console import Advance, answer, answer_json, answer_table, confirm, progress, say
 
 if TYPE_CHECKING:
-    from facesvc.cli.backend import View
     from facesvc.config import Settings
     from facesvc.core.types import Gallery
+    from facesvc.schemas.model_changes import DecisionTable
     from facesvc.service.model_changes import ModelChanges
 
 app = typer.Typer(no_args_is_help=True, help="Move a gallery to another model pack while it is served.")
@@ -90,19 +90,19 @@ def agreement(
 
     Example: facesvc galleries model agreement staff
     """
-    from facesvc import views
+    from facesvc.schemas.model_changes import Agreement
 
     with opened(context.obj) as changes:
-        found = views.agreement(changes.agreement(name, sample, seed))
+        found = Agreement.of(changes.agreement(name, sample, seed))
     if as_json:
         return answer_json(found)
-    answer(f"{found['references']} references, thresholds {found['old']['threshold']} and {found['new']['threshold']}")
+    answer(f"{found.references} references, thresholds {found.old.threshold} and {found.new.threshold}")
     columns = ("Comparisons", "Both yes", "Old only", "New only", "Both no", "Changed", "95 %")
-    answer_table(columns, [cells(found[kind], kind) for kind in ("mated", "non_mated", "rank_1")])
-    for pair in found["worst"]:
-        mated = "mated" if pair["mated"] else "non-mated"
-        distances = f"{pair['old_distance']:.3f} -> {pair['new_distance']:.3f}"
-        answer(f"{mated} {' '.join(pair['references'])} {distances}")
+    tables = {"mated": found.mated, "non-mated": found.non_mated, "rank-1": found.rank_1}
+    answer_table(columns, [cells(table, kind) for kind, table in tables.items()])
+    for pair in found.worst:
+        mated = "mated" if pair.mated else "non-mated"
+        answer(f"{mated} {' '.join(pair.references)} {pair.old_distance:.3f} -> {pair.new_distance:.3f}")
 
 
 @app.command("cut-over")
@@ -157,26 +157,26 @@ def left_behind(context: typer.Context, name: Name, as_json: options.AsJson = Fa
 
     Example: facesvc galleries model left-behind staff
     """
-    from facesvc import views
     from facesvc.core.types import every
+    from facesvc.schemas.model_changes import LeftBehind
 
     with opened(context.obj) as changes:
-        found = [views.left_behind(one) for one in every(partial(changes.left_behind, name))]
+        found = [LeftBehind.of(one) for one in every(partial(changes.left_behind, name))]
     if as_json:
         return answer_json(found)
-    answer_table(("Reference", "Subject", "Reason"), [(f["reference"], f["subject"], f["code"]) for f in found])
+    answer_table(("Reference", "Subject", "Reason"), [(f.reference, f.subject, f.code) for f in found])
     say(f"{len(found)} references")
 
 
 def describe(gallery: "Gallery", as_json: bool) -> None:
-    from facesvc import views
+    from facesvc.schemas.model_changes import ModelChange
 
-    shown = views.model_change(gallery)
+    shown = ModelChange.of(gallery)
     if as_json:
         return answer_json(shown)
-    answer(f"answers: {shown['template_version']}, {shown['templates']} of {shown['references']} references")
-    other = shown["other"]
-    answer(f"{other['state']}: {other['template_version']}, {other['templates']}" if other else "no change under way")
+    answer(f"answers: {shown.template_version}, {shown.templates} of {shown.references} references")
+    other = shown.other
+    answer(f"{other.state}: {other.template_version}, {other.templates}" if other else "no change under way")
 
 
 def missing(gallery: "Gallery") -> int:
@@ -188,8 +188,7 @@ def repeat(advance: Advance, count: int) -> None:
         advance()
 
 
-def cells(table: "View", kind: str) -> tuple[object, ...]:
-    changed = "" if table["changed"] is None else f"{table['changed']:.2%}"
-    low, high = table["changed_interval"]
-    counts = (table[name] for name in ("both", "old_only", "new_only", "neither"))
-    return kind.replace("_", "-"), *counts, changed, f"{low:.2%} to {high:.2%}"
+def cells(table: "DecisionTable", kind: str) -> tuple[object, ...]:
+    changed = "" if table.changed is None else f"{table.changed:.2%}"
+    low, high = table.changed_interval
+    return kind, table.both, table.old_only, table.new_only, table.neither, changed, f"{low:.2%} to {high:.2%}"

@@ -2,14 +2,26 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar
 from urllib.parse import quote
 
 import httpx
 from httpx_retries import Retry, retry_request
+from pydantic import BaseModel, ValidationError
 
-from facesvc.cli.backend import View
 from facesvc.errors import RemoteError, RequestError
+from facesvc.schemas.base import Page
+from facesvc.schemas.decisions import Identification, Verification
+from facesvc.schemas.galleries import (
+    EnrolledPhotograph,
+    ErasureReceipt,
+    Gallery,
+    Model,
+    PhotographOutcome,
+    Reference,
+    RejectedPhotograph,
+    Subject,
+)
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -32,6 +44,14 @@ keeps many clients apart."""
 PAGE = 500
 """Items asked for at a time."""
 
+Shape = TypeVar("Shape", bound=BaseModel)
+
+
+class Results(BaseModel):
+    """What answers to an enrolment have in common, whether it was done or refused."""
+
+    results: list[PhotographOutcome]
+
 
 @contextmanager
 def open_remote(url: str, workers: int = 1, api_key: str | None = None) -> Iterator["RemoteBackend"]:
@@ -49,60 +69,66 @@ def open_remote(url: str, workers: int = 1, api_key: str | None = None) -> Itera
 
 
 class RemoteBackend:
-    """Implements ``backends.Backend`` over the HTTP API. Raises RemoteError, with the server's code if it sent one."""
+    """Implements ``Backend`` over the HTTP API. Raises RemoteError, with the server's code if it sent one."""
 
     def __init__(self, client: httpx.Client, workers: int) -> None:
         self.client, self.workers = client, workers
 
-    def model(self, gallery: str) -> View:
-        return self._ask("GET", f"{gallery_path(gallery)}/model")
+    def model(self, gallery: str) -> Model:
+        return self._read(Model, self._ask("GET", f"{gallery_path(gallery)}/model"))
 
-    def verify(self, probe: bytes, reference: bytes, face: str, rule: "DecisionRule") -> View:
+    def verify(self, probe: bytes, reference: bytes, face: str, rule: "DecisionRule") -> Verification:
         files = [part("probe", probe), part("reference", reference)]
-        return self._ask("POST", "/v1/verify", files=files, data={"face": face, **asked(rule)})
+        body = self._ask("POST", "/v1/verify", files=files, data={"face": face, **asked(rule)})
+        return self._read(Verification, body)
 
-    def identify(self, photograph: bytes, gallery: str, top_k: int, face: str, rule: "DecisionRule") -> View:
+    def identify(self, photograph: bytes, gallery: str, top_k: int, face: str, rule: "DecisionRule") -> Identification:
         fields = {"gallery": gallery, "top_k": str(top_k), "face": face, **asked(rule)}
-        return self._ask("POST", "/v1/identify", files=[part("image", photograph)], data=fields)
+        body = self._ask("POST", "/v1/identify", files=[part("image", photograph)], data=fields)
+        return self._read(Identification, body)
 
-    def enrol(self, gallery: str, subject: str, photograph: bytes, face: str, strict: bool) -> View:
+    def enrol(
+        self, gallery: str, subject: str, photograph: bytes, face: str, strict: bool
+    ) -> EnrolledPhotograph | RejectedPhotograph:
         fields = {"face": face, "strict": str(strict).lower()}
         files = [part("images", photograph)]
-        return self._ask("POST", f"{subject_path(gallery, subject)}/references", files=files, data=fields)["results"][0]
+        body = self._ask("POST", f"{subject_path(gallery, subject)}/references", files=files, data=fields)
+        return self._read(Results, body).results[0]
 
-    def galleries(self) -> Iterator[View]:
-        return self._listed("/v1/galleries")
+    def galleries(self) -> Iterator[Gallery]:
+        return self._listed("/v1/galleries", Gallery)
 
-    def gallery(self, name: str) -> View:
-        return self._ask("GET", gallery_path(name))
+    def gallery(self, name: str) -> Gallery:
+        return self._read(Gallery, self._ask("GET", gallery_path(name)))
 
-    def create_gallery(self, name: str, keep_photographs: bool = False) -> View:
-        return self._ask(
-            "POST", "/v1/galleries", again=False, json={"name": name, "keep_photographs": keep_photographs}
-        )
+    def create_gallery(self, name: str, keep_photographs: bool = False) -> Gallery:
+        wanted = {"name": name, "keep_photographs": keep_photographs}
+        return self._read(Gallery, self._ask("POST", "/v1/galleries", again=False, json=wanted))
 
     def delete_gallery(self, name: str) -> None:
         self._ask("DELETE", gallery_path(name), again=False)
 
-    def subjects(self, gallery: str) -> Iterator[View]:
-        return self._listed(f"{gallery_path(gallery)}/subjects")
+    def subjects(self, gallery: str) -> Iterator[Subject]:
+        return self._listed(f"{gallery_path(gallery)}/subjects", Subject)
 
-    def subject(self, gallery: str, subject: str) -> View:
-        return self._ask("GET", subject_path(gallery, subject))
+    def subject(self, gallery: str, subject: str) -> Subject:
+        return self._read(Subject, self._ask("GET", subject_path(gallery, subject)))
 
-    def rename_subject(self, gallery: str, subject: str, display_name: str) -> View:
-        return self._ask("PATCH", subject_path(gallery, subject), json={"display_name": display_name})
+    def rename_subject(self, gallery: str, subject: str, display_name: str) -> Subject:
+        body = self._ask("PATCH", subject_path(gallery, subject), json={"display_name": display_name})
+        return self._read(Subject, body)
 
     def mark_canary(self, gallery: str, subject: str, canary: bool) -> None:
         self._ask("PUT" if canary else "DELETE", f"{subject_path(gallery, subject)}/canary")
 
-    def retain_subject(self, gallery: str, subject: str, consent: str | None, expires_at: "datetime | None") -> View:
+    def retain_subject(self, gallery: str, subject: str, consent: str | None, expires_at: "datetime | None") -> Subject:
         given = {"consent": consent, "expires_at": expires_at and expires_at.isoformat()}
         changes = {name: value for name, value in given.items() if value is not None}
-        return self._ask("PATCH", subject_path(gallery, subject), json=changes)
+        return self._read(Subject, self._ask("PATCH", subject_path(gallery, subject), json=changes))
 
-    def erase_subject(self, gallery: str, subject: str) -> View:
-        return self._ask("POST", f"{subject_path(gallery, subject)}/erasure")
+    def erase_subject(self, gallery: str, subject: str) -> ErasureReceipt:
+        body = self._ask("POST", f"{subject_path(gallery, subject)}/erasure")
+        return self._read(ErasureReceipt, body, extra="forbid")  # a part of what is signed proves nothing
 
     def export_subject(self, gallery: str, subject: str, file: BinaryIO) -> None:
         with self.client.stream("GET", f"{subject_path(gallery, subject)}/export") as response:
@@ -115,19 +141,29 @@ class RemoteBackend:
     def delete_subject(self, gallery: str, subject: str) -> None:
         self._ask("DELETE", subject_path(gallery, subject), again=False)
 
-    def references(self, gallery: str, subject: str) -> Iterator[View]:
-        return self._listed(f"{subject_path(gallery, subject)}/references")
+    def references(self, gallery: str, subject: str) -> Iterator[Reference]:
+        return self._listed(f"{subject_path(gallery, subject)}/references", Reference)
 
-    def _listed(self, path: str) -> Iterator[View]:
+    def _listed(self, path: str, shape: type[Shape]) -> Iterator[Shape]:
         cursor: str | None = None
         while True:
-            page = self._ask("GET", path, params={"limit": PAGE} | ({"cursor": cursor} if cursor else {}))
-            yield from page["items"]
-            cursor = page["next_cursor"]
+            body = self._ask("GET", path, params={"limit": PAGE} | ({"cursor": cursor} if cursor else {}))
+            page = self._read(Page[dict[str, Any]], body)
+            for item in page.items:
+                yield self._read(shape, item)
+            cursor = page.next_cursor
             if cursor is None:
                 return
 
-    def _ask(self, method: str, path: str, again: bool = True, **request: Any) -> View:
+    def _read(self, shape: type[Shape], body: Any, extra: Literal["ignore", "forbid"] = "ignore") -> Shape:
+        """Return the server's JSON as a shape; by default without fields that only a newer server knows. Raises
+        RemoteError where it is none."""
+        try:
+            return shape.model_validate(body, extra=extra)
+        except ValidationError as error:
+            raise RemoteError(f"{self.client.base_url} answered, but not as a facesvc server does") from error
+
+    def _ask(self, method: str, path: str, again: bool = True, **request: Any) -> dict[str, Any]:
         """Send a request until it is answered. Raises RemoteError.
 
         again: doing it twice is the same as once; only then is a request repeated whose answer was lost. A request
@@ -141,7 +177,7 @@ class RemoteBackend:
         return answered(response)
 
 
-def answered(response: httpx.Response) -> View:
+def answered(response: httpx.Response) -> dict[str, Any]:
     """The answer's JSON; {} where there is none. Raises RemoteError for problem documents and what is no JSON."""
     if response.status_code == httpx.codes.NO_CONTENT:
         return {}

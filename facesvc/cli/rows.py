@@ -17,7 +17,6 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from facesvc.cli.backend import View
 from facesvc.cli.console import output_file
 from facesvc.errors import (
     FaceServiceError,
@@ -28,6 +27,11 @@ from facesvc.errors import (
     SampleError,
     WorkerLost,
 )
+
+if TYPE_CHECKING:
+    import pyarrow
+
+    from facesvc.schemas.decisions import Identification, IdentifiedFace
 
 Row = dict[str, Any]
 
@@ -51,31 +55,35 @@ COLUMNS = (
     "code",  # of the error, for a file that could not be processed
     "detail",
 )
-CONTRACT = ("threshold", "fmr_at_threshold", "template_version", "calibration")
-"""What a distance means: on every row that has one."""
 
 
-def face_rows(path: str, answer: View) -> list[Row]:
-    """The rows of one photograph, from the view of its identification."""
-    shared = {"path": path, "faces_found": answer["faces_found"], **{name: answer[name] for name in CONTRACT}}
-    return [row({**shared, **face_columns(i, face)}) for i, face in enumerate(answer["faces"])]
+def face_rows(path: str, answer: "Identification") -> list[Row]:
+    """Return the rows of one photograph. Each says what its distance means."""
+    shared = {
+        "path": path,
+        "faces_found": answer.faces_found,
+        "threshold": answer.threshold,
+        "fmr_at_threshold": answer.fmr_at_threshold,
+        "template_version": answer.template_version,
+        "calibration": answer.calibration,
+    }
+    return [row({**shared, **face_columns(i, face)}) for i, face in enumerate(answer.faces)]
 
 
-def face_columns(number: int, face: View) -> Row:
-    candidates = face["candidates"]
-    nearest = candidates[0] if candidates else {}
-    named = nearest if face["decision"] == "match" else {}
+def face_columns(number: int, face: "IdentifiedFace") -> Row:
+    nearest = face.candidates[0] if face.candidates else None
+    named = nearest if face.decision == "match" else None
     return {
         "face": number,
-        "decision": face["decision"],
-        "subject": named.get("subject"),
-        "display_name": named.get("display_name"),
-        "reference": named.get("reference"),
-        "distance": nearest.get("distance"),
-        "candidates": candidates,
-        "box": face["box"],
-        "detector_score": face["score"],
-        "quality_reasons": face["quality"]["reasons"],
+        "decision": face.decision,
+        "subject": named.subject if named else None,
+        "display_name": named.display_name if named else None,
+        "reference": named.reference if named else None,
+        "distance": nearest.distance if nearest else None,
+        "candidates": [candidate.model_dump(mode="json") for candidate in face.candidates],
+        "box": face.box,
+        "detector_score": face.score,
+        "quality_reasons": face.quality.reasons,
     }
 
 
@@ -101,9 +109,6 @@ def photograph_codes() -> frozenset[str]:
     )
     return frozenset(kind.code for kind in kinds)
 
-
-if TYPE_CHECKING:
-    import pyarrow
 
 BOX = ("x1", "y1", "x2", "y2")
 ROW_GROUP = 16384

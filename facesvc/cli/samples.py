@@ -16,15 +16,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from PIL import Image, ImageDraw
 
 from facesvc.cli import options
 from facesvc.cli.console import answer, answer_json, say
 from facesvc.errors import SamplesUnavailable
 from facesvc.files import SHARED, write_whole
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 def samples(
@@ -192,7 +194,9 @@ def _read_member(archive: Path, member: str) -> bytes:
         return content.read()
 
 
-def _compose_group(folder: Path) -> Image.Image:
+def _compose_group(folder: Path) -> "Image":
+    from PIL import Image
+
     people: list[Image.Image] = []
     for name, part in GROUP:
         with Image.open(folder / name) as photograph:
@@ -207,8 +211,10 @@ def _compose_group(folder: Path) -> Image.Image:
     return group
 
 
-def _draw_landscape(_folder: Path) -> Image.Image:
+def _draw_landscape(_folder: Path) -> "Image":
     """Sky, sun and three hills: a photograph-like picture in which no detector should find a face."""
+    from PIL import Image, ImageDraw
+
     ramp = Image.linear_gradient("L").resize((800, 600))
     red, green = ramp.point([v // 2 + 90 for v in range(256)]), ramp.point([v // 3 + 150 for v in range(256)])
     landscape = Image.merge("RGB", (red, green, ramp))
@@ -219,4 +225,4 @@ def _draw_landscape(_folder: Path) -> Image.Image:
     return landscape
 
 
-DRAWN: dict[str, Callable[[Path], Image.Image]] = {"group.jpg": _compose_group, "no_face.jpg": _draw_landscape}
+DRAWN: "dict[str, Callable[[Path], Image]]" = {"group.jpg": _compose_group, "no_face.jpg": _draw_landscape}

@@ -4,14 +4,16 @@ import json
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from facesvc.cli import options
-from facesvc.cli.backend import View
-from facesvc.cli.console import answer, answer_json, answer_table, confirm, output_file, say
+from facesvc.cli.console import answer, answer_json, answer_table, confirm, json_value, output_file, quality_text, say
 from facesvc.cli.opening import open_backend
+
+if TYPE_CHECKING:
+    from facesvc.schemas.galleries import Reference, Subject
 
 app = typer.Typer(no_args_is_help=True, help="List, show, change, export and erase the subjects of a gallery.")
 Id = Annotated[str, typer.Argument(metavar="ID", help="Your identifier of the person.")]
@@ -33,7 +35,7 @@ def list_subjects(
         found = list(islice(backend.subjects(gallery), limit))
     if as_json:
         return answer_json(found)
-    rows = ((s["id"], s["display_name"], s["references"], s["updated_at"]) for s in found)
+    rows = ((s.id, s.display_name, s.references, s.updated_at) for s in found)
     answer_table(("Subject", "Name", "References", "Last change"), rows)
 
 
@@ -53,7 +55,7 @@ def show(
         found = backend.subject(gallery, subject)
         references = list(backend.references(gallery, subject))
     if as_json:
-        return answer_json({**found, "references": references})
+        return answer_json(dict(found) | {"references": references})
     describe(found)
     columns = ("Reference", "Quality", "Face px", "Created")
     answer_table(columns, (as_cells(reference) for reference in references))
@@ -147,9 +149,9 @@ def erase(
         answer_json(made)
     else:
         with output_file(receipt) as file:
-            file.write(json.dumps(made, ensure_ascii=False, indent=2).encode() + b"\n")
+            file.write(json.dumps(made, ensure_ascii=False, indent=2, default=json_value).encode() + b"\n")
         say(f"subject {subject} erased; the receipt is in {receipt}")
-    raise typer.Exit(1 if any(made["statement"]["remaining"].values()) else 0)
+    raise typer.Exit(1 if any(made.statement.remaining.values()) else 0)
 
 
 @app.command()
@@ -183,17 +185,16 @@ def delete(
     """
     with open_backend(context.obj, server) as backend:
         found = backend.subject(gallery, subject)
-        confirm(f"Delete subject {subject} of gallery {gallery} with {found['references']} references?", yes)
+        confirm(f"Delete subject {subject} of gallery {gallery} with {found.references} references?", yes)
         backend.delete_subject(gallery, subject)
     say(f"subject {subject} deleted from gallery {gallery}")
 
 
-def describe(subject: View) -> None:
+def describe(subject: "Subject") -> None:
     for name in ("id", "display_name", "gallery", "consent", "expires_at", "created_at", "updated_at"):
-        answer(f"{name.replace('_', ' ')}: {subject[name] or ''}")
+        answer(f"{name.replace('_', ' ')}: {getattr(subject, name) or ''}")
 
 
-def as_cells(reference: View) -> tuple[object, ...]:
-    quality = reference["quality"]
-    verdict = "good" if quality["acceptable"] else ", ".join(quality["reasons"])
-    return reference["id"], verdict, quality["face_size"], reference["created_at"]
+def as_cells(reference: "Reference") -> tuple[object, ...]:
+    quality = reference.quality
+    return reference.id, quality_text(quality), quality.face_size, reference.created_at

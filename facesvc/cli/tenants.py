@@ -41,16 +41,14 @@ def list_tenants(context: typer.Context, as_json: options.AsJson = False) -> Non
 
     Example: facesvc tenants list
     """
-    from facesvc import key_views
     from facesvc.bootstrap.database import open_database
+    from facesvc.schemas.access import Tenant
 
     with open_database(context.obj) as database:
-        found = [key_views.tenant(tenant) for tenant in database.register.tenants()]
+        found = [Tenant.of(tenant) for tenant in database.register.tenants()]
     if as_json:
         return answer_json(found)
-    answer_table(
-        ("Id", "Tenant", "Created"), ((tenant["id"], tenant["name"], tenant["created_at"]) for tenant in found)
-    )
+    answer_table(("Id", "Tenant", "Created"), ((tenant.id, tenant.name, tenant.created_at) for tenant in found))
 
 
 @app.command()

@@ -21,7 +21,6 @@ from facesvc.cli.folders import (
     People,
     Source,
     count_photographs,
-    describe,
     folder_people,
     people,
     shown,
@@ -76,8 +75,8 @@ def enrol_from(
     if as_json:
         answer_json({**run.summary, "left_behind": found.left})
     else:
-        for result in sorted(run.rejected, key=lambda result: result["code"]):
-            answer(describe(result))
+        for result in sorted(run.rejected, key=lambda result: result.code):
+            answer(str(result))
     say(str(run))
     return not run.rejected and not any(found.left.values())
 

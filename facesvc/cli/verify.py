@@ -1,15 +1,17 @@
 """`facesvc verify`: do two photographs show one person?"""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from facesvc.cli import options
-from facesvc.cli.backend import View
-from facesvc.cli.console import answer, answer_json
+from facesvc.cli.console import answer, answer_json, quality_text
 from facesvc.cli.folders import STDIN, read_photograph
 from facesvc.cli.opening import open_backend
 from facesvc.errors import FaceServiceError, RequestError
+
+if TYPE_CHECKING:
+    from facesvc.schemas.decisions import Verification
 
 
 def verify(
@@ -38,7 +40,7 @@ def verify(
         answer_json(found)
     else:
         describe(found)
-    raise typer.Exit(0 if found["decision"] == "match" else 1)
+    raise typer.Exit(0 if found.decision == "match" else 1)
 
 
 def read(source: str, path: str, limit: int) -> bytes:
@@ -49,16 +51,17 @@ def read(source: str, path: str, limit: int) -> bytes:
         raise
 
 
-def describe(found: View) -> None:
-    """The verdict, then what it rests on."""
+def describe(found: "Verification") -> None:
+    """Print the verdict, then what it rests on."""
+    from facesvc.schemas.decisions import ComparedFace
+
     verdicts = {"match": "match: one person", "no_match": "no match: two people"}
-    rate = found["fmr_at_threshold"]
+    rate = found.fmr_at_threshold
     measured = f"false match rate {rate:.2g} there" if rate is not None else "its false match rate was never measured"
-    if interval := found["fmr_interval"]:
+    if interval := found.fmr_interval:
         measured += f", 95 % interval {interval[0]:.2g} to {interval[1]:.2g}"
-    answer(verdicts.get(found["decision"], "inconclusive: a photograph is too poor to tell"))
-    answer(f"distance {found['distance']:.4f}, threshold {found['threshold']:g} ({measured})")
-    for source in ("probe", "reference"):
-        quality = found[source]["quality"]
-        verdict = "good" if quality["acceptable"] else ", ".join(quality["reasons"])
-        answer(f"{source}: quality {verdict}, {found[source]['faces_found']} face(s) found")
+    answer(verdicts.get(found.decision, "inconclusive: a photograph is too poor to tell"))
+    answer(f"distance {found.distance:.4f}, threshold {found.threshold:g} ({measured})")
+    for source, face in (("probe", found.probe), ("reference", found.reference)):
+        assert isinstance(face, ComparedFace)  # two photographs were compared
+        answer(f"{source}: quality {quality_text(face.quality)}, {face.faces_found} face(s) found")

@@ -13,11 +13,12 @@ import json
 import mimetypes
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
+from typing import Any
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
-from facesvc import views
 from facesvc.core.types import Photograph, Reference, Subject
 from facesvc.errors import PhotographNotFound, ReferenceNotFound
+from facesvc.schemas import galleries
 from facesvc.service.audited import AuditedService
 
 README = """What facesvc keeps of one subject of one gallery.
@@ -49,8 +50,8 @@ def archive(service: AuditedService, gallery: str, subject: str) -> Iterator[byt
 def _written(
     service: AuditedService, kept: Subject, references: Sequence[Reference], last_line: int
 ) -> Generator[bytes, None, None]:
-    token, told = service.trail.subject(kept.gallery, kept.id), views.subject(kept)
-    described = told | {"references": [_reference(reference) for reference in references]}
+    token, described = service.trail.subject(kept.gallery, kept.id), galleries.Subject.of(kept).model_dump(mode="json")
+    described |= {"references": [_reference(reference) for reference in references]}
     pieces = _Pieces()
     with ZipFile(pieces, "w", ZIP_DEFLATED) as written:
         written.writestr("README.txt", README.format(token=token))
@@ -94,9 +95,10 @@ def _named(reference: Reference, photograph: Photograph) -> str:
     return f"photographs/{reference.id}{mimetypes.guess_extension(photograph.media_type) or ''}"
 
 
-def _reference(reference: Reference) -> views.View:
+def _reference(reference: Reference) -> dict[str, Any]:
     vector = reference.sample.template.vector.astype("<f4").tobytes()
-    return views.reference(reference) | {"template": base64.b64encode(vector).decode() if vector else None}
+    described = galleries.Reference.of(reference).model_dump(mode="json")
+    return described | {"template": base64.b64encode(vector).decode() if vector else None}
 
 
 def _lines(service: AuditedService, token: str, last: int) -> Iterator[bytes]:

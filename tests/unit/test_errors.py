@@ -18,7 +18,11 @@ NEVER_ANSWERED = {
 
 @pytest.mark.parametrize("kind", list(web.kinds()), ids=lambda kind: kind.code)
 def test_every_kind_can_be_pickled(kind: type[FaceServiceError]) -> None:
-    error = web.InvalidFields([{"field": "image", "detail": "missing"}]) if kind is web.InvalidFields else kind("why")
+    error = (
+        web.InvalidFields([web.FieldError(field="image", detail="missing")])
+        if kind is web.InvalidFields
+        else kind("why")
+    )
     error.source = "probe"
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         copy = pickle.loads(pickle.dumps(error, protocol))

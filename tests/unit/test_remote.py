@@ -11,9 +11,23 @@ import pytest
 from facesvc.cli.remote import RemoteBackend, open_remote
 from facesvc.core.decide import DecisionRule
 from facesvc.errors import RemoteError, RequestError
+from facesvc.schemas.galleries import Gallery, Subject
 
 Answer = tuple[int, dict[str, str], object]
-OK: Answer = (200, {}, {"items": [{"name": "staff"}], "next_cursor": None})
+AT = "2026-11-21T08:00:00.000Z"
+STAFF = Gallery(
+    name="staff",
+    template_version="sha256:00",
+    keep_photographs=False,
+    subjects=1,
+    references=2,
+    templates=2,
+    model_change=None,
+    revision=3,
+    metadata={"team": {"night": 1.5}},
+    created_at=AT,
+)
+OK: Answer = (200, {}, {"items": [STAFF.model_dump()], "next_cursor": None})
 BUSY: Answer = (503, {"Retry-After": "0"}, {"code": "overloaded", "detail": "try again"})
 
 
@@ -56,13 +70,13 @@ def answering(*script: Answer | None) -> Iterator[tuple[RemoteBackend, list[str]
 
 def test_a_busy_server_is_asked_again() -> None:
     with answering(BUSY, BUSY, OK) as (backend, seen):
-        assert list(backend.galleries()) == [{"name": "staff"}]
+        assert list(backend.galleries()) == [STAFF]
     assert seen == ["GET /v1/galleries?limit=500"] * 3
 
 
 def test_a_lost_answer_is_asked_for_again_where_that_is_safe() -> None:
     with answering(None, OK) as (backend, seen):
-        assert list(backend.galleries()) == [{"name": "staff"}]
+        assert list(backend.galleries()) == [STAFF]
     assert len(seen) == 2
 
 
@@ -73,11 +87,25 @@ def test_a_lost_answer_is_not_asked_for_again_where_it_is_not(ask: Callable[[Rem
     assert (caught.value.code, len(seen)) == ("remote_error", 1)
 
 
+def person(name: str) -> Subject:
+    return Subject(
+        id=name,
+        gallery="a/b ü",
+        display_name=None,
+        references=0,
+        metadata={},
+        consent=None,
+        expires_at=None,
+        created_at=AT,
+        updated_at=AT,
+    )
+
+
 def test_pages_are_followed() -> None:
-    first: Answer = (200, {}, {"items": [{"id": "a"}], "next_cursor": "x y"})
-    last: Answer = (200, {}, {"items": [{"id": "b"}], "next_cursor": None})
+    first: Answer = (200, {}, {"items": [person("a").model_dump()], "next_cursor": "x y"})
+    last: Answer = (200, {}, {"items": [person("b").model_dump()], "next_cursor": None})
     with answering(first, last) as (backend, seen):
-        assert list(backend.subjects("a/b ü")) == [{"id": "a"}, {"id": "b"}]
+        assert list(backend.subjects("a/b ü")) == [person("a"), person("b")]
     path = "GET /v1/galleries/a%2Fb%20%C3%BC/subjects?limit=500"
     assert seen == [path, f"{path}&cursor=x+y"]
 
@@ -92,10 +120,39 @@ def test_a_problem_keeps_its_code_and_source() -> None:
 def test_a_rejected_photograph_is_an_outcome() -> None:
     rejected = {"status": "rejected", "code": "no_face", "detail": "none"}
     with answering((422, {}, {"code": "no_face", "results": [rejected]})) as (backend, _):
-        assert backend.enrol("staff", "ada", b"photograph", "only", True) == rejected
+        assert backend.enrol("staff", "ada", b"photograph", "only", True).model_dump() == rejected
 
 
-@pytest.mark.parametrize("answer", [(200, {}, b"<html>"), (404, {}, b"not here"), (200, {}, [1]), (500, {}, {"a": 1})])
+def test_a_newer_server_may_say_more() -> None:
+    with answering((200, {}, STAFF.model_dump() | {"colour": "red"})) as (backend, _):
+        assert backend.gallery("staff") == STAFF
+
+
+def test_a_receipt_is_taken_whole_or_not_at_all() -> None:
+    """Its signature is over all of it."""
+    statement = {
+        "kind": "facesvc erasure receipt, version 1",
+        "tenant": "default",
+        "gallery": "staff",
+        "subject": "ada",
+        "references": ["ref_1"],
+        "photographs": 0,
+        "erased_at": AT,
+        "remaining": {"database": 0},
+        "key": "4be07c1a99d2",
+        "audit": {"sequence": 1, "digest": "00"},
+    }
+    signature = {"algorithm": "Ed25519", "public_key": "AA==", "value": "AA=="}
+    with answering((200, {}, {"statement": statement, "signature": signature})) as (backend, _):
+        assert backend.erase_subject("staff", "ada").model_dump() == {"statement": statement, "signature": signature}
+    more = {"statement": statement | {"backups": 1}, "signature": signature}
+    with answering((200, {}, more)) as (backend, _), pytest.raises(RemoteError, match="not as a facesvc server does"):
+        backend.erase_subject("staff", "ada")
+
+
+@pytest.mark.parametrize(
+    "answer", [(200, {}, b"<html>"), (404, {}, b"not here"), (200, {}, [1]), (500, {}, {"a": 1}), (200, {}, {"a": 1})]
+)
 def test_another_kind_of_server(answer: Answer) -> None:
     with answering(answer) as (backend, _), pytest.raises(RemoteError, match="not as a facesvc server does"):
         backend.gallery("staff")
