@@ -12,8 +12,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-__version__ = "0.1.0"
-
 
 def _keep_dependencies_silent() -> None:
     """Turn off the telemetry of ONNX Runtime, OpenVINO and Ray, which look up their makers' hosts at every start.
@@ -29,6 +27,7 @@ _keep_dependencies_silent()
 
 from facesvc import errors  # noqa: E402  after the telemetry
 from facesvc.errors import FaceServiceError, FileUnreadable  # noqa: E402
+from facesvc.version import __version__  # noqa: E402
 
 if TYPE_CHECKING:
     from facesvc.core.answers import Enrolment, Identification, Verification

@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from facesvc import __version__
 from facesvc.cli import (
     api_keys,
     audit,
@@ -24,6 +23,7 @@ from facesvc.cli import (
     verify,
 )
 from facesvc.cli.evaluate import evaluate
+from facesvc.version import __version__
 
 app = typer.Typer(
     name="facesvc",

@@ -205,9 +205,9 @@ def require_new(output: Path, force: bool) -> None:
 
 
 def header_of(settings: "Settings", found: "Gallery", photographs: bool) -> "Header":
-    from facesvc import __version__
     from facesvc.bootstrap import pack_of
     from facesvc.exchange.layout import FORMAT, Header
+    from facesvc.version import __version__
 
     pack = pack_of(settings, found.template_version)
     return Header(

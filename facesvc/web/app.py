@@ -8,9 +8,9 @@ from anyio.to_thread import current_default_thread_limiter
 from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute
 
-from facesvc import __version__
 from facesvc.config import Settings
 from facesvc.service.tenants import Tenants
+from facesvc.version import __version__
 from facesvc.web.access import LoopbackOnly, announce_first_key, authorise, require_loopback
 from facesvc.web.errors import install_error_handlers
 from facesvc.web.fetch import FetchLimits, PhotographFetcher
