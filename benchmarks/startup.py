@@ -33,6 +33,7 @@ from facesvc.storage.migrate import upgrade
 from facesvc.storage.references import SqlReferenceStore
 from facesvc.storage.tables import GalleryRow, ReferenceRow, RevisionRow, SubjectRow, TemplateRow
 from facesvc.storage.templates import pack
+from tests.support.databases import open_store
 
 EACH = 3
 STARTS = 3
@@ -66,7 +67,7 @@ class Figures:
 
 def fill(engine: Engine, size: int, progress: Progress) -> None:
     """A gallery "people" of ``size`` references, by plain insertion: enrolment is measured elsewhere."""
-    store = SqlReferenceStore(engine)
+    store = open_store(engine)
     home = store.create_gallery(NewGallery("people"), VERSION)
     task = progress.add_task(f"{size:,} references", total=size)
     done = 0
@@ -128,7 +129,7 @@ def keeper(store: SqlReferenceStore, folder: Path, least: int) -> SnapshotKeeper
 def start(url: str, folder: Path, least: int) -> tuple[float, str]:
     """Seconds until the gallery is in memory, and the kind of its index."""
     engine = open_engine(url)
-    store = SqlReferenceStore(engine)
+    store = open_store(engine)
     gallery = store.gallery("people")
     storable("auto", 1.0)  # loads the library
     begun = time.perf_counter()
@@ -147,7 +148,7 @@ def measure(size: int, progress: Progress) -> Figures:
         fill(engine, size, progress)
         task = progress.add_task("starts", total=2 * STARTS + 1)
         database = [begin(url, folder / "none", progress, task) for _ in range(STARTS)]
-        store = SqlReferenceStore(engine)
+        store = open_store(engine)
         kept = keeper(store, folder / "snapshots", 1)
         projection = Projection(store, kept)
         projection.caught_up(store.gallery("people"))

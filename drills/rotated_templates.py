@@ -17,7 +17,7 @@ from facesvc.config import Settings
 from facesvc.core.compare import squared_l2
 from facesvc.core.metrics import area_under_roc, equal_error_rate, fmr, fnmr, tar_at_fmr
 from facesvc.core.types import FaceChoice, Vectors
-from facesvc.crypto.codec import SealedCodec
+from facesvc.crypto.codec import Codec
 from facesvc.crypto.keyring import Keyring
 from facesvc.crypto.master import MasterKey
 from facesvc.storage.engine import open_engine
@@ -69,7 +69,7 @@ def drill(folder: Path, real: Real, people: int = PEOPLE) -> Found:
     )
 
 
-def codec(folder: Path, tenant: str) -> SealedCodec:
+def codec(folder: Path, tenant: str) -> Codec:
     url = f"sqlite:///{folder / 'keys.db'}"
     upgrade(url)
     master = folder / "master"
@@ -92,7 +92,7 @@ def accuracy(mated: NDArray[np.float64], non_mated: NDArray[np.float64]) -> str:
     )
 
 
-def photographs(real: Real, folder: Path, ours: SealedCodec, theirs: SealedCodec) -> list[list[float]]:
+def photographs(real: Real, folder: Path, ours: Codec, theirs: Codec) -> list[list[float]]:
     settings = Settings(data=folder, pack=real.pack)
     (folder / "packs").symlink_to(real.packs)
     with open_extractor(settings, load_pack(settings)) as pipeline:

@@ -9,7 +9,7 @@ from drills.faults.journal import History
 from drills.faults.worker import sample
 from drills.faults.world import Person, Place, Places
 from facesvc.core.types import Gallery, Reference, ShadowState, Subject
-from facesvc.errors import PhotographNotFound
+from facesvc.errors import PhotographNotFound, SealBroken
 from facesvc.service.decisions import FaceService
 
 Content = Callable[[str], bytes]
@@ -39,7 +39,7 @@ class Reader:
 
     def person(self, gallery: Gallery, subject: Subject) -> Person:
         found = Person(subject.display_name, dict(subject.metadata))
-        for reference in self.store.references(gallery.name, subject.id, LIMIT).items:
+        for reference in self.references(gallery, subject):
             name = self.names.get(reference.image_sha256, reference.image_sha256)
             found.references[name] = reference.id
             if reference.has_photograph:
@@ -48,16 +48,30 @@ class Reader:
                 self.violations.append(f"{gallery.name}/{subject.id}: {wrong} of {name}")
         return found
 
+    def references(self, gallery: Gallery, subject: Subject) -> Sequence[Reference]:
+        """Those of a subject; none, and a violation, where some can't be opened."""
+        try:
+            return self.store.references(gallery.name, subject.id, LIMIT).items
+        except SealBroken as error:
+            self.violations.append(f"{gallery.name}/{subject.id}: {error.detail}")
+            return ()
+
     def shadow(self, gallery: Gallery) -> Iterator[str]:
         """What is wrong with the templates of the gallery's other version: in standby, every reference has one."""
         if gallery.shadow is None or not self.ready_made:
             return
         subjects = self.store.subjects(gallery.name, LIMIT).items
-        keys = [r.key for s in subjects for r in self.store.references(gallery.name, s.id, LIMIT).items]
-        found = self.store.references_by_key(gallery.of(gallery.shadow.template_version), keys)
-        if gallery.shadow.state is ShadowState.STANDBY and len(found) != len(keys):
-            yield f"{gallery.name} could not be rolled back: {len(found)} of {len(keys)} templates are there"
-        for reference in found:
+        keys = [r.key for s in subjects for r in self.references(gallery, s)]
+        other = gallery.of(gallery.shadow.template_version)
+        there = self.store.owners(other, keys)
+        if gallery.shadow.state is ShadowState.STANDBY and len(there) != len(keys):
+            yield f"{gallery.name} could not be rolled back: {len(there)} of {len(keys)} templates are there"
+        for key in there:
+            try:
+                (reference,) = self.store.references_by_key(other, [key])
+            except SealBroken as error:
+                yield f"{gallery.name}: {error.detail}, in standby"
+                continue
             if wrong := self.template(reference):
                 yield f"{gallery.name}/{reference.subject}: {wrong} of {reference.id}, in standby"
 
@@ -69,6 +83,8 @@ class Reader:
             content = self.store.photograph(gallery.name, reference.subject, reference.id).content
         except PhotographNotFound:
             return "no photograph"
+        except SealBroken:
+            return "a damaged photograph"
         return None if sha256(content).hexdigest() == reference.image_sha256 else "a damaged photograph"
 
     def template(self, reference: Reference) -> str | None:

@@ -10,7 +10,7 @@ from facesvc.core.types import Changes, Gallery
 from facesvc.index.galleries import Projection
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
-from tests.support.databases import new_reference, unit_vectors
+from tests.support.databases import new_reference, open_codec, unit_vectors
 from tests.support.engines import EngineKeepers
 
 STEP = 4
@@ -45,7 +45,8 @@ def work(projection: Projection, store: SqlReferenceStore, number: int, rounds: 
 
 
 def main(task: str, engine: str, place: str, owner: str, url: str, number: int) -> None:
-    store = (Telling if task == "catch up" else SqlReferenceStore)(open_engine(url))
+    database = open_engine(url)
+    store = (Telling if task == "catch up" else SqlReferenceStore)(database, "default", open_codec(database))
     projection = Projection(store, EngineKeepers(place, place, owner)(engine, store), step=STEP)
     if task == "catch up":
         catch_up(projection, store)

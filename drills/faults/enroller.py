@@ -3,12 +3,11 @@
 import sys
 
 from facesvc.storage.engine import open_engine
-from facesvc.storage.references import SqlReferenceStore
-from tests.support.databases import new_reference
+from tests.support.databases import new_reference, open_store
 
 
 def main(url: str, start: int) -> None:
-    store = SqlReferenceStore(open_engine(url))
+    store = open_store(open_engine(url))
     for seed in range(start, start + 10**6):
         stored = store.add_references(
             "staff", f"subject {seed % 7}", [new_reference(2 * seed), new_reference(2 * seed + 1)]

@@ -88,22 +88,18 @@ class Stage:
     real: Real | None
     exits: ExitStack
     grounds: dict[str, Ground] = field(default_factory=dict)
-    opened: int = 0
 
     def ground(self, purpose: str) -> Ground:
         """The one in use for ``purpose``, or a new one where that is old or tainted."""
         ground = self.grounds.get(purpose)
         if ground is None or ground.tainted or ground.rounds >= LONGEST:
-            ground = self.grounds[purpose] = self.exits.enter_context(self._open(purpose))
+            ground = self.grounds[purpose] = self.exits.enter_context(self._open())
         return ground
 
     @contextmanager
-    def _open(self, purpose: str) -> Iterator[Ground]:
-        """Sealed where it is the real server's, else every other time, and not on both databases at a time."""
-        self.opened += 1
+    def _open(self) -> Iterator[Ground]:
         with self.open_url() as url:
-            if purpose == "served" or self.opened % 2 == (self.database == "sqlite"):
-                make_keys(url)
+            make_keys(url)
             with open_service(open_engine(url)) as follower:
                 yield Ground(url, self.new_folder(), follower, [World.new("w0"), World.new("w1")])
 

@@ -18,18 +18,16 @@ from drills.faults.activities import ACTIVITIES, choose
 from drills.faults.journal import Journal
 from drills.faults.moments import Moment, arm
 from drills.faults.world import World
-from facesvc.bootstrap.database import is_sealed
 from facesvc.core.types import Capture, FaceChoice, Sample, Template
 from facesvc.crypto.envelope import Envelope
 from facesvc.index.galleries import Projection
 from facesvc.index.growing import GrowingIndex
 from facesvc.index.homes import Keeper, MemoryKeeper
 from facesvc.index.local import SnapshotKeeper
-from facesvc.index.snapshot import NoSeal
 from facesvc.service.decisions import FaceService
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
-from tests.support.databases import VERSION, new_reference, plain_codec, sealed_codec, unit_vectors
+from tests.support.databases import VERSION, new_reference, open_store, unit_vectors
 
 FLAT_UNTIL = 25
 """References of the largest gallery whose index is flat; a database's rounds lead beyond, to the compressed kind."""
@@ -95,15 +93,10 @@ def open_index() -> GrowingIndex:
     return GrowingIndex(flat_until=FLAT_UNTIL)
 
 
-def open_store(engine: Engine) -> SqlReferenceStore:
-    """One that seals, where the database is sealed."""
-    return SqlReferenceStore(engine, codec=sealed_codec(engine) if is_sealed(engine) else plain_codec(engine))
-
-
 def open_keeper(store: SqlReferenceStore, snapshots: Path | None) -> Keeper:
     if snapshots is None:
         return MemoryKeeper(open_index)
-    seal = Envelope(bytes(32), "snapshots") if store.codec.sealing else NoSeal()
+    seal = Envelope(bytes(32), "snapshots")
     return SnapshotKeeper(lambda _: open_index(), store, snapshots, SNAPSHOT_FROM, seal)
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from facesvc.config import Settings
 from facesvc.core.access import Caller
 from facesvc.core.keys import INSTALLATION
-from facesvc.crypto.codec import SealedCodec
+from facesvc.crypto.codec import Codec
 from facesvc.crypto.envelope import Ed25519Signer, Envelope
 from facesvc.crypto.keyring import Keyring
 from facesvc.crypto.master import MasterKey, from_command, from_file, from_text, make_file
@@ -25,10 +25,11 @@ from facesvc.storage.audit import SqlAuditLog
 from facesvc.storage.bulk import SqlExchange
 from facesvc.storage.disclosures import SqlDisclosures
 from facesvc.storage.engine import connected
+from facesvc.storage.galleries import versions_of_galleries
 from facesvc.storage.keys import SqlKeyRows, anything_sealed
 from facesvc.storage.migrate import upgrade
 from facesvc.storage.references import SqlReferenceStore
-from facesvc.storage.resealing import Resealing
+from facesvc.storage.rewrapping import Rewrapping
 from facesvc.storage.transactions import EVERY_TENANT, Locks, Transactions
 
 FILE = "master.key"
@@ -106,9 +107,9 @@ class Database:
     def api_keys(self) -> ApiKeys:
         return ApiKeys(SqlApiKeys(Locks(self.engine, EVERY_TENANT)), self.keyring.tenant(INSTALLATION))
 
-    def codec(self, tenant: str) -> SealedCodec:
+    def codec(self, tenant: str) -> Codec:
         """What seals a tenant's rows, by its id. Raises TenantNotFound."""
-        return SealedCodec(self.keyring, tenant)
+        return Codec(self.keyring, tenant)
 
     def store(self, tenant: str) -> SqlReferenceStore:
         """By the tenant's id. Raises TenantNotFound."""
@@ -139,8 +140,8 @@ class Database:
 
     def encryption(self, tenant: str) -> Encryption:
         """Return what brings the tenant's rows under other keys."""
-        rows, resealing = SqlKeyRows(self.engine, tenant), Resealing(self.engine, tenant, self.codec(tenant))
-        return Encryption(self.store(tenant), rows, resealing, self.keyring.maker, self.trail(tenant))
+        rows, rewrapping = SqlKeyRows(self.engine, tenant), Rewrapping(self.engine, tenant, self.codec(tenant))
+        return Encryption(self.store(tenant), rows, rewrapping, self.keyring.maker, self.trail(tenant))
 
     def rotate_master(self, new: MasterKey) -> int:
         """Wrap all tenants' keys with another master key; see ``service.encryption.rotate_master``."""
@@ -153,8 +154,7 @@ class Database:
 
     def held_versions(self) -> set[str]:
         """Template versions of all tenants' galleries."""
-        stores = (SqlReferenceStore(self.engine, tenant) for tenant in self.register.ids())  # no key is needed for it
-        return {version for store in stores for version in store.held_versions()}
+        return versions_of_galleries(Transactions(self.engine, EVERY_TENANT))
 
 
 @contextmanager

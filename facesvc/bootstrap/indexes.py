@@ -27,6 +27,7 @@ from facesvc.models.packs import Packs
 from facesvc.storage.engine import address, connected
 from facesvc.storage.erasures import Residue
 from facesvc.storage.references import SqlReferenceStore
+from facesvc.storage.transactions import Locks
 
 
 @contextmanager
@@ -48,13 +49,13 @@ def open_keeper(settings: Settings, store: SqlReferenceStore, in_memory: Callabl
         yield GalleryKeepers(keeper(settings.index), chosen, elsewhere)
 
 
-def describe_engines(settings: Settings, store: SqlReferenceStore) -> Iterator[tuple[str, str | IndexUnavailable]]:
+def describe_engines(settings: Settings, locks: Locks) -> Iterator[tuple[str, str | IndexUnavailable]]:
     """Of each vector engine that is chosen: what it says of itself, or why it says nothing."""
     with connected(settings.url) as engine:
         chosen: set[IndexKind] = {settings.index, *settings.gallery_index.values()}
         for kind in sorted(chosen):
             try:
-                if keeper := _engine_keeper(kind, settings, store, engine):
+                if keeper := _engine_keeper(kind, settings, locks, engine):
                     yield kind, keeper.describe()
             except IndexUnavailable as error:
                 yield kind, error
@@ -103,16 +104,16 @@ def snapshots_of(settings: Settings, tenant: str) -> Path:
 
 
 def _engine_keeper(
-    kind: IndexKind, settings: Settings, store: SqlReferenceStore, engine: Engine
+    kind: IndexKind, settings: Settings, locks: Locks, engine: Engine
 ) -> MilvusKeeper | PgVectorKeeper | None:
     if kind == "pgvector":
-        return PgVectorKeeper(engine, store.tenant)
+        return PgVectorKeeper(engine, locks.tenant)
     if kind == "milvus":
         if settings.milvus_uri is None:
             raise IndexUnavailable("a gallery is to be kept in Milvus, but FACESVC_MILVUS_URI is not set")
         token = settings.milvus_token.get_secret_value() if settings.milvus_token else None
-        owner = sha256(f"{address(settings.url)}\0{store.tenant}".encode()).hexdigest()[:16]
-        return MilvusKeeper(MilvusServer(settings.milvus_uri, token), owner, store.alone, settings.milvus_index)
+        owner = sha256(f"{address(settings.url)}\0{locks.tenant}".encode()).hexdigest()[:16]
+        return MilvusKeeper(MilvusServer(settings.milvus_uri, token), owner, locks.alone, settings.milvus_index)
     return None
 
 

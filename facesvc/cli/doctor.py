@@ -144,14 +144,15 @@ def examine_database(settings: "Settings") -> Finding:
     from facesvc.index.galleries import Projection
     from facesvc.index.growing import opener
     from facesvc.index.homes import MemoryKeeper
+    from facesvc.storage.access import SqlTenants
     from facesvc.storage.engine import connected
-    from facesvc.storage.references import SqlReferenceStore
+    from facesvc.storage.transactions import EVERY_TENANT
 
     kind = "auto" if settings.index in ("milvus", "pgvector") else settings.index  # of these another check tells
     loaded: list[LoadedIndex] = []
     wrong: list[str] = []
     with connected(settings.url) as engine:
-        SqlReferenceStore(engine).ping()
+        SqlTenants(engine, EVERY_TENANT).ping()
         if not is_migrated(engine):
             return Finding("database", "warn", "its schema is of another release", "the next start upgrades it")
         for store in stores(settings, engine):
@@ -185,15 +186,14 @@ def check_row_security(settings: "Settings") -> Iterator[Finding]:
 
 
 def stores(settings: "Settings", engine: "Engine") -> "Iterator[SqlReferenceStore]":
-    """Those of all tenants; no master key is made for it. Raises MasterKeyUnavailable."""
+    """Yield the store of each tenant, without making a master key. Raises MasterKeyUnavailable."""
     from facesvc.bootstrap.database import Database, is_sealed, open_keyring
-    from facesvc.storage.access import SqlTenants
-    from facesvc.storage.references import SqlReferenceStore
-    from facesvc.storage.transactions import EVERY_TENANT
 
-    database = Database(engine, open_keyring(settings, engine)) if is_sealed(engine) else None
-    for tenant in SqlTenants(engine, EVERY_TENANT).all():
-        yield database.store(tenant.id) if database else SqlReferenceStore(engine, tenant.id)
+    if not is_sealed(engine):  # empty
+        return
+    database = Database(engine, open_keyring(settings, engine))
+    for tenant in database.register.ids():
+        yield database.store(tenant)
 
 
 def check_master_key(settings: "Settings") -> Finding:
@@ -205,7 +205,7 @@ def check_master_key(settings: "Settings") -> Finding:
         with connected(settings.url) as engine:
             if not is_sealed(engine):
                 return Finding(
-                    "master key", "warn", "the database is not encrypted", "the next start encrypts what is new"
+                    "master key", "warn", "there is none yet: the database is empty", "the next start makes one"
                 )
             master = open_keyring(settings, engine).master
     except FaceServiceError as error:
@@ -216,11 +216,12 @@ def check_master_key(settings: "Settings") -> Finding:
 def check_engines(settings: "Settings") -> Iterator[Finding]:
     """Every vector engine that galleries are to be kept in answers."""
     from facesvc.bootstrap.indexes import describe_engines
+    from facesvc.core.access import DEFAULT_TENANT
     from facesvc.storage.engine import connected
-    from facesvc.storage.references import SqlReferenceStore
+    from facesvc.storage.transactions import Locks
 
     with connected(settings.url) as engine:
-        for kind, said in describe_engines(settings, SqlReferenceStore(engine)):  # which opens no row
+        for kind, said in describe_engines(settings, Locks(engine, DEFAULT_TENANT)):
             if isinstance(said, str):
                 yield Finding(kind, "ok", said)
             else:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from facesvc.crypto.master import MasterKey
     from facesvc.service.encryption import Encryption
 
-app = typer.Typer(no_args_is_help=True, help="Show, seal and rotate what the database is encrypted with.")
+app = typer.Typer(no_args_is_help=True, help="Show and rotate what the database is encrypted with.")
 
 
 @app.command()
@@ -28,30 +28,13 @@ def status(context: typer.Context, as_json: options.AsJson = False) -> None:
     from facesvc.bootstrap.database import source
 
     with opened(context.obj) as (encryption, master):
-        plain = {what: count for what, count in encryption.plain().items() if count}
         sealed = encryption.data_keys()
-    found = {"master_key": master, "from": source(context.obj), "data_keys": sealed, "in_the_clear": plain}
+    found = {"master_key": master, "from": source(context.obj), "data_keys": sealed}
     if as_json:
         return answer_json(found)
     answer(f"master key: {master}, from {found['from']}")
     for version, rows in sealed.items():
         answer(f"data key {version}: {rows} rows")
-    told = ", ".join(f"{count} {what}" for what, count in plain.items())
-    answer(f"in the clear: {told or 'nothing'}")
-
-
-@app.command()
-def seal(context: typer.Context) -> None:
-    """Encrypt what was stored before there were keys. Servers may be running; run again to continue.
-
-    From then on nothing of the tenant (FACESVC_TENANT) is read in the clear any more.
-
-    Example: facesvc keys seal
-    """
-    with opened(context.obj) as (encryption, _):
-        rows = counted("seal", encryption.seal())
-    say(f"{rows} rows sealed: nothing is in the clear. Backups from before still are")
-    say("On PostgreSQL run VACUUM FULL: dead rows hold what was in the clear")
 
 
 @app.command("rotate-data")

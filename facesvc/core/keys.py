@@ -30,8 +30,8 @@ class NewKeys:
 class KeyMaker(Protocol):
     """Knows the master key."""
 
-    def made(self, tenant: str, whole: bool = True) -> NewKeys:
-        """New keys, wrapped. whole: nothing of the tenant is stored in the clear."""
+    def made(self, tenant: str) -> NewKeys:
+        """New keys, wrapped."""
         ...
 
     def require(self, installation: Wrapped) -> None:

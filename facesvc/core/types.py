@@ -179,8 +179,8 @@ class Gallery:
 
     key: the store's own number, never reused; revision: number of the last change to its templates; templates: how
     many references have one of that version, all but those that a model change left behind; shadow: of another
-    version, while the gallery moves from one to the other; issue: which turn of its templates indexes hold, 0 where
-    they hold them as they are (``core.rotation``).
+    version, while the gallery moves from one to the other; issue: which rotation of its templates indexes hold
+    (``core.rotation``).
     """
 
     key: int
@@ -194,7 +194,7 @@ class Gallery:
     created_at: datetime
     templates: int
     shadow: Shadow | None = None
-    issue: int = 0
+    issue: int = 1
 
     @property
     def versions(self) -> tuple[str, ...]:

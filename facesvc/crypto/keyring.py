@@ -30,22 +30,15 @@ class Maker:
     def __init__(self, master: MasterKey) -> None:
         self.master = master
 
-    def made(self, tenant: str, whole: bool = True) -> NewKeys:
+    def made(self, tenant: str) -> NewKeys:
         root = secrets.token_bytes(KEY_BYTES)
-        wrapped = wrap_root(self.master, tenant, root, whole), new_data_key(self.master, tenant, FIRST)
+        wrapped = wrap_root(self.master, tenant, root), new_data_key(self.master, tenant, FIRST)
         return NewKeys(*wrapped, audit_head=chain_of(root).signed(Head()))
 
     def require(self, installation: Wrapped) -> None:
         if installation.root is None:
             raise taken_away(INSTALLATION)
         open_root(self.master, INSTALLATION, installation.root)
-
-    def said_whole(self, tenant: str, wrapped: Wrapped) -> Wrapped:
-        """The same keys, whose root secret says that everything of the tenant is sealed."""
-        if wrapped.root is None:
-            return wrapped
-        root, _ = open_root(self.master, tenant, wrapped.root)
-        return replace(wrapped, root=wrap_root(self.master, tenant, root, whole=True))
 
     def with_data_key(self, tenant: str, wrapped: Wrapped) -> Wrapped:
         """With one more, unless there are several: a rotation that was interrupted goes on with the newest."""
@@ -66,19 +59,10 @@ class TenantKeys:
         self._rows, self._maker = rows, maker
         self._lock = Lock()
         self._root: bytes | None = None
-        self._sealed_whole = False
         self._data_keys: dict[int, Envelope] = {}
 
     def __repr__(self) -> str:
         return f"TenantKeys({self.tenant!r})"
-
-    @property
-    def admits_plain(self) -> bool:
-        """Whether some of the tenant may still be stored in the clear: it was there before the installation's keys
-        were. The wrapped root secret says so, and none that does is made later: whoever writes the database can bring
-        it about only by putting back a root secret from before `keys seal`, or by an installation that begins anew."""
-        self._opened()
-        return not self._sealed_whole
 
     def derive(self, purpose: str) -> bytes:
         """32 bytes for one purpose alone (HKDF-SHA-256, RFC 5869); the same as long as the tenant is there."""
@@ -121,7 +105,7 @@ class TenantKeys:
         if wrapped.root is None:
             raise taken_away(self.tenant) if self.tenant in FOUNDED else TenantNotFound(f"no tenant {self.tenant!r}")
         self._take(wrapped)  # data keys first: whoever has a root has them, too
-        self._root, self._sealed_whole = open_root(self._maker.master, self.tenant, wrapped.root)
+        self._root = open_root(self._maker.master, self.tenant, wrapped.root)
 
     def _take(self, wrapped: Wrapped) -> None:
         """Versions that are gone meanwhile are kept: rows that were read before may still want them."""
@@ -173,17 +157,14 @@ def new_data_key(master: MasterKey, tenant: str, version: int) -> bytes:
     return master.wrap(secrets.token_bytes(KEY_BYTES), _data_key(tenant, version))
 
 
-def wrap_root(master: MasterKey, tenant: str, root: bytes, whole: bool) -> bytes:
-    """whole: everything of the tenant is sealed."""
-    return master.wrap(root, _root(tenant, whole))
+def wrap_root(master: MasterKey, tenant: str, root: bytes) -> bytes:
+    """Wrap a tenant's root secret."""
+    return master.wrap(root, _root(tenant))
 
 
-def open_root(master: MasterKey, tenant: str, wrapped: bytes) -> tuple[bytes, bool]:
-    """The root secret, and whether everything of the tenant is sealed. Raises MasterKeyUnavailable."""
-    try:
-        return master.unwrap(wrapped, _root(tenant, whole=True)), True
-    except SealBroken:
-        return _unwrap(master, wrapped, _root(tenant, whole=False)), False
+def open_root(master: MasterKey, tenant: str, wrapped: bytes) -> bytes:
+    """Open a tenant's root secret. Raises MasterKeyUnavailable."""
+    return _unwrap(master, wrapped, _root(tenant))
 
 
 def open_data_key(master: MasterKey, tenant: str, version: int, wrapped: bytes) -> bytes:
@@ -195,7 +176,7 @@ def rewrap(old: MasterKey, new: MasterKey, tenant: str, wrapped: Wrapped) -> Wra
     """The same keys, wrapped by another master key. Raises MasterKeyUnavailable where ``old`` did not wrap them."""
     root = None
     if wrapped.root is not None:
-        root = wrap_root(new, tenant, *open_root(old, tenant, wrapped.root))
+        root = wrap_root(new, tenant, open_root(old, tenant, wrapped.root))
     data_keys = {
         version: new.wrap(open_data_key(old, tenant, version, key), _data_key(tenant, version))
         for version, key in wrapped.data_keys.items()
@@ -211,8 +192,8 @@ def _unwrap(master: MasterKey, wrapped: bytes, owner: str) -> bytes:
         raise MasterKeyUnavailable(reason) from error
 
 
-def _root(tenant: str, whole: bool) -> str:
-    return f"tenant {tenant!r}, root secret, {'sealed' if whole else 'partly sealed'}"
+def _root(tenant: str) -> str:
+    return f"tenant {tenant!r}, root secret"
 
 
 def _data_key(tenant: str, version: int) -> str:

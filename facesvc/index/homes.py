@@ -31,7 +31,7 @@ def version_of(gallery: Gallery) -> Version:
 def name_of(version: Version) -> str:
     """A short name for it, of letters, digits and an underscore, that tells no more than the gallery's number."""
     key, template_version, issue = version
-    told = f"{template_version} issue {issue}" if issue else template_version
+    told = f"{template_version} issue {issue}"
     return f"{key}_{hashlib.sha256(told.encode()).hexdigest()[:16]}"
 
 

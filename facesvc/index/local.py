@@ -60,8 +60,7 @@ class SnapshotKeeper:
 
     def snapshot(self, gallery: Gallery) -> Snapshot:
         """That of the gallery's templates of ``gallery.template_version``, there or not."""
-        owner = f"{gallery.key} {gallery.created_at.isoformat()} {gallery.template_version}"
-        owner += f" issue {gallery.issue}" if gallery.issue else ""
+        owner = f"{gallery.key} {gallery.created_at.isoformat()} {gallery.template_version} issue {gallery.issue}"
         folder = self._folder / _name(version_of(gallery))
         return Snapshot(folder, hashlib.sha256(owner.encode()).hexdigest(), self._seal)
 

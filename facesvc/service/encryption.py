@@ -1,5 +1,4 @@
-"""What the database is encrypted with: data keys and the master key are replaced, what is in the clear is sealed,
-templates are issued anew.
+"""What the database is encrypted with: data keys and the master key are replaced, templates are issued anew.
 
 All of it while servers run, and resumable: what was killed half way is gone on with by the next run. Each leaves its
 lines in the audit log.
@@ -16,7 +15,7 @@ from facesvc.errors import GalleryNotFound
 from facesvc.service.audit import Trail
 from facesvc.storage.keys import SqlKeyRows, rewrap_all
 from facesvc.storage.references import SqlReferenceStore
-from facesvc.storage.resealing import Resealing
+from facesvc.storage.rewrapping import Rewrapping
 from facesvc.storage.transactions import Transactions
 
 
@@ -24,19 +23,11 @@ class Encryption:
     """Encrypt one tenant's rows with other keys. Raises StoreUnavailable, MasterKeyUnavailable, SealBroken."""
 
     def __init__(
-        self, store: SqlReferenceStore, rows: SqlKeyRows, resealing: Resealing, maker: Maker, audit: Trail
+        self, store: SqlReferenceStore, rows: SqlKeyRows, rewrapping: Rewrapping, maker: Maker, audit: Trail
     ) -> None:
-        """rows: the tenant's keys; resealing: its rows, under other keys; maker: makes keys with the master key."""
-        self._store, self._rows, self._resealing, self._maker = store, rows, resealing, maker
+        """rows: the tenant's keys; rewrapping: its rows, under other keys; maker: makes keys with the master key."""
+        self._store, self._rows, self._rewrapping, self._maker = store, rows, rewrapping, maker
         self._audit = audit
-
-    def seal(self) -> Iterator[int]:
-        """Seal what was stored before the tenant had keys; the rows of each step. From then on nothing in the clear is
-        believed any more."""
-        with self._store.alone("keys"), self._audit.changing("seal"):
-            yield from self._resealing.seal()
-            if not self._resealing.holds_plain():
-                self._rows.change(self._maker, partial(self._maker.said_whole, self._rows.tenant))
 
     def rotate_data_key(self) -> Iterator[int]:
         """Make a new data key, bring all under it that was under the one before, and delete that at the end. Yields
@@ -44,8 +35,8 @@ class Encryption:
         with self._store.alone("keys"), self._audit.changing("rotate_data_key"):
             self._rows.change(self._maker, partial(self._maker.with_data_key, self._rows.tenant))
             while True:
-                yield from self._resealing.rewrap()
-                if self._resealing.drop_old_keys():
+                yield from self._rewrapping.rewrap()
+                if self._rewrapping.drop_old_keys():
                     return
 
     def reissue(self, gallery: str | None = None) -> list[str]:
@@ -56,7 +47,7 @@ class Encryption:
         for name in names:
             try:
                 with self._audit.changing("reissue_templates", name):
-                    self._resealing.reissue(name)
+                    self._rewrapping.reissue(name)
             except GalleryNotFound:
                 if gallery is not None:
                     raise
@@ -66,11 +57,7 @@ class Encryption:
 
     def data_keys(self) -> dict[int, int]:
         """Count rows by the version of the data key that seals them."""
-        return self._resealing.by_data_key()
-
-    def plain(self) -> dict[str, int]:
-        """Count rows that are in the clear, by what they are."""
-        return self._resealing.plain()
+        return self._rewrapping.by_data_key()
 
 
 def rotate_master(rows: Transactions, old: MasterKey, new: MasterKey, trails: Iterable[Trail]) -> int:

@@ -16,9 +16,8 @@ from sqlalchemy.orm import Session
 
 from facesvc.core.types import Receipt, Ticket
 from facesvc.errors import IdempotencyKeyInUse, IdempotencyKeyReused
-from facesvc.storage.cipher import require_plain
 from facesvc.storage.engine import wipe_log
-from facesvc.storage.sealing import Locker, is_token, stored_names
+from facesvc.storage.sealing import SealedRows, SubjectCipher, text_token
 from facesvc.storage.tables import AnswerRow, ErasureRow, GalleryRow, SubjectRow
 from facesvc.storage.transactions import Transactions
 
@@ -60,7 +59,7 @@ KEPT = timedelta(hours=24)
 """Time for which an answer is given again."""
 
 
-class Answers(Transactions):
+class Answers(SealedRows):
     """The kept answers of one tenant; see core.ports.ReferenceStore."""
 
     def claim(self, ticket: Ticket) -> bytes | None:
@@ -71,7 +70,7 @@ class Answers(Transactions):
             if row is None:
                 session.add(self._claimed(ticket, now + LEASE))
                 return None
-            if row.request not in self._requests(ticket):
+            if row.request != self._request(ticket):
                 raise IdempotencyKeyReused("this Idempotency-Key came with another request before")
             if row.answer is None:
                 raise in_use()
@@ -84,12 +83,12 @@ class Answers(Transactions):
     def keep_answer(
         self, session: Session, home: GalleryRow, owner: SubjectRow | None, receipt: Receipt, answer: bytes
     ) -> None:
-        """Keeps ``answer`` in the transaction of ``session``. owner: the subject it tells of, with its own key where
-        rows are sealed; None where there is none, and the claim is given back. Raises IdempotencyKeyInUse where
+        """Store ``answer`` in the transaction of ``session``. owner: the subject that it tells of; None where there is
+        none, and the claim is given back. Raises IdempotencyKeyInUse where
         another's was kept."""
         expires = datetime.now(UTC) + KEPT
         row = session.scalar(self._kept(receipt.ticket).with_for_update())
-        if row is not None and (row.answer is not None or row.request not in self._requests(receipt.ticket)):
+        if row is not None and (row.answer is not None or row.request != self._request(receipt.ticket)):
             raise in_use()
         if owner is None:
             self._give_back(session, receipt.ticket)
@@ -97,36 +96,31 @@ class Answers(Transactions):
         if row is None:  # the claim lapsed
             row = self._claimed(receipt.ticket, expires)
             session.add(row)
-        row.key = self._keys(receipt.ticket)[0]  # not as it was claimed, where that was in the clear
-        row.request = self._requests(receipt.ticket)[0]
         row.gallery_key, row.subject_key = home.key, owner.key
         row.expires_at = expires
-        row.answer = Locker.of(self.codec, owner).put_answer(row.key, answer)
+        row.answer = SubjectCipher.of(self.codec, owner).seal_answer(row.key, answer)
 
     def _give_back(self, session: Session, ticket: Ticket) -> None:
         """The claim, where it was not answered."""
-        mine = (AnswerRow.tenant == self.tenant, AnswerRow.key.in_(self._keys(ticket)), AnswerRow.answer.is_(None))
+        mine = (AnswerRow.tenant == self.tenant, AnswerRow.key == self._key(ticket), AnswerRow.answer.is_(None))
         session.execute(delete(AnswerRow).where(*mine))
 
     def _open_answer(self, session: Session, row: AnswerRow, answer: bytes) -> bytes:
-        if not is_token(row.key):
-            require_plain(self.codec, "an answer")
-            return answer
         owner = session.get_one(SubjectRow, row.subject_key)
-        return Locker.of(self.codec, owner).answer(row.key, answer)
+        return SubjectCipher.of(self.codec, owner).open_answer(row.key, answer)
 
     def _claimed(self, ticket: Ticket, expires: datetime) -> AnswerRow:
-        key, request = self._keys(ticket)[0], self._requests(ticket)[0]
+        key, request = self._key(ticket), self._request(ticket)
         return AnswerRow(tenant=self.tenant, key=key, request=request, expires_at=expires)
 
     def _kept(self, ticket: Ticket) -> Select[AnswerRow]:
-        return select(AnswerRow).where(AnswerRow.tenant == self.tenant, AnswerRow.key.in_(self._keys(ticket)))
+        return select(AnswerRow).where(AnswerRow.tenant == self.tenant, AnswerRow.key == self._key(ticket))
 
-    def _keys(self, ticket: Ticket) -> tuple[str, ...]:
-        return stored_names(self.codec, "idempotency key", ticket.key)
+    def _key(self, ticket: Ticket) -> str:
+        return text_token(self.codec, "idempotency key", ticket.key)
 
-    def _requests(self, ticket: Ticket) -> tuple[str, ...]:
-        return stored_names(self.codec, "request", ticket.request)
+    def _request(self, ticket: Ticket) -> str:
+        return text_token(self.codec, "request", ticket.request)
 
 
 def in_use() -> IdempotencyKeyInUse:

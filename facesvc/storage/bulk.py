@@ -5,15 +5,24 @@ from collections import Counter
 from collections.abc import Generator, Mapping, Sequence, Set
 from datetime import UTC, datetime
 
-from sqlalchemy import Result, insert, literal, null, select, tuple_
+from sqlalchemy import Result, insert, null, select, tuple_
 from sqlalchemy.orm import Session, join, outerjoin
 
 from facesvc.core.compare import require_version
 from facesvc.core.types import Added, Entry, KeptReference, NewReference
 from facesvc.storage.galleries import advance, find_gallery, lock_gallery
+from facesvc.storage.keys import latest_data_key
 from facesvc.storage.revisions import log_added
-from facesvc.storage.sealing import Locker, Lockers, Who, data_key_of, new_subject, plain_identity, subject_names
-from facesvc.storage.subjects import locked_subject, require_living
+from facesvc.storage.sealing import (
+    SealedRows,
+    SubjectCipher,
+    SubjectCiphers,
+    SubjectDetails,
+    new_subject,
+    pack,
+    subject_token,
+)
+from facesvc.storage.subjects import require_living
 from facesvc.storage.tables import GalleryRow, PhotographRow, ReferenceRow, SubjectRow, TemplateRow
 from facesvc.storage.templates import (
     as_reference,
@@ -24,7 +33,6 @@ from facesvc.storage.templates import (
     reference_values,
     require_templates,
 )
-from facesvc.storage.transactions import Transactions
 
 BATCH = 1_000
 """Rows fetched at a time without photographs, which is what is in memory."""
@@ -35,7 +43,7 @@ Owned = tuple[str, str, bytes]
 """Subject, image_sha256 and box: what makes a reference the same one when it is sent again."""
 
 
-class SqlExchange(Transactions):
+class SqlExchange(SealedRows):
     """One tenant's galleries, whole, out and in. Raises as ``core.ports.ReferenceStore`` does."""
 
     def entries(
@@ -53,11 +61,11 @@ class SqlExchange(Transactions):
             wanted = template_version or home.template_version
             if wanted not in held_versions(home):
                 require_version(wanted, home.template_version)
-            lockers, last = Lockers(self.codec), None
-            for owner, row, template, content, media_type in _everything(session, home, wanted, photographs):
+            ciphers, last = SubjectCiphers(self.codec), None
+            for owner, row, template, content in _everything(session, home, wanted, photographs):
                 if owner.key != last:  # all of a subject come together: there is no need to remember more
-                    lockers, last = Lockers(self.codec), owner.key
-                yield _entry(lockers, owner, row, template, content, media_type)
+                    ciphers, last = SubjectCiphers(self.codec), owner.key
+                yield _entry(ciphers, owner, row, template, content)
 
     def add(self, gallery: str, entries: Sequence[Entry]) -> Added:
         """Stores entries in one transaction. Subjects that are there keep their name and metadata, and a reference of
@@ -95,11 +103,17 @@ class SqlExchange(Transactions):
     ) -> None:
         if not fresh:
             return
-        lockers = {subject: Locker.of(self.codec, owners[subject]) for subject, _, _ in fresh}
+        ciphers = {subject: SubjectCipher.of(self.codec, owners[subject]) for subject, _, _ in fresh}
         given = dict(zip(_free_ids(session, home.tenant, list(fresh.values())), fresh.items(), strict=True))
         rows = [
             reference_values(
-                home, owners[subject].key, lockers[subject], public_id, reference.new, reference.created_at
+                home,
+                owners[subject].key,
+                ciphers[subject],
+                public_id,
+                ciphers[subject].identity(reference.new),
+                reference.new,
+                reference.created_at,
             )
             for public_id, ((subject, _, _), reference) in given.items()
         ]
@@ -108,20 +122,20 @@ class SqlExchange(Transactions):
         query = select(ReferenceRow.id, ReferenceRow.key).where(*own)
         keys = _keys(session.execute(query.order_by(ReferenceRow.key)))
         kept = [
-            photograph_values(home, keys[i], lockers[owned[0]], i, reference.new)
+            photograph_values(home, keys[i], ciphers[owned[0]], i, reference.new)
             for i, (owned, reference) in given.items()
             if reference.new.photograph is not None and home.keep_photographs
         ]
         if kept:
             session.execute(insert(PhotographRow), kept)
-        templates = [(key, i, lockers[given[i][0][0]], given[i][1].new.sample.template) for i, key in keys.items()]
+        templates = [(key, i, ciphers[given[i][0][0]], given[i][1].new.sample.template) for i, key in keys.items()]
         insert_templates(session, home, templates, revision)
         log_added(session, home, [(key, home.template_version) for key in keys.values()], revision)
 
     def _owners(self, session: Session, home: GalleryRow, entries: Sequence[Entry]) -> dict[str, SubjectRow]:
         """Those of the entries' subjects that are there, by id."""
         ids = sorted({entry.subject for entry in entries})
-        wanted = {stored: name for name in ids for stored in subject_names(self.codec, home.key, name)}
+        wanted = {subject_token(self.codec, home.key, name): name for name in ids}
         query = select(SubjectRow).where(SubjectRow.gallery_key == home.key, SubjectRow.id.in_(list(wanted)))
         found = {wanted[row.id]: row for row in session.scalars(query)}
         for name, row in found.items():
@@ -135,15 +149,18 @@ class SqlExchange(Transactions):
         wanted: dict[Owned, KeptReference] = {}
         for entry in entries:
             if entry.reference:
-                wanted.setdefault((entry.subject, *plain_identity(entry.reference.new)), entry.reference)
-        lockers = {subject: Locker.of(self.codec, owners[subject]) for subject, _, _ in wanted if subject in owners}
+                new = entry.reference.new
+                wanted.setdefault((entry.subject, new.image_sha256, pack(new.sample.face.box)), entry.reference)
+        ciphers = {
+            subject: SubjectCipher.of(self.codec, owners[subject]) for subject, _, _ in wanted if subject in owners
+        }
         named = {
-            owned: {(owners[owned[0]].key, *i) for i in (owned[1:], lockers[owned[0]].identity(reference.new))}
+            owned: (owners[owned[0]].key, ciphers[owned[0]].identity(reference.new))
             for owned, reference in wanted.items()
             if owned[0] in owners
         }
-        stored = _stored(session, {(key, image) for names in named.values() for key, image, _ in names})
-        return {owned: reference for owned, reference in wanted.items() if not named.get(owned, set()) & stored}
+        stored = _stored(session, set(named.values()))
+        return {owned: reference for owned, reference in wanted.items() if named.get(owned) not in stored}
 
     def _insert_subjects(
         self, session: Session, home: GalleryRow, strangers: Sequence[Entry], gained: Mapping[str, int]
@@ -151,7 +168,7 @@ class SqlExchange(Transactions):
         """Subjects with the references they are about to get."""
         if not strangers:
             return {}
-        now, data_key = datetime.now(UTC), data_key_of(session, self)
+        now, data_key = datetime.now(UTC), latest_data_key(session, self.tenant)
         rows = [
             {
                 "tenant": home.tenant,
@@ -159,7 +176,7 @@ class SqlExchange(Transactions):
                 "references": gained.get(entry.subject, 0),
                 "created_at": entry.subject_created_at,
                 "updated_at": now,
-                **new_subject(self.codec, data_key, home.key, Who(entry.subject, entry.display_name, entry.metadata)),
+                **new_subject(self.codec, data_key, home.key, _details(entry)),
             }
             for entry in strangers
         ]
@@ -171,25 +188,27 @@ class SqlExchange(Transactions):
         now = datetime.now(UTC)
         for subject, owner in owners.items():
             if gained.get(subject):
-                locked_subject(session, self, owner)
                 owner.references += gained[subject]
                 owner.updated_at = now
         session.flush()
 
 
+def _details(entry: Entry) -> SubjectDetails:
+    return SubjectDetails(entry.subject, entry.display_name, entry.metadata)
+
+
 def _entry(
-    lockers: Lockers,
+    ciphers: SubjectCiphers,
     owner: SubjectRow,
     row: ReferenceRow | None,
     template: TemplateRow | None,
     content: bytes | None,
-    media_type: str | None,
 ) -> Entry:
-    kept, who = None, lockers.who(owner)
+    kept, subject = None, ciphers.details(owner)
     if row is not None and template is not None:
-        found, photograph = as_reference(row, owner, template, template.template_version, lockers), None
-        if content is not None and media_type is not None:
-            photograph = lockers.of(owner).photograph_of(row.id, content, media_type)
+        found, photograph = as_reference(row, owner, template, template.template_version, ciphers), None
+        if content is not None:
+            photograph = ciphers.of(owner).open_photograph(row.id, content)
         new = NewReference(
             found.sample,
             found.image_sha256,
@@ -197,18 +216,18 @@ def _entry(
             photograph and photograph.media_type,
         )
         kept = KeptReference(row.id, new, row.created_at)
-    return Entry(who.id, who.display_name, who.metadata, owner.created_at, kept)
+    return Entry(subject.id, subject.display_name, subject.metadata, owner.created_at, kept)
 
 
 def _everything(
     session: Session, home: GalleryRow, template_version: str, photographs: bool
-) -> Result[SubjectRow, ReferenceRow, TemplateRow, bytes | None, str | None]:
+) -> Result[SubjectRow, ReferenceRow, TemplateRow, bytes | None]:
     """Rows come as they are asked for; subjects without references that have such a template come alone."""
-    kept = (PhotographRow.content, PhotographRow.media_type) if photographs else (null(), literal(None))
+    content = PhotographRow.content if photographs else null()
     wanted = (TemplateRow.reference_key == ReferenceRow.key) & (TemplateRow.template_version == template_version)
     templates = join(ReferenceRow, TemplateRow, wanted)
     query = (
-        select(SubjectRow, ReferenceRow, TemplateRow, *kept)
+        select(SubjectRow, ReferenceRow, TemplateRow, content)
         .select_from(outerjoin(SubjectRow, templates, ReferenceRow.subject_key == SubjectRow.key))
         .where(SubjectRow.gallery_key == home.key)
         .order_by(SubjectRow.id, ReferenceRow.key)
@@ -222,13 +241,13 @@ def _keys(found: Result[str, int]) -> dict[str, int]:
     return {row[0]: row[1] for row in found}
 
 
-def _stored(session: Session, images: Set[tuple[int, str]]) -> set[tuple[int, str, bytes]]:
-    """Identities of the references of these subjects and photographs, as their columns say them."""
-    if not images:
+def _stored(session: Session, wanted: Set[tuple[int, str]]) -> set[tuple[int, str]]:
+    """Return those of the references that are there: subject's key and identity."""
+    if not wanted:
         return set()
-    columns = ReferenceRow.subject_key, ReferenceRow.image_sha256
-    query = select(*columns, ReferenceRow.box).where(tuple_(*columns).in_(sorted(images)))
-    return {(key, image, box) for key, image, box in session.execute(query)}
+    columns = ReferenceRow.subject_key, ReferenceRow.identity
+    query = select(*columns).where(tuple_(*columns).in_(sorted(wanted)))
+    return {(key, identity) for key, identity in session.execute(query)}
 
 
 def _free_ids(session: Session, tenant: str, fresh: Sequence[KeptReference]) -> list[str]:

@@ -9,15 +9,14 @@ from sqlalchemy.orm import Session
 
 from facesvc.core.types import SECONDS_OF_A_DAY
 from facesvc.errors import IdentityBudgetSpent
-from facesvc.storage.sealing import Lockers
+from facesvc.storage.sealing import SealedRows, SubjectCiphers
 from facesvc.storage.tables import ReferenceRow, RevealedRow, SubjectRow
-from facesvc.storage.transactions import Transactions
 
 DAYS_KEPT = 1
 """Besides the present one: of whom a key was told is nobody's business for longer."""
 
 
-class SqlDisclosures(Transactions):
+class SqlDisclosures(SealedRows):
     """service.disclosure.Disclosures of one tenant."""
 
     def reveal(self, references: Collection[str], key: str, day: int, most: int) -> None:
@@ -52,9 +51,9 @@ class SqlDisclosures(Transactions):
             .join(SubjectRow, SubjectRow.key == ReferenceRow.subject_key)
             .where(ReferenceRow.tenant == self.tenant, ReferenceRow.id.in_(references))
         )
-        lockers = Lockers(self.codec)
+        ciphers = SubjectCiphers(self.codec)
         with self.reading() as session:
-            return [reference for reference, row in session.execute(query) if lockers.who(row).canary]
+            return [reference for reference, row in session.execute(query) if ciphers.details(row).canary]
 
 
 def _one_at_a_time(session: Session, key: str) -> None:

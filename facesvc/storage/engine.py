@@ -17,7 +17,7 @@ from facesvc.threads import Turns
 WRITING = "facesvc_writing"
 """Execution option of connections that will write."""
 TENANT = "facesvc_tenant"
-"""Execution option of connections: whose rows there are for them, see migration 0005; "*" for everybody's."""
+"""Execution option of connections: whose rows there are for them, see migration 0001; "*" for everybody's."""
 TURNS = "facesvc_turns"
 """Execution option of engines whose writers go one by one: their ``Turns``."""
 BUSY_SECONDS = 20

@@ -1,7 +1,7 @@
 """Erasures, from their deletion on until nobody asks for their receipts any more: what a repeated request resumes.
 
-A row holds no name: an id that is asked for is compared by its stand-in. What else is in it (keys, references' public
-ids, API keys' ids, moments) leads nowhere once the subject is gone, and was in the clear before: it is not sealed. The
+A row holds no name: an id that is asked for is compared by its token. What else is in it (keys, references' public
+ids, API keys' ids, moments) leads nowhere once the subject is gone, so it is not sealed. The
 signature is none of it, for whoever has that and the public key could tell a guessed name from others.
 
 What should not be in the database: rows whose owner is gone, and what has lapsed. Foreign keys see to it
@@ -11,7 +11,6 @@ that there is none; a copy that was made or mended by other means may have it al
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Table, delete, func, literal, select
@@ -21,7 +20,7 @@ from facesvc.core.erasure import Deleted, Erasure
 from facesvc.errors import SubjectNotFound
 from facesvc.storage.engine import wipe_log
 from facesvc.storage.galleries import lock_gallery
-from facesvc.storage.sealing import stored_names
+from facesvc.storage.sealing import SealedRows, text_token
 from facesvc.storage.subjects import remove_subject, seek_subject
 from facesvc.storage.tables import AnswerRow, ErasureRow, GalleryRow, SubjectRow
 from facesvc.storage.tables import Table as Base
@@ -36,7 +35,7 @@ BATCH = 5_000
 """Keys in one statement; databases allow 32766 parameters and more."""
 
 
-class Erasures(Transactions):
+class Erasures(SealedRows):
     """The erasures of one tenant; see core.erasure.ErasingStore."""
 
     def begin_erasure(self, gallery: str, subject: str) -> Erasure:
@@ -84,7 +83,7 @@ class Erasures(Transactions):
         row = ErasureRow(
             tenant=home.tenant,
             gallery_key=home.key,
-            subject=self._stand_ins(home, subject)[0],
+            subject=self._token(home, subject),
             deleted={"subjects": subjects, "references": [list(astuple(deleted)) for deleted in gone]},
             expires_at=datetime.now(UTC) + RESUMED,
         )
@@ -93,13 +92,11 @@ class Erasures(Transactions):
         return row
 
     def _known(self, session: Session, home: GalleryRow, subject: str) -> ErasureRow | None:
-        named = ErasureRow.subject.in_(self._stand_ins(home, subject))
+        named = ErasureRow.subject == self._token(home, subject)
         return session.scalar(select(ErasureRow).where(ErasureRow.gallery_key == home.key, named))
 
-    def _stand_ins(self, home: GalleryRow, subject: str) -> tuple[str, ...]:
-        """Also where nothing is sealed, the id itself is not kept."""
-        digest = sha256(f"{home.key} {subject}".encode()).hexdigest()
-        return stored_names(self.codec, "erasure", digest)
+    def _token(self, home: GalleryRow, subject: str) -> str:
+        return text_token(self.codec, f"erasure {home.key}", subject)
 
     def _rows(self, session: Session, column: Column[Any], keys: Sequence[int]) -> Iterator[tuple[object, ...]]:
         """Table and primary key of each that has one of the keys in this column."""

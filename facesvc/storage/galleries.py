@@ -7,16 +7,16 @@ from sqlalchemy import Select, delete, select, update
 from sqlalchemy.orm import Session
 
 from facesvc.core.types import Gallery, GalleryChange, NewGallery, Page, Shadow, ShadowState
+from facesvc.crypto.codec import Codec
 from facesvc.errors import GalleryExists, GalleryNotFound
-from facesvc.storage.cipher import Codec
 from facesvc.storage.engine import wipe_log
-from facesvc.storage.sealing import GalleryDetails, gallery_columns, gallery_names, open_gallery, put
+from facesvc.storage.sealing import GalleryDetails, SealedRows, gallery_columns, gallery_token, open_gallery, put
 from facesvc.storage.tables import GalleryRow, PhotographRow, ReferenceRow
 from facesvc.storage.templates import held_versions
-from facesvc.storage.transactions import Transactions, decode_cursor, encode_cursor, require_limit
+from facesvc.storage.transactions import EVERY_TENANT, Transactions, decode_cursor, encode_cursor, require_limit
 
 
-class Galleries(Transactions):
+class Galleries(SealedRows):
     """The galleries of one tenant; see core.ports.ReferenceStore."""
 
     def ping(self) -> None:
@@ -25,10 +25,7 @@ class Galleries(Transactions):
             session.execute(select(GalleryRow.key).limit(1))
 
     def create_gallery(self, new: NewGallery, template_version: str) -> Gallery:
-        exists = GalleryExists(f"gallery {new.name!r} exists already")
-        with self.writing(conflict=exists) as session:
-            if session.scalar(_named(self, new.name)):  # perhaps in the clear, which no constraint would tell
-                raise exists
+        with self.writing(conflict=GalleryExists(f"gallery {new.name!r} exists already")) as session:
             row = GalleryRow(
                 tenant=self.tenant,
                 template_version=template_version,
@@ -48,7 +45,7 @@ class Galleries(Transactions):
         require_limit(limit)
         query = select(GalleryRow).where(GalleryRow.tenant == self.tenant).order_by(GalleryRow.name)
         if self.seen is not None:
-            names = [stored for name in sorted(self.seen) for stored in gallery_names(self.codec, name)]
+            names = [gallery_token(self.codec, name) for name in sorted(self.seen)]
             query = query.where(GalleryRow.name.in_(names))
         if cursor is not None:
             query = query.where(GalleryRow.name > decode_cursor("galleries", cursor, str))
@@ -59,10 +56,8 @@ class Galleries(Transactions):
         return Page(found, encode_cursor("galleries", rows[limit - 1].name) if more else None)
 
     def held_versions(self) -> set[str]:
-        """The template versions of all galleries, see ``core.types.Gallery.versions``."""
-        with self.reading() as session:
-            rows = session.scalars(select(GalleryRow).where(GalleryRow.tenant == self.tenant))
-            return {version for row in rows for version in held_versions(row)}
+        """Return the template versions of all galleries, see ``core.types.Gallery.versions``."""
+        return versions_of_galleries(self)
 
     def update_gallery(self, name: str, change: GalleryChange) -> Gallery:
         with self.writing() as session:
@@ -86,12 +81,21 @@ class Galleries(Transactions):
         wipe_log(self.engine)
 
 
-def find_gallery(session: Session, rows: Transactions, name: str) -> GalleryRow:
+def versions_of_galleries(rows: Transactions) -> set[str]:
+    """Return the template versions that galleries hold: those of one tenant, or of every tenant."""
+    query = select(GalleryRow)
+    if rows.tenant != EVERY_TENANT:
+        query = query.where(GalleryRow.tenant == rows.tenant)
+    with rows.reading() as session:
+        return {version for row in session.scalars(query) for version in held_versions(row)}
+
+
+def find_gallery(session: Session, rows: SealedRows, name: str) -> GalleryRow:
     """Raises GalleryNotFound."""
     return _only(session.scalar(_named(rows, name)), name)
 
 
-def lock_gallery(session: Session, rows: Transactions, name: str) -> GalleryRow:
+def lock_gallery(session: Session, rows: SealedRows, name: str) -> GalleryRow:
     """The gallery's row, no one else's to write until the transaction ends. Every write to a gallery's subjects
     or references takes this lock first, so writes to a gallery form one line and can't deadlock.
 
@@ -101,10 +105,10 @@ def lock_gallery(session: Session, rows: Transactions, name: str) -> GalleryRow:
     return _only(session.scalar(_named(rows, name).with_for_update()), name)
 
 
-def _named(rows: Transactions, name: str) -> Select[GalleryRow]:
+def _named(rows: SealedRows, name: str) -> Select[GalleryRow]:
     """One that is not to be seen is looked for like one that is not there."""
-    wanted = gallery_names(rows.codec, name if rows.sees(name) else "")  # no gallery is called ""
-    return select(GalleryRow).where(GalleryRow.tenant == rows.tenant, GalleryRow.name.in_(wanted))
+    token = gallery_token(rows.codec, name if rows.sees(name) else "")  # no gallery is called ""
+    return select(GalleryRow).where(GalleryRow.tenant == rows.tenant, GalleryRow.name == token)
 
 
 def _only(row: GalleryRow | None, name: str) -> GalleryRow:
@@ -153,7 +157,7 @@ def as_gallery(codec: Codec, row: GalleryRow) -> Gallery:
         created_at=row.created_at,
         templates=row.templates,
         shadow=_shadow(row),
-        issue=row.issue + 1 if codec.sealing else 0,
+        issue=row.issue,
     )
 
 

@@ -1,8 +1,7 @@
 """The wrapped keys of tenants, in the database.
 
-Roots are made with their tenants, so that one that is missing was taken away; and those under which something in the
-clear is believed are made together with the installation's, or never. Whoever writes wrapped keys first locks the
-installation's row, and unwraps its root: while the master key is replaced nothing is wrapped with the old one, nor
+Roots are made with their tenants, so that one that is missing was taken away. Writers of wrapped keys first lock the
+installation's row, and unwrap its root: while the master key is replaced nothing is wrapped with the old one, nor
 afterwards. Locks are taken in this order: the installation's row, the tenants' rows by their ids.
 """
 
@@ -48,10 +47,8 @@ class SqlKeyRows(Transactions):
                 return
             if anything_sealed(session):
                 raise SealBroken("something is sealed, and the installation's root secret was taken away")
-            plain = set(session.scalars(select(GalleryRow.tenant).where(GalleryRow.sealed.is_(None)).distinct()))
-            for tenant in sorted({DEFAULT_TENANT, *plain}):
-                new = StoredTenant(tenant, None, datetime.now(UTC))
-                put_tenant(session, new, maker.made(tenant, whole=tenant not in plain))
+            new = StoredTenant(DEFAULT_TENANT, None, datetime.now(UTC))
+            put_tenant(session, new, maker.made(DEFAULT_TENANT))
 
     def change(self, maker: KeyMaker, renew: Callable[[Wrapped], Wrapped]) -> None:
         with self._every.writing() as session:
@@ -89,13 +86,10 @@ def rewrap_all(rows: Transactions, rewrap: Callable[[str, Wrapped], Wrapped]) ->
 
 
 def anything_sealed(session: Session) -> bool:
-    """Whether any trace of a tenant's keys is there."""
-    tables = (DataKeyRow, ApiKeyRow, AuditRow)
-    sealed = (GalleryRow.sealed, SubjectRow.sealed_key, SubjectRow.sealed, ReferenceRow.sealed)
+    """Return whether there is any row that a tenant's keys sealed or signed, or a tenant besides the installation."""
+    tables = (DataKeyRow, ApiKeyRow, AuditRow, GalleryRow, SubjectRow, ReferenceRow)
     tenants = exists().where(TenantRow.tenant != INSTALLATION)
-    traces = [tenants, *(exists(select(table.tenant)) for table in tables)]
-    traces += [exists().where(column.is_not(None)) for column in sealed]
-    return bool(session.scalar(select(or_(*traces))))
+    return bool(session.scalar(select(or_(tenants, *(exists(select(table.tenant)) for table in tables)))))
 
 
 def latest_data_key(session: Session, tenant: str) -> int:

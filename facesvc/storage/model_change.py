@@ -14,14 +14,13 @@ from facesvc.errors import GalleryNotFound, ModelChangeConflict, ModelChangeInco
 from facesvc.storage.engine import wipe_log
 from facesvc.storage.galleries import advance, as_gallery, find_gallery, lock_gallery
 from facesvc.storage.revisions import log_added, log_removed
-from facesvc.storage.sealing import Lockers
-from facesvc.storage.subjects import locked_subject
+from facesvc.storage.sealing import SealedRows, SubjectCiphers
 from facesvc.storage.tables import FailureRow, GalleryRow, ReferenceRow, SubjectRow, TemplateRow
 from facesvc.storage.templates import Owned, held_versions, insert_templates, known_versions, require_vector
-from facesvc.storage.transactions import Transactions, decode_cursor, encode_cursor, require_limit
+from facesvc.storage.transactions import decode_cursor, encode_cursor, require_limit
 
 
-class ModelChanges(Transactions):
+class ModelChanges(SealedRows):
     """The model changes of one tenant's galleries; see core.model_change.ModelChangeStore."""
 
     def start_model_change(self, gallery: str, template_version: str) -> Gallery:
@@ -44,9 +43,9 @@ class ModelChanges(Transactions):
             .join(SubjectRow, SubjectRow.key == ReferenceRow.subject_key)
             .where(ReferenceRow.key > after, ReferenceRow.tenant == self.tenant)
         )
-        lockers = Lockers(self.codec)
+        ciphers = SubjectCiphers(self.codec)
         with self.reading() as session:
-            return [_unembedded(row, owner, lockers) for row, owner in session.execute(query.limit(limit))]
+            return [_unembedded(row, owner, ciphers) for row, owner in session.execute(query.limit(limit))]
 
     def add_templates(
         self, gallery: Gallery, template_version: str, made: Mapping[int, Template], failed: Mapping[int, str]
@@ -60,8 +59,8 @@ class ModelChanges(Transactions):
             living = _living(session, home, [*made, *failed])
             known = known_versions(session, list(living))
             lacking = {key: of for key, of in living.items() if (key, template_version) not in known}
-            lockers = {owner: locked_subject(session, self, owner) for _, owner in lacking.values()}
-            new = [(key, i, lockers[owner], made[key]) for key, (i, owner) in lacking.items() if key in made]
+            ciphers = SubjectCiphers(self.codec)
+            new = [(key, i, ciphers.of(owner), made[key]) for key, (i, owner) in lacking.items() if key in made]
             self._insert_made(session, home, new)
             _note(session, home, template_version, {key: failed[key] for key in lacking if key in failed})
 
@@ -124,8 +123,8 @@ class ModelChanges(Transactions):
             listing = f"left-behind/{home.key}/{version}"
             after = 0 if cursor is None else decode_cursor(listing, cursor, int)
             rows = session.execute(_told(home.key, version).where(ReferenceRow.key > after).limit(limit + 1)).all()
-            lockers = Lockers(self.codec)
-            found = tuple(LeftBehind(row.id, lockers.who(of).id, _why(row, code)) for row, of, code in rows[:limit])
+            ciphers = SubjectCiphers(self.codec)
+            found = tuple(LeftBehind(row.id, ciphers.details(of).id, _why(row, code)) for row, of, code in rows[:limit])
         more = len(rows) > limit
         return Page(found, encode_cursor(listing, rows[limit - 1][0].key) if more else None)
 
@@ -146,9 +145,9 @@ class ModelChanges(Transactions):
         return pairs[:, 0], pairs[:, 1]
 
 
-def _unembedded(row: ReferenceRow, owner: SubjectRow, lockers: Lockers) -> Unembedded:
-    box = lockers.of(owner).reference(row).face.box
-    return Unembedded(row.key, row.id, lockers.who(owner).id, box, row.has_photograph)
+def _unembedded(row: ReferenceRow, owner: SubjectRow, ciphers: SubjectCiphers) -> Unembedded:
+    box = ciphers.of(owner).open_reference(row).face.box
+    return Unembedded(row.key, row.id, ciphers.details(owner).id, box, row.has_photograph)
 
 
 def _has_template(template_version: str) -> ColumnElement[bool]:
@@ -175,7 +174,7 @@ def _why(row: ReferenceRow, code: str | None) -> str | None:
     return code if row.has_photograph else PhotographNotFound.code
 
 
-def _lock(session: Session, rows: Transactions, gallery: Gallery) -> GalleryRow:
+def _lock(session: Session, rows: SealedRows, gallery: Gallery) -> GalleryRow:
     """As lock_gallery; another gallery of the same name, made since, is not the one that was meant."""
     home = lock_gallery(session, rows, gallery.name)
     if home.key != gallery.key:

@@ -2,7 +2,7 @@
 are kept."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from sqlalchemy import Select, delete, select
@@ -23,14 +23,13 @@ from facesvc.storage.erasures import Erasures
 from facesvc.storage.galleries import Galleries, advance, find_gallery, lock_gallery
 from facesvc.storage.model_change import ModelChanges
 from facesvc.storage.revisions import Revisions, log_added, log_removed
-from facesvc.storage.sealing import Identity, Locker, Lockers, Who, plain_identity
+from facesvc.storage.sealing import SubjectCipher, SubjectCiphers, SubjectDetails
 from facesvc.storage.search import Comparables
 from facesvc.storage.subjects import (
     Subjects,
     find_subject,
     insert_subject,
     living,
-    locked_subject,
     require_living,
     seek_subject,
 )
@@ -58,13 +57,9 @@ BATCH = 5_000
 class SqlReferenceStore(Galleries, Subjects, Revisions, Comparables, Answers, Erasures, Lapsing, Locks, ModelChanges):
     """core.ports.ReferenceStore on SQLite or PostgreSQL, for one tenant: no method reads or writes another's rows.
 
-    ``SqlReferenceStore(engine, tenant="default", codec=PlainCodec())``. Thread-safe. Raises RequestError for text
+    ``SqlReferenceStore(engine, tenant, codec)``. Thread-safe. Raises RequestError for text
     that can't be stored (over 256 characters, NUL, lone surrogates) and for metadata that is not JSON.
     """
-
-    def scoped(self, tenant: str) -> "SqlReferenceStore":
-        """The same database, another tenant."""
-        return SqlReferenceStore(self.engine, tenant, self.codec.scoped(tenant))
 
     def seen_by(self, galleries: frozenset[str]) -> "SqlReferenceStore":
         """The same rows for who may use these galleries only: all others are not there."""
@@ -101,42 +96,45 @@ class SqlReferenceStore(Galleries, Subjects, Revisions, Comparables, Answers, Er
         new: Sequence[NewReference],
         most: int | None,
     ) -> list[Reference]:
-        locker = locked_subject(session, self, owner)
-        wanted = {locker.identity(reference): reference for reference in new}
-        rows = _stored(session, owner, wanted)
-        fresh = {identifier: reference for identifier, reference in wanted.items() if identifier not in rows}
+        cipher = SubjectCipher.of(self.codec, owner)
+        identities = [cipher.identity(reference) for reference in new]
+        wanted = dict(zip(identities, new, strict=True))
+        rows = _stored(session, owner, list(wanted))
+        fresh = {identity: reference for identity, reference in wanted.items() if identity not in rows}
         _require_room(owner, len(fresh), most)
-        made = {identifier: self._row(home, owner, locker, reference) for identifier, reference in fresh.items()}
-        self._insert(session, home, owner, locker, list(zip(made.values(), fresh.values(), strict=True)))
-        rows |= made
-        templates = missing_templates(session, home, locker, [(rows[name], wanted[name]) for name in wanted])
+        rows |= self._insert(session, home, owner, cipher, fresh)
+        templates = missing_templates(session, home, cipher, [(rows[name], wanted[name]) for name in wanted])
         if templates:
             counts = Counter(template.version for *_, template in templates)
             revision = advance(session, home, subjects=int(created), references=len(fresh), templates=counts)
             insert_templates(session, home, templates, revision)
             log_added(session, home, [(key, template.version) for key, *_, template in templates], revision)
-        return self._read(session, home, owner, [rows[locker.identity(reference)] for reference in new])
+        return self._read(session, home, owner, [rows[identity] for identity in identities])
 
     def _insert(
         self,
         session: Session,
         home: GalleryRow,
         owner: SubjectRow,
-        locker: Locker,
-        fresh: Sequence[tuple[ReferenceRow, NewReference]],
-    ) -> None:
+        cipher: SubjectCipher,
+        fresh: Mapping[str, NewReference],
+    ) -> dict[str, ReferenceRow]:
+        """Insert references by their identities, with the photographs that are to be kept; return their rows."""
         if not fresh:
-            return
-        session.add_all(row for row, _ in fresh)
+            return {}
+        now = datetime.now(UTC)
+        rows = {
+            identity: ReferenceRow(**reference_values(home, owner.key, cipher, new_id(), identity, new, now))
+            for identity, new in fresh.items()
+        }
+        session.add_all(rows.values())
         owner.references += len(fresh)
-        owner.updated_at = datetime.now(UTC)
+        owner.updated_at = now
         session.flush()  # gives the rows their keys
-        for row, new in fresh:
-            if row.has_photograph and new.photograph is not None:
-                session.add(PhotographRow(**photograph_values(home, row.key, locker, row.id, new)))
-
-    def _row(self, home: GalleryRow, owner: SubjectRow, locker: Locker, new: NewReference) -> ReferenceRow:
-        return ReferenceRow(**reference_values(home, owner.key, locker, new_id(), new, datetime.now(UTC)))
+        for identity, row in rows.items():
+            if row.has_photograph:
+                session.add(PhotographRow(**photograph_values(home, row.key, cipher, row.id, fresh[identity])))
+        return rows
 
     def _find_or_insert(
         self, session: Session, home: GalleryRow, subject: str, wanted: bool
@@ -145,7 +143,11 @@ class SqlReferenceStore(Galleries, Subjects, Revisions, Comparables, Answers, Er
         from adding it in between."""
         found = seek_subject(session, self, home, subject, expired=True)
         if found is None:
-            return (insert_subject(session, self, home, Who(subject, None, {})), True) if wanted else (None, False)
+            return (
+                (insert_subject(session, self, home, SubjectDetails(subject, None, {})), True)
+                if wanted
+                else (None, False)
+            )
         require_living(subject, found)
         return found, False
 
@@ -157,8 +159,8 @@ class SqlReferenceStore(Galleries, Subjects, Revisions, Comparables, Answers, Er
         query = select(TemplateRow).where(TemplateRow.template_version == version)
         query = query.where(TemplateRow.reference_key.in_({row.key for row in rows}))
         templates = {row.reference_key: row for row in session.scalars(query)}
-        lockers = Lockers(self.codec)
-        return [as_reference(row, owner, templates.get(row.key), version, lockers) for row in rows]
+        ciphers = SubjectCiphers(self.codec)
+        return [as_reference(row, owner, templates.get(row.key), version, ciphers) for row in rows]
 
     def references(self, gallery: str, subject: str, limit: int, cursor: str | None = None) -> Page[Reference]:
         require_limit(limit)
@@ -168,8 +170,8 @@ class SqlReferenceStore(Galleries, Subjects, Revisions, Comparables, Answers, Er
             query = _with_templates(owner.key).order_by(ReferenceRow.key)
             if cursor is not None:
                 query = query.where(ReferenceRow.key > decode_cursor(listing, cursor, int))
-            rows, lockers = session.execute(query.limit(limit + 1)), Lockers(self.codec)
-            found = [as_reference(row, owner, template, version, lockers) for row, template, version in rows]
+            rows, ciphers = session.execute(query.limit(limit + 1)), SubjectCiphers(self.codec)
+            found = [as_reference(row, owner, template, version, ciphers) for row, template, version in rows]
         more = len(found) > limit
         return Page(tuple(found[:limit]), encode_cursor(listing, found[limit - 1].key) if more else None)
 
@@ -178,7 +180,7 @@ class SqlReferenceStore(Galleries, Subjects, Revisions, Comparables, Answers, Er
             owner = self._owner(session, gallery, subject)
             query = _with_templates(owner.key).where(ReferenceRow.id == reference)
             for row, template, version in session.execute(query):
-                return as_reference(row, owner, template, version, Lockers(self.codec))
+                return as_reference(row, owner, template, version, SubjectCiphers(self.codec))
         raise ReferenceNotFound(f"no reference {reference!r} of subject {subject!r}")
 
     def references_by_key(self, gallery: Gallery, keys: Sequence[int]) -> list[Reference]:
@@ -190,13 +192,13 @@ class SqlReferenceStore(Galleries, Subjects, Revisions, Comparables, Answers, Er
             .where(ReferenceRow.tenant == self.tenant, TemplateRow.template_version == version, living())
         )
         found: list[Reference] = []
-        lockers = Lockers(self.codec)
+        ciphers = SubjectCiphers(self.codec)
         with self.reading() as session:
             for start in range(0, len(keys), BATCH):
                 rows = session.execute(query.where(ReferenceRow.key.in_(keys[start : start + BATCH])))
                 # The gallery is compared here: in the query, SQLite would walk the whole gallery for it.
                 found += [
-                    as_reference(row, owner, template, version, lockers)
+                    as_reference(row, owner, template, version, ciphers)
                     for row, owner, template in rows
                     if row.gallery_key == gallery.key
                 ]
@@ -221,7 +223,7 @@ class SqlReferenceStore(Galleries, Subjects, Revisions, Comparables, Answers, Er
             found = session.get(PhotographRow, find_reference(session, owner, subject, reference).key)
             if found is None:
                 raise PhotographNotFound(f"no photograph kept of {reference!r}")
-            return Locker.of(self.codec, owner).photograph(reference, found)
+            return SubjectCipher.of(self.codec, owner).open_photograph(reference, found.content)
 
     def _owner(self, session: Session, gallery: str, subject: str) -> SubjectRow:
         return find_subject(session, self, find_gallery(session, self, gallery), gallery, subject)
@@ -241,30 +243,25 @@ def _require_room(owner: SubjectRow, fresh: int, most: int | None) -> None:
         raise TooManyReferences(f"a subject may have {most} references; this one has {owner.references}")
 
 
-def _stored(session: Session, owner: SubjectRow, wanted: dict[Identity, NewReference]) -> dict[Identity, ReferenceRow]:
-    """Those of the wanted references that the subject has. Asks by photograph, of which a request has few; they may
-    have been stored in the clear."""
-    found: dict[Identity, ReferenceRow] = {}
-    plain = {plain_identity(new): identifier for identifier, new in wanted.items()}
-    digests = sorted({digest for digest, _ in (*wanted, *plain)})
-    for start in range(0, len(digests), BATCH):
-        chunk = digests[start : start + BATCH]
-        query = select(ReferenceRow).where(ReferenceRow.subject_key == owner.key, ReferenceRow.image_sha256.in_(chunk))
-        for row in session.scalars(query):
-            identifier = row.image_sha256, row.box
-            found[plain.get(identifier, identifier)] = row
+def _stored(session: Session, owner: SubjectRow, identities: Sequence[str]) -> dict[str, ReferenceRow]:
+    """Return those of the references that the subject has, by identity."""
+    found: dict[str, ReferenceRow] = {}
+    for start in range(0, len(identities), BATCH):
+        chunk = identities[start : start + BATCH]
+        query = select(ReferenceRow).where(ReferenceRow.subject_key == owner.key, ReferenceRow.identity.in_(chunk))
+        found |= {row.identity: row for row in session.scalars(query)}
     return found
 
 
 def missing_templates(
-    session: Session, home: GalleryRow, locker: Locker, wanted: Sequence[tuple[ReferenceRow, NewReference]]
+    session: Session, home: GalleryRow, cipher: SubjectCipher, wanted: Sequence[tuple[ReferenceRow, NewReference]]
 ) -> list[Owned]:
     """Of what was sent, the templates of versions that the gallery holds which its references don't have yet: all of
     those that are new, and of those that a model change left behind."""
     held = held_versions(home)
     known = known_versions(session, [row.key for row, _ in wanted])
     return [
-        (row.key, row.id, locker, template)
+        (row.key, row.id, cipher, template)
         for row, new in wanted
         for template in new.templates
         if template.version in held and (row.key, template.version) not in known

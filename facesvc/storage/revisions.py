@@ -14,16 +14,15 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from facesvc.core.types import DIMENSION, Changes, Gallery, Vectors
 from facesvc.errors import GalleryNotFound
-from facesvc.storage.sealing import Lockers
+from facesvc.storage.sealing import SealedRows, SubjectCiphers
 from facesvc.storage.tables import GalleryRow, ReferenceRow, RevisionRow, SubjectRow, TemplateRow
-from facesvc.storage.transactions import Transactions
 
 ADD, REMOVE = "add", "remove"
 BATCH = 5_000
 """Rows fetched at a time: changes() holds its result and this much more."""
 
 
-class Revisions(Transactions):
+class Revisions(SealedRows):
     """What happened to one tenant's galleries; see core.ports.ReferenceStore."""
 
     def changes(self, gallery: Gallery, after: int, limit: int | None = None) -> Changes:
@@ -42,7 +41,7 @@ class Revisions(Transactions):
         return Changes(added, vectors, removed, revision)
 
     def issued(self, gallery: Gallery, vectors: Vectors) -> Vectors:
-        return self.codec.issued(gallery.key, gallery.issue, vectors) if gallery.issue else vectors
+        return self.codec.issued(gallery.key, gallery.issue, vectors)
 
     def removals(self, gallery: Gallery, after: int) -> tuple[NDArray[np.int64], int]:
         with self.reading() as session:
@@ -63,21 +62,20 @@ class Revisions(Transactions):
         count = session.scalar(select(func.count()).select_from(TemplateRow).where(*within)) or 0
         keys, vectors = np.empty(count, np.int64), np.empty((count, DIMENSION), np.float32)
         query = sealed_vectors().where(*within).order_by(TemplateRow.revision, TemplateRow.reference_key)
-        filled, lockers, version = 0, Lockers(self.codec), gallery.template_version
+        filled, ciphers, version = 0, SubjectCiphers(self.codec), gallery.template_version
         rows = session.execute(query, execution_options={"yield_per": BATCH})
-        for key, public_id, stored, subject, name, wrapped, data_key in rows:
+        for key, public_id, stored, subject, token, wrapped, data_key in rows:
             keys[filled] = key
-            vectors[filled] = lockers.at(subject, gallery.key, name, wrapped, data_key).vector(
-                public_id, version, stored
-            )
+            cipher = ciphers.at(subject, gallery.key, token, wrapped, data_key)
+            vectors[filled] = cipher.open_vector(public_id, version, stored)
             filled += 1
         # a removal in between makes it fewer than were counted
         return keys[:filled], self.issued(gallery, vectors[:filled])
 
 
-def sealed_vectors() -> Select[int, str, bytes, int, str, bytes | None, int | None]:
-    """Keys, public ids and vectors as stored, and what opens the vectors: the columns that Lockers.at takes, but for
-    the gallery's."""
+def sealed_vectors() -> Select[int, str, bytes, int, str, bytes, int]:
+    """Select keys, public ids and sealed vectors of references, and the columns that ``SubjectCiphers.at`` takes to
+    open them, but for the gallery's key."""
     key = (SubjectRow.key, SubjectRow.id, SubjectRow.sealed_key, SubjectRow.data_key)
     return (
         select(ReferenceRow.key, ReferenceRow.id, TemplateRow.vector, *key)

@@ -7,16 +7,15 @@ from sqlalchemy import exists, func, select
 from facesvc.core.types import Gallery, Vectors
 from facesvc.storage.galleries import find_gallery
 from facesvc.storage.revisions import sealed_vectors
-from facesvc.storage.sealing import Lockers
+from facesvc.storage.sealing import SealedRows, SubjectCiphers
 from facesvc.storage.subjects import find_subject, living
 from facesvc.storage.tables import ReferenceRow, SubjectRow, TemplateRow
-from facesvc.storage.transactions import Transactions
 
 BATCH = 5_000
 """Keys in one statement; databases allow 32766 parameters and more."""
 
 
-class Comparables(Transactions):
+class Comparables(SealedRows):
     """The templates of one tenant's galleries, as comparisons want them; see core.ports.ReferenceStore."""
 
     def owners(self, gallery: Gallery, keys: Sequence[int]) -> dict[int, int]:
@@ -39,13 +38,13 @@ class Comparables(Transactions):
         version = gallery.template_version
         query = sealed_vectors().where(ReferenceRow.tenant == self.tenant, TemplateRow.template_version == version)
         found: dict[int, Vectors] = {}
-        lockers = Lockers(self.codec)
+        ciphers = SubjectCiphers(self.codec)
         with self.reading() as session:
             for start in range(0, len(keys), BATCH):
                 rows = session.execute(query.where(ReferenceRow.key.in_(keys[start : start + BATCH])))
-                for key, public_id, stored, subject, name, wrapped, data_key in rows:
-                    locker = lockers.at(subject, gallery.key, name, wrapped, data_key)
-                    found[key] = locker.vector(public_id, version, stored)
+                for key, public_id, stored, subject, token, wrapped, data_key in rows:
+                    cipher = ciphers.at(subject, gallery.key, token, wrapped, data_key)
+                    found[key] = cipher.open_vector(public_id, version, stored)
         return found
 
     def comparable(self, gallery: Gallery, subject: str) -> list[int]:

@@ -12,24 +12,30 @@ from facesvc.core.types import NewSubject, Page, Subject, SubjectChange
 from facesvc.errors import SealBroken, SubjectExists, SubjectNotFound
 from facesvc.storage.engine import wipe_log
 from facesvc.storage.galleries import advance, find_gallery, lock_gallery
+from facesvc.storage.keys import latest_data_key
 from facesvc.storage.revisions import log_removed
-from facesvc.storage.sealing import Locker, Who, data_key_of, new_subject, open_gallery, put, subject_names
+from facesvc.storage.sealing import (
+    SealedRows,
+    SubjectCipher,
+    SubjectDetails,
+    new_subject,
+    open_gallery,
+    subject_token,
+)
 from facesvc.storage.tables import GalleryRow, ReferenceRow, SubjectRow
 from facesvc.storage.templates import count_templates, fewer
-from facesvc.storage.transactions import Transactions, decode_cursor, encode_cursor, require_limit
+from facesvc.storage.transactions import decode_cursor, encode_cursor, require_limit
 
 
-class Subjects(Transactions):
+class Subjects(SealedRows):
     """The subjects of one tenant's galleries; see core.ports.ReferenceStore."""
 
     def create_subject(self, gallery: str, new: NewSubject) -> Subject:
         exists = SubjectExists(f"subject {new.id!r} exists already in {gallery!r}")
         with self.writing(conflict=exists) as session:
             home = lock_gallery(session, self, gallery)
-            if seek_subject(session, self, home, new.id, expired=True):  # perhaps in the clear: no constraint tells
-                raise exists
-            who = Who(new.id, new.display_name, new.metadata, new.retention.consent)
-            row = insert_subject(session, self, home, who)
+            details = SubjectDetails(new.id, new.display_name, new.metadata, new.retention.consent)
+            row = insert_subject(session, self, home, details)
             row.expires_at = new.retention.expires_at
             session.flush()
             advance(session, home, subjects=1)
@@ -59,8 +65,8 @@ class Subjects(Transactions):
         changed = {name: value for name, value in given.items() if value is not None}
         with self.writing() as session:
             row = find_subject(session, self, lock_gallery(session, self, gallery), gallery, subject)
-            locker = locked_subject(session, self, row)
-            put(row, locker.put_subject(replace(locker.subject(row), **changed)))
+            cipher = SubjectCipher.of(self.codec, row)
+            row.sealed = cipher.seal_subject(replace(cipher.open_subject(row), **changed))
             row.expires_at = retention.expires_at or row.expires_at
             row.updated_at = datetime.now(UTC)
             session.flush()
@@ -70,8 +76,8 @@ class Subjects(Transactions):
         with self.writing() as session:
             home = lock_gallery(session, self, gallery)
             row = find_subject(session, self, home, gallery, subject)
-            locker = locked_subject(session, self, row)
-            put(row, locker.put_subject(replace(locker.subject(row), canary=int(canary))))
+            cipher = SubjectCipher.of(self.codec, row)
+            row.sealed = cipher.seal_subject(replace(cipher.open_subject(row), canary=int(canary)))
 
     def delete_subject(self, gallery: str, subject: str) -> None:
         with self.writing() as session:
@@ -107,11 +113,11 @@ class Subjects(Transactions):
         gallery = subject = None
         with suppress(SealBroken):  # what can't be read can be deleted all the same
             gallery = open_gallery(self.codec, home).name
-            subject = Locker.of(self.codec, row).subject(row).id
+            subject = SubjectCipher.of(self.codec, row).open_subject(row).id
         return Expired(row.key, gallery, subject)
 
     def _subject(self, row: SubjectRow, gallery: str) -> Subject:
-        return as_subject(row, Locker.of(self.codec, row).subject(row), gallery)
+        return as_subject(row, SubjectCipher.of(self.codec, row).open_subject(row), gallery)
 
 
 def living() -> ColumnElement[bool]:
@@ -148,7 +154,7 @@ def remove_subject(session: Session, home: GalleryRow, key: int, references: int
 
 
 def find_subject(
-    session: Session, rows: Transactions, home: GalleryRow, gallery: str, subject: str, expired: bool = False
+    session: Session, rows: SealedRows, home: GalleryRow, gallery: str, subject: str, expired: bool = False
 ) -> SubjectRow:
     """gallery: the name of ``home``; expired: also where it is. Raises SubjectNotFound."""
     row = seek_subject(session, rows, home, subject, expired)
@@ -158,42 +164,33 @@ def find_subject(
 
 
 def seek_subject(
-    session: Session, rows: Transactions, home: GalleryRow, subject: str, expired: bool = False
+    session: Session, rows: SealedRows, home: GalleryRow, subject: str, expired: bool = False
 ) -> SubjectRow | None:
-    names = subject_names(rows.codec, home.key, subject)
-    query = select(SubjectRow).where(SubjectRow.gallery_key == home.key, SubjectRow.id.in_(names))
+    token = subject_token(rows.codec, home.key, subject)
+    query = select(SubjectRow).where(SubjectRow.gallery_key == home.key, SubjectRow.id == token)
     return session.scalar(query if expired else query.where(living()))
 
 
-def insert_subject(session: Session, rows: Transactions, home: GalleryRow, who: Who) -> SubjectRow:
-    """A new subject without references; the caller holds the gallery's lock and counts it."""
+def insert_subject(session: Session, rows: SealedRows, home: GalleryRow, details: SubjectDetails) -> SubjectRow:
+    """Insert a subject without references; the caller holds the gallery's lock and counts it."""
     now = datetime.now(UTC)
-    columns = new_subject(rows.codec, data_key_of(session, rows), home.key, who)
+    columns = new_subject(rows.codec, latest_data_key(session, rows.tenant), home.key, details)
     row = SubjectRow(tenant=home.tenant, gallery_key=home.key, created_at=now, updated_at=now, **columns)
     session.add(row)
     session.flush()
     return row
 
 
-def locked_subject(session: Session, rows: Transactions, row: SubjectRow) -> Locker:
-    """What a subject's belongings are put away with. One that was stored in the clear is sealed first."""
-    if rows.codec.sealing and row.sealed_key is None:
-        who = Locker.of(rows.codec, row).subject(row)
-        put(row, new_subject(rows.codec, data_key_of(session, rows), row.gallery_key, who))
-        session.flush()
-    return Locker.of(rows.codec, row)
-
-
-def as_subject(row: SubjectRow, who: Who, gallery: str) -> Subject:
+def as_subject(row: SubjectRow, details: SubjectDetails, gallery: str) -> Subject:
     return Subject(
-        id=who.id,
+        id=details.id,
         gallery=gallery,
-        display_name=who.display_name,
-        metadata=who.metadata,
+        display_name=details.display_name,
+        metadata=details.metadata,
         references=row.references,
         created_at=row.created_at,
         updated_at=row.updated_at,
-        consent=who.consent,
+        consent=details.consent,
         expires_at=row.expires_at,
         key=row.key,
     )

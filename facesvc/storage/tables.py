@@ -1,8 +1,7 @@
 """The schema. Every row names its tenant; whatever holds or orders templates names their version too.
 
-``sealed`` columns, vectors, photographs and answers go through ``storage.cipher``. Where that encrypts, names and
-digests that are looked up are keyed digests (tokens) instead of themselves, and what else was in the clear is empty:
-a stolen database tells sizes, counts and moments.
+``sealed`` columns, vectors, photographs and answers are encrypted, see ``storage.sealing``; names and digests that are
+looked up are stored as tokens (keyed digests): a stolen database tells sizes, counts and moments.
 
 Keys are the database's own numbers and are never given out twice (AUTOINCREMENT, IDENTITY), so that an index
 which still holds a deleted reference's key can't answer with somebody else's.
@@ -17,7 +16,6 @@ from sqlalchemy import (
     BigInteger,
     DateTime,
     Dialect,
-    Float,
     ForeignKey,
     Identity,
     Index,
@@ -27,8 +25,6 @@ from sqlalchemy import (
     String,
     TypeDecorator,
     UniqueConstraint,
-    false,
-    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -108,7 +104,6 @@ class Table(DeclarativeBase):
         str: Name(),
         datetime: Moment(),
         int: BigInteger(),
-        float: Float(53),
         bytes: LargeBinary(),
         dict[str, Any]: Details(),
     }
@@ -181,8 +176,10 @@ class AuditRow(Table):
 
 
 class GalleryRow(Table):
-    """The counts are kept by every write, so that no request counts millions of rows. templates, shadow_templates: of
-    template_version and of shadow_version; shadow_version and shadow_state (core.types.ShadowState) come together."""
+    """The counts are kept by every write, so that no request counts millions of rows. name: its token. templates,
+    shadow_templates: of template_version and of shadow_version; shadow_version and shadow_state
+    (core.types.ShadowState) come together. data_key: version of the data key that seals ``sealed``; issue: counts the
+    secret rotations of its templates in indexes, from 1."""
 
     __tablename__ = "galleries"
     __table_args__ = (UniqueConstraint("tenant", "name"), {"sqlite_autoincrement": True})
@@ -194,22 +191,19 @@ class GalleryRow(Table):
     revision: Mapped[int] = mapped_column(default=0)
     subjects: Mapped[int] = mapped_column(default=0)
     references: Mapped[int] = mapped_column(default=0)
-    templates: Mapped[int] = mapped_column(server_default=text("0"), default=0)
+    templates: Mapped[int] = mapped_column(default=0)
     shadow_version: Mapped[str | None]
     shadow_state: Mapped[str | None]
-    shadow_templates: Mapped[int] = mapped_column(server_default=text("0"), default=0)
-    details: Mapped[dict[str, Any]] = mapped_column("metadata")  # declarative classes keep the name for themselves
-    sealed: Mapped[bytes | None]
-    data_key: Mapped[int | None]
-    issue: Mapped[int] = mapped_column(server_default=text("0"), default=0)
+    shadow_templates: Mapped[int] = mapped_column(default=0)
+    sealed: Mapped[bytes]
+    data_key: Mapped[int]
+    issue: Mapped[int] = mapped_column(default=1)
     created_at: Mapped[datetime]
 
 
 class SubjectRow(Table):
     """sealed_key: the subject's own key, wrapped by the tenant's data key of version ``data_key``: without it nothing
-    of the subject can be opened. consent: the caller's reference to it. canary: a subject that is nobody, see
-    ``service.disclosure``; of sealed subjects it is sealed, too. expires_at: from then on the subject does not
-    answer."""
+    of the subject can be opened. id: its token. expires_at: from then on the subject does not answer."""
 
     __tablename__ = "subjects"
     __table_args__ = (
@@ -222,27 +216,22 @@ class SubjectRow(Table):
     key: Mapped[int] = mapped_column(Key, Identity(), primary_key=True)
     gallery_key: Mapped[int] = mapped_column(ForeignKey("galleries.key", ondelete="CASCADE"))
     id: Mapped[str]
-    display_name: Mapped[str | None]
     references: Mapped[int] = mapped_column(default=0)
-    details: Mapped[dict[str, Any]] = mapped_column("metadata")
-    sealed: Mapped[bytes | None]
-    sealed_key: Mapped[bytes | None]
-    data_key: Mapped[int | None]
-    consent: Mapped[str | None]
-    canary: Mapped[bool] = mapped_column(server_default=false(), default=False)
+    sealed: Mapped[bytes]
+    sealed_key: Mapped[bytes]
+    data_key: Mapped[int]
     expires_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
 
 class ReferenceRow(Table):
-    """box (4) and landmarks (5 2) are little-endian float32, bit for bit, so that the box can be part of what makes a
-    reference unique."""
+    """identity: token of photograph and box, which make a reference unique; see ``storage.sealing``."""
 
     __tablename__ = "face_references"
     __table_args__ = (
         UniqueConstraint("tenant", "id"),
-        UniqueConstraint("subject_key", "image_sha256", "box"),
+        UniqueConstraint("subject_key", "identity"),
         Index(None, "gallery_key", "key"),
         Index(None, "subject_key", "key"),
         {"sqlite_autoincrement": True},
@@ -252,19 +241,14 @@ class ReferenceRow(Table):
     id: Mapped[str]
     gallery_key: Mapped[int] = mapped_column(ForeignKey("galleries.key", ondelete="CASCADE"))
     subject_key: Mapped[int] = mapped_column(ForeignKey("subjects.key", ondelete="CASCADE"))
-    image_sha256: Mapped[str]
-    box: Mapped[bytes]
-    landmarks: Mapped[bytes]
-    score: Mapped[float]
-    quality: Mapped[dict[str, Any]]
-    sealed: Mapped[bytes | None]
+    identity: Mapped[str]
+    sealed: Mapped[bytes]
     has_photograph: Mapped[bool]
     created_at: Mapped[datetime]
 
 
 class TemplateRow(Table):
-    """A reference's template of one version. vector goes through ``storage.cipher``; revision: the write that added
-    it."""
+    """A reference's template of one version. vector: sealed; revision: the write that added it."""
 
     __tablename__ = "templates"
     __table_args__ = (Index(None, "gallery_key", "template_version", "revision"),)
@@ -291,7 +275,7 @@ class FailureRow(Table):
 
 
 class PhotographRow(Table):
-    """content goes through ``storage.cipher``."""
+    """content: photograph and media type, sealed."""
 
     __tablename__ = "photographs"
 
@@ -299,7 +283,6 @@ class PhotographRow(Table):
         ForeignKey("face_references.key", ondelete="CASCADE"), primary_key=True, autoincrement=False
     )
     content: Mapped[bytes]
-    media_type: Mapped[str]
 
 
 class RevisionRow(Table):
@@ -320,9 +303,8 @@ class RevisionRow(Table):
 class AnswerRow(Table):
     """What an enrolment with an idempotency key was answered, so that the same request gets the same answer again.
 
-    key, request: SHA-256 of the caller's key and of the request, or tokens of these. answer: through
-    ``storage.cipher``, sealed with the key of the subject of whom it tells; None while the request runs. Goes with its
-    gallery and its subject; both are unknown until then.
+    key, request: tokens of the caller's key and of the request. answer: sealed with the key of its subject; None
+    while the request runs. Goes with its gallery and its subject; both are unknown until then.
     """
 
     __tablename__ = "idempotent_answers"

@@ -16,11 +16,11 @@ from sqlalchemy.orm import Session
 from facesvc.core.compare import require_version
 from facesvc.core.types import DIMENSION, NewReference, Photograph, Reference, Sample, ShadowState, Template
 from facesvc.errors import StoreError, TemplateVersionMismatch
-from facesvc.storage.sealing import Locker, Lockers
+from facesvc.storage.sealing import SubjectCipher, SubjectCiphers
 from facesvc.storage.tables import FailureRow, GalleryRow, ReferenceRow, SubjectRow, TemplateRow
 
-Owned = tuple[int, str, Locker, Template]
-"""A template of the reference that has this key and public id, and belongs to the subject of this locker."""
+Owned = tuple[int, str, SubjectCipher, Template]
+"""Key and public id of a reference, the cipher of its subject, and a template of the reference."""
 
 
 def held_versions(home: GalleryRow) -> tuple[str, ...]:
@@ -56,9 +56,9 @@ def insert_templates(session: Session, home: GalleryRow, new: Iterable[Owned], r
             "template_version": template.version,
             "gallery_key": home.key,
             "revision": revision,
-            "vector": locker.put_vector(public_id, template.version, template.vector),
+            "vector": cipher.seal_vector(public_id, template.version, template.vector),
         }
-        for key, public_id, locker, template in new
+        for key, public_id, cipher, template in new
     ]
     if rows:
         session.execute(insert(TemplateRow), rows)
@@ -93,11 +93,11 @@ def fewer(templates: Counter[str]) -> Counter[str]:
     return Counter({version: -count for version, count in templates.items()})
 
 
-def open_template(row: TemplateRow | None, public_id: str, template_version: str, locker: Locker) -> Template:
+def open_template(row: TemplateRow | None, public_id: str, template_version: str, cipher: SubjectCipher) -> Template:
     """The stored template; an empty one, (0,), where the reference has none of this version."""
     if row is None:
         return Template(np.empty(0, np.float32), template_version)
-    return Template(locker.vector(public_id, row.template_version, row.vector), row.template_version)
+    return Template(cipher.open_vector(public_id, row.template_version, row.vector), row.template_version)
 
 
 def new_id() -> str:
@@ -106,9 +106,15 @@ def new_id() -> str:
 
 
 def reference_values(
-    home: GalleryRow, subject_key: int, locker: Locker, public_id: str, new: NewReference, created_at: datetime
+    home: GalleryRow,
+    subject_key: int,
+    cipher: SubjectCipher,
+    public_id: str,
+    identity: str,
+    new: NewReference,
+    created_at: datetime,
 ) -> dict[str, Any]:
-    """Columns of ReferenceRow, but for the key."""
+    """Return the columns of a new ReferenceRow, but for its key. identity: as ``SubjectCipher.identity`` made it."""
     return {
         "tenant": home.tenant,
         "id": public_id,
@@ -116,30 +122,33 @@ def reference_values(
         "subject_key": subject_key,
         "has_photograph": new.photograph is not None and home.keep_photographs,
         "created_at": created_at,
-        **locker.put_reference(public_id, new),
+        "identity": identity,
+        "sealed": cipher.seal_reference(public_id, new),
     }
 
 
-def photograph_values(home: GalleryRow, key: int, locker: Locker, public_id: str, new: NewReference) -> dict[str, Any]:
-    """Columns of PhotographRow, of a reference that has one."""
+def photograph_values(
+    home: GalleryRow, key: int, cipher: SubjectCipher, public_id: str, new: NewReference
+) -> dict[str, Any]:
+    """Return the columns of a new PhotographRow. key, public_id: of its reference; new: has a photograph."""
     assert new.photograph is not None
     photograph = Photograph(new.photograph, new.media_type or "application/octet-stream")
-    return {"tenant": home.tenant, "reference_key": key, **locker.put_photograph(public_id, photograph)}
+    return {"tenant": home.tenant, "reference_key": key, "content": cipher.seal_photograph(public_id, photograph)}
 
 
 def as_reference(
-    row: ReferenceRow, owner: SubjectRow, template: TemplateRow | None, template_version: str, lockers: Lockers
+    row: ReferenceRow, owner: SubjectRow, template: TemplateRow | None, template_version: str, ciphers: SubjectCiphers
 ) -> Reference:
-    """template: the reference's of ``template_version``, if it has one."""
-    locker, who = lockers.of(owner), lockers.who(owner)
-    seen = locker.reference(row)
+    """Open a reference. template: the reference's of ``template_version``, if it has one."""
+    cipher, subject = ciphers.of(owner), ciphers.details(owner)
+    opened = cipher.open_reference(row)
     return Reference(
         key=row.key,
         id=row.id,
-        subject=who.id,
-        display_name=who.display_name,
-        sample=Sample(seen.face, seen.quality, open_template(template, row.id, template_version, locker)),
-        image_sha256=seen.image_sha256,
+        subject=subject.id,
+        display_name=subject.display_name,
+        sample=Sample(opened.face, opened.quality, open_template(template, row.id, template_version, cipher)),
+        image_sha256=opened.image_sha256,
         has_photograph=row.has_photograph,
         created_at=row.created_at,
     )

@@ -20,7 +20,6 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalErr
 from sqlalchemy.orm import Session
 
 from facesvc.errors import FaceServiceError, InvalidCursor, RequestError, StoreError, StoreUnavailable
-from facesvc.storage.cipher import Codec, PlainCodec
 from facesvc.storage.engine import TENANT, WRITING, writers_turn
 
 EVERY_TENANT = "*"
@@ -28,25 +27,13 @@ EVERY_TENANT = "*"
 
 
 class Transactions:
-    """What the parts of the store share: the engine, whose rows, and how bytes are stored. seen: names of the galleries
-    that are there for who asks, None for all."""
+    """Transactions over the rows of one tenant, or of EVERY_TENANT."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        tenant: str = "default",
-        codec: Codec | None = None,
-        seen: frozenset[str] | None = None,
-    ) -> None:
+    def __init__(self, engine: Engine, tenant: str) -> None:
         self.engine = engine
         self.tenant = tenant
-        self.codec = codec or PlainCodec()
-        self.seen = seen
         self._reader = engine.execution_options(**{TENANT: tenant})
         self._writer = engine.execution_options(**{TENANT: tenant, WRITING: True})
-
-    def sees(self, gallery: str) -> bool:
-        return self.seen is None or gallery in self.seen
 
     @contextmanager
     def reading(self) -> Iterator[Session]:

@@ -3,11 +3,11 @@
 import sys
 
 from facesvc.storage.engine import open_engine
-from facesvc.storage.references import SqlReferenceStore
+from tests.support.databases import open_store
 
 
 def main(url: str, name: str) -> None:
-    store = SqlReferenceStore(open_engine(url))
+    store = open_store(open_engine(url))
     print("started", flush=True)
     with store.alone(name):
         print("alone", flush=True)

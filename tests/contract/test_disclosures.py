@@ -6,12 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import func, select
 
+from facesvc.core.access import DEFAULT_TENANT
 from facesvc.errors import IdentityBudgetSpent, SubjectNotFound
 from facesvc.storage.disclosures import SqlDisclosures
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
 from facesvc.storage.tables import RevealedRow
-from tests.support.databases import new_reference
+from tests.support.databases import new_reference, new_tenant, open_codec
 
 DAY = 20_000
 
@@ -19,7 +20,7 @@ DAY = 20_000
 @pytest.fixture
 def disclosures(url: str) -> Iterator[SqlDisclosures]:
     engine = open_engine(url)
-    yield SqlDisclosures(engine)
+    yield SqlDisclosures(engine, DEFAULT_TENANT, open_codec(engine))
     engine.dispose()
 
 
@@ -79,7 +80,8 @@ def test_others_take_no_place_at_the_same_time(store: SqlReferenceStore, disclos
 def test_references_of_another_tenant_are_nobodys(store: SqlReferenceStore, disclosures: SqlDisclosures) -> None:
     references = enrolled(store, 2)
     store.mark_canary("staff", "s0", True)
-    stranger = SqlDisclosures(disclosures.engine, "another")
+    another = new_tenant(disclosures.engine, "another")
+    stranger = SqlDisclosures(disclosures.engine, another.tenant, another.codec)
     stranger.reveal(references, "key", DAY, 1)
     assert rows(disclosures) == 0
     assert list(stranger.canaries(references)) == []

@@ -21,7 +21,7 @@ from facesvc.index.milvus import MilvusIndex, MilvusKeeper, MilvusServer
 from facesvc.index.pgvector import PgVectorKeeper, transaction
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
-from tests.support.databases import VERSION, enrol, new_reference, postgresql_database, unit_vectors
+from tests.support.databases import VERSION, enrol, new_reference, new_tenant, postgresql_database, unit_vectors
 from tests.support.engines import ENGINE_PARAMETERS, EngineKeepers, milvus
 
 PROBES = unit_vectors(3, seed=500)
@@ -189,7 +189,7 @@ def test_what_others_keep_is_left_alone(
     engine: str, engine_keeper: EngineKeepers, store: SqlReferenceStore, milvus_uri: str
 ) -> None:
     """Another tenant's, and another database's."""
-    tenant = store.scoped("another tenant")
+    tenant = new_tenant(store.engine, "another tenant")
     tenant.create_gallery(NewGallery("theirs"), VERSION)
     if engine == "milvus":
         theirs: Keeper = MilvusKeeper(MilvusServer(milvus_uri), f"{engine_keeper.owner}2", tenant.alone)

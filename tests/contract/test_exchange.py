@@ -20,9 +20,8 @@ from facesvc.index.homes import MemoryKeeper
 from facesvc.pipeline.decode import sniff
 from facesvc.storage.bulk import SqlExchange
 from facesvc.storage.references import SqlReferenceStore
-from tests.contract.conftest import TENANTS
 from tests.contract.values import NAMES, counts
-from tests.support.databases import VERSION, new_reference, unit_vectors
+from tests.support.databases import VERSION, new_reference, new_tenant, unit_vectors
 from tests.support.galleryfiles import JPEG, MOMENT, bare, entry, people, values, write_file
 
 RULES = RowRules(VERSION, 1.0, 10**6, sniff)
@@ -30,12 +29,12 @@ RULES = RowRules(VERSION, 1.0, 10**6, sniff)
 
 @pytest.fixture
 def exchange(store: SqlReferenceStore) -> SqlExchange:
-    return SqlExchange(store.engine, codec=store.codec)
+    return SqlExchange(store.engine, store.tenant, store.codec)
 
 
 def by_subject(exchange: SqlExchange, entries: Iterable[Entry]) -> list[Entry]:
-    """As they came, where names are in the clear; sealed ones come in no order that says anything."""
-    return sorted(entries, key=lambda each: each.subject) if exchange.codec.sealing else list(entries)
+    """Sorted: sealed names come in no order that says anything."""
+    return sorted(entries, key=lambda each: each.subject)
 
 
 def test_what_goes_in_comes_out(exchange: SqlExchange) -> None:
@@ -146,7 +145,8 @@ def test_an_export_shows_one_moment(other: SqlReferenceStore, exchange: SqlExcha
 
 
 def test_another_tenants_gallery_is_unknown(store: SqlReferenceStore, exchange: SqlExchange) -> None:
-    theirs = SqlExchange(store.engine, "theirs", store.codec.scoped("theirs"))
+    other = new_tenant(store.engine, "theirs")
+    theirs = SqlExchange(store.engine, other.tenant, other.codec)
     exchange.add("staff", [entry(1)])
     for call in (lambda: list(theirs.entries("staff")), lambda: theirs.add("staff", [entry(2)])):
         with pytest.raises(GalleryNotFound):
@@ -157,8 +157,8 @@ def test_another_tenants_gallery_is_unknown(store: SqlReferenceStore, exchange: 
 def test_one_export_into_two_tenants(store: SqlReferenceStore, exchange: SqlExchange) -> None:
     """Each keeps the references' own ids: neither learns from its own of what the other has."""
     went = [entry(1, photograph=JPEG), entry(2), entry(3, "bob")]
-    for tenant in TENANTS:
-        theirs = store.scoped(tenant)
+    for tenant in ("acme", "theirs"):
+        theirs = new_tenant(store.engine, tenant)
         theirs.create_gallery(NewGallery("staff", True), VERSION)
         into = SqlExchange(store.engine, tenant, theirs.codec)
         assert into.add("staff", went) == Added(subjects=2, references=3)

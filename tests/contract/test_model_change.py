@@ -105,9 +105,10 @@ def enrol(service: FaceService, subject: str, *seeds: int, gallery: str = "album
 
 
 def held(service: FaceService, version: str, gallery: str = "album") -> dict[int, bytes]:
-    """Every template of a version as an index would take it over from the start, were it not turned."""
-    found = service.store.changes(replace(service.store.gallery(gallery).of(version), issue=0), 0)
-    return {key: vector.tobytes() for key, vector in zip(found.added.tolist(), found.vectors, strict=True)}
+    """Every template of a version that an index would take over from the start."""
+    home = service.store.gallery(gallery).of(version)
+    found = service.store.vectors(home, service.store.changes(home, 0).added.tolist())
+    return {key: vector.tobytes() for key, vector in found.items()}
 
 
 def vectors(pack: Seeded, seeds: Sequence[int]) -> dict[int, bytes]:
@@ -368,7 +369,7 @@ def test_a_gallery_deleted_meanwhile_is_not_found(service: FaceService) -> None:
 
 def test_an_export_is_of_one_version(service: FaceService, changes: ModelChanges) -> None:
     """Of the one that answers, or another that is held; who was left behind stays out, their subjects don't."""
-    exchange = SqlExchange(changes.store.engine, codec=changes.store.codec)  # type: ignore[attr-defined]
+    exchange = SqlExchange(changes.store.engine, changes.store.tenant, changes.store.codec)  # type: ignore[attr-defined]
     enrol(service, "ada", 1)
     enrol(service, "bob", 95)
     changes.start("album", "new")

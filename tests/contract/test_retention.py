@@ -86,5 +86,5 @@ def test_nothing_is_imported_into_who_has_expired(store: SqlReferenceStore) -> N
     enrolled(store, "ada", PAST)
     before = counts(store)
     with pytest.raises(SubjectExists, match="'ada' has expired, and is still to be erased"):
-        SqlExchange(store.engine, codec=store.codec).add("staff", [entry(1, "ada"), entry(2, "bob")])
+        SqlExchange(store.engine, store.tenant, store.codec).add("staff", [entry(1, "ada"), entry(2, "bob")])
     assert counts(store) == before

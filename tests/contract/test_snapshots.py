@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from facesvc.core.types import Gallery, NewGallery
+from facesvc.core.types import Changes, Gallery, NewGallery
 from facesvc.index.compressed import CompressedIndex
 from facesvc.index.flat import FlatIndex
 from facesvc.index.galleries import Projection
@@ -38,9 +38,9 @@ def loaded(store: SqlReferenceStore, keeper: SnapshotKeeper) -> tuple[list[int],
     return sorted(kept.codes.keys().tolist()), kept.revision
 
 
-def code(index: Storable, seed: int) -> bytes:
-    """How an index of this kind stores the vector."""
-    index.add(np.array([1]), unit_vectors(1, seed))
+def code(index: Storable, changes: Changes, key: int) -> bytes:
+    """How an index of this kind stores the template of reference ``key``. changes: all of the gallery's templates."""
+    index.add(np.array([1]), changes.vectors[changes.added == key])
     return index.codes(np.array([1]))[1].tobytes()
 
 
@@ -74,12 +74,11 @@ def test_a_new_process_starts_from_it(store: SqlReferenceStore, keeper: Snapshot
 
 def test_what_is_deleted_is_in_no_file(store: SqlReferenceStore, keeper: SnapshotKeeper) -> None:
     """By the process that follows, and without one: by whoever deletes."""
-    enrol(store, "ada", *range(30))
-    enrol(store, "bob", 500)
-    enrol(store, "eve", 501)
+    keys = [*enrol(store, "bob", 500), *enrol(store, "eve", 501), *enrol(store, "ada", *range(30))]
     projection = followed(store, keeper)
     gallery = store.gallery("staff")
-    bob, eve, ada = (code(keeper.open(gallery).codes, seed) for seed in (500, 501, 7))
+    everything = store.changes(gallery, 0)
+    bob, eve, ada = (code(keeper.open(gallery).codes, everything, key) for key in keys[:3])
     assert [found in stored(keeper, gallery) for found in (bob, eve, ada)] == [True] * 3
     store.delete_subject("staff", "bob")
     projection.follow(lambda: False)
@@ -152,7 +151,7 @@ def put_back(store: SqlReferenceStore, last: int) -> None:
             key = "reference_key" if table == "templates" else "key"
             connection.execute(text(f"DELETE FROM {table} WHERE {key} > {last}"))
         connection.execute(text("DELETE FROM revisions WHERE revision > 1"))
-        connection.execute(text("DELETE FROM subjects WHERE id <> 'ada'"))
+        connection.execute(text("DELETE FROM subjects WHERE key > 1"))
         connection.execute(text('UPDATE galleries SET revision = 1, subjects = 1, "references" = 30'))
         if store.engine.dialect.name == "sqlite":
             connection.execute(text(f"UPDATE sqlite_sequence SET seq = {last} WHERE name = 'face_references'"))

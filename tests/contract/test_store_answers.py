@@ -13,10 +13,10 @@ from facesvc.core.types import NewGallery, NewSubject, Receipt, Reference, Ticke
 from facesvc.errors import GalleryNotFound, IdempotencyKeyInUse, IdempotencyKeyReused
 from facesvc.storage.engine import WRITING
 from facesvc.storage.references import SqlReferenceStore
-from facesvc.storage.sealing import stored_names
+from facesvc.storage.sealing import text_token
 from facesvc.storage.tables import AnswerRow
 from tests.contract.values import counts, rows
-from tests.support.databases import VERSION, new_reference
+from tests.support.databases import VERSION, new_reference, new_tenant
 
 
 def digest(text: str) -> str:
@@ -41,7 +41,7 @@ def expire(store: SqlReferenceStore, ticket: Ticket) -> None:
     """Time goes by, for this row."""
     long_ago = datetime(2020, 1, 1, tzinfo=UTC)
     with store.engine.execution_options(**{WRITING: True}).begin() as connection:
-        key = stored_names(store.codec, "idempotency key", ticket.key)[0]
+        key = text_token(store.codec, "idempotency key", ticket.key)
         connection.execute(update(AnswerRow).where(AnswerRow.key == key).values(expires_at=long_ago))
 
 
@@ -177,7 +177,7 @@ def test_what_is_deleted_is_in_no_answer(store: SqlReferenceStore, erased: str) 
 
 def test_keys_of_tenants_are_their_own(store: SqlReferenceStore) -> None:
     answer = enrol(store, TICKET, 1)
-    theirs = store.scoped("acme")
+    theirs = new_tenant(store.engine, "acme")
     theirs.create_gallery(NewGallery("staff"), VERSION)
     assert theirs.claim(TICKET) is None
     theirs.release(TICKET)

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from facesvc.core.types import GalleryChange, NewGallery
+from facesvc.core.types import GalleryChange, NewGallery, Reference
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
-from facesvc.storage.tables import ReferenceRow
-from tests.support.databases import VERSION, migrated_sqlite, new_reference, unit_vectors
+from facesvc.storage.tables import PhotographRow, ReferenceRow, TemplateRow
+from tests.support.databases import VERSION, migrated_sqlite, new_reference, open_store
 
 PHOTOGRAPH = b"\xff\xd8 a photograph that nobody else has " * 300
 """Larger than a page of the database, so that it overflows into others."""
@@ -22,11 +22,23 @@ def on_disk(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in sorted(folder.glob("facesvc.db*")))
 
 
+def stored_vector(store: SqlReferenceStore, reference: Reference) -> bytes:
+    """The sealed vector, as the row has it."""
+    with store.reading() as session:
+        return session.scalars(select(TemplateRow.vector).where(TemplateRow.reference_key == reference.key)).one()
+
+
+def stored_photograph(store: SqlReferenceStore, reference: Reference) -> bytes:
+    """The sealed photograph, as the row has it."""
+    with store.reading() as session:
+        return session.get_one(PhotographRow, reference.key).content
+
+
 @pytest.fixture
 def files(tmp_path: Path):
     """A store on SQLite, and its folder."""
     engine = open_engine(migrated_sqlite(tmp_path))
-    store = SqlReferenceStore(engine)
+    store = open_store(engine)
     store.create_gallery(NewGallery("staff", True), VERSION)
     yield store, tmp_path
     engine.dispose()
@@ -37,8 +49,9 @@ def test_deleted_bytes_are_not_on_the_disk(files: tuple[SqlReferenceStore, Path]
     store, folder = files
     store.add_references("staff", "bob", [new_reference(i) for i in range(50)])
     (doomed,) = store.add_references("staff", "ada", [new_reference(1000, photograph=PHOTOGRAPH)])
-    vector = doomed.sample.template.vector.tobytes()
-    assert (vector in on_disk(folder), PHOTOGRAPH[:1000] in on_disk(folder)) == (True, True)
+    vector, photograph = stored_vector(store, doomed), stored_photograph(store, doomed)
+    neighbour = stored_vector(store, store.references("staff", "bob", 1).items[0])
+    assert [content in on_disk(folder) for content in (vector, photograph[:1000], neighbour)] == [True] * 3
     if how == "reference":
         store.delete_reference("staff", "ada", doomed.id)
     elif how == "subject":
@@ -46,17 +59,19 @@ def test_deleted_bytes_are_not_on_the_disk(files: tuple[SqlReferenceStore, Path]
     else:
         store.delete_gallery("staff")
     left = on_disk(folder)
-    assert [vector[i : i + 16] in left for i in range(0, len(vector), 16)] == [False] * 32
-    assert PHOTOGRAPH[:100] not in left
-    assert (unit_vectors(1, 7).tobytes() in left) == (how != "gallery")
+    assert [vector[i : i + 16] in left for i in range(0, len(vector), 16)] == [False] * 34
+    assert photograph[:100] not in left
+    assert (neighbour in left) == (how != "gallery")
 
 
 def test_photographs_no_longer_kept_are_not_on_the_disk(files: tuple[SqlReferenceStore, Path]) -> None:
     store, folder = files
-    store.add_references("staff", "ada", [new_reference(1, photograph=PHOTOGRAPH)])
+    (reference,) = store.add_references("staff", "ada", [new_reference(1, photograph=PHOTOGRAPH)])
+    photograph = stored_photograph(store, reference)
+    assert photograph[:1000] in on_disk(folder)
     store.update_gallery("staff", GalleryChange(keep_photographs=False))
-    assert PHOTOGRAPH[:100] not in on_disk(folder)
-    assert unit_vectors(1, 1).tobytes() in on_disk(folder)
+    assert photograph[:100] not in on_disk(folder)
+    assert stored_vector(store, reference) in on_disk(folder)
 
 
 def test_deletion_does_not_wait_for_a_reader(files: tuple[SqlReferenceStore, Path]) -> None:
@@ -64,11 +79,13 @@ def test_deletion_does_not_wait_for_a_reader(files: tuple[SqlReferenceStore, Pat
     store, folder = files
     store.add_references("staff", "ada", [new_reference(1), new_reference(2), new_reference(3)])
     first, second, _ = store.references("staff", "ada", 3).items
+    vector = stored_vector(store, first)
+    assert vector in on_disk(folder)
     with store.reading() as session:
         assert session.scalar(select(func.count()).select_from(ReferenceRow)) == 3
         store.delete_reference("staff", "ada", first.id)
     store.delete_reference("staff", "ada", second.id)
-    assert first.sample.template.vector.tobytes() not in on_disk(folder)
+    assert vector not in on_disk(folder)
 
 
 def test_database_files_are_the_owners_alone(files: tuple[SqlReferenceStore, Path]) -> None:

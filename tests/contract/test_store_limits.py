@@ -15,14 +15,14 @@ from facesvc.errors import (
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
 from tests.contract.values import JPEG, counts
-from tests.support.databases import VERSION, new_reference
+from tests.support.databases import VERSION, new_reference, new_tenant
 
 END_THE_OTHERS = """SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity
                     WHERE pid <> pg_backend_pid() AND datname = current_database()"""
 
 
 def test_tenants_see_nothing_of_each_other(store: SqlReferenceStore) -> None:
-    theirs = store.scoped("acme")
+    theirs = new_tenant(store.engine, "acme")
     (ours,) = store.add_references("staff", "ada", [new_reference(1, photograph=JPEG)])
     assert theirs.galleries(10) == Page((), None)
     for call in calls_of_a_missing_gallery(theirs, "staff"):
@@ -112,8 +112,9 @@ def test_ping_of_a_database_that_answers(store: SqlReferenceStore) -> None:
     assert store.ping() is None
 
 
-def test_closed_port_is_unavailable() -> None:
-    store = SqlReferenceStore(open_engine("postgresql://nobody:secret@127.0.0.1:1/faces"))
+def test_closed_port_is_unavailable(store: SqlReferenceStore) -> None:
+    engine = open_engine("postgresql://nobody:secret@127.0.0.1:1/faces")
+    store = SqlReferenceStore(engine, store.tenant, store.codec)
     for call in (store.ping, lambda: store.gallery("staff"), lambda: store.create_gallery(NewGallery("g"), VERSION)):
         with pytest.raises(StoreUnavailable) as caught:
             call()

@@ -12,7 +12,9 @@ import pytest
 from facesvc.errors import StoreUnavailable
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
+from facesvc.storage.transactions import Locks
 from tests.contract.test_store_threads import at_once
+from tests.support.databases import new_tenant
 
 ROOT = Path(__file__).parents[2]
 BRIEF = 0.05
@@ -52,7 +54,7 @@ def test_a_process_has_its_turn_until_it_is_done(url: str, store: SqlReferenceSt
         assert said(process) == "alone"
         assert is_held(store)
         assert not is_held(store, "another work")
-        assert not is_held(store.scoped("another tenant"))
+        assert not is_held(new_tenant(store.engine, "another tenant"))
         assert process.stdin is not None
         process.stdin.close()
         with store.alone("build"):
@@ -109,6 +111,6 @@ def test_holders_take_no_connections_from_others(store: SqlReferenceStore) -> No
 
 def test_database_that_is_away() -> None:
     engine = open_engine("postgresql+psycopg://nobody@127.0.0.1:1/none")
-    with pytest.raises(StoreUnavailable), SqlReferenceStore(engine).alone("build"):
+    with pytest.raises(StoreUnavailable), Locks(engine, "default").alone("build"):
         raise AssertionError
     engine.dispose()

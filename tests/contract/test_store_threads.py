@@ -13,7 +13,7 @@ from facesvc.errors import GalleryExists, SubjectExists, SubjectNotFound
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
 from tests.contract.values import counts
-from tests.support.databases import VERSION, new_reference
+from tests.support.databases import VERSION, new_reference, open_store
 
 WRITERS = 8
 T = TypeVar("T")
@@ -22,7 +22,7 @@ T = TypeVar("T")
 @contextmanager
 def stores(url: str, count: int) -> Iterator[list[SqlReferenceStore]]:
     engines = [open_engine(url) for _ in range(count)]
-    yield [SqlReferenceStore(engine) for engine in engines]
+    yield [open_store(engine) for engine in engines]
     for engine in engines:
         engine.dispose()
 

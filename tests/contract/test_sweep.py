@@ -17,7 +17,7 @@ from facesvc.index.sweep import Compared, Sweep
 from facesvc.storage.erasures import Residue
 from facesvc.storage.references import SqlReferenceStore
 from facesvc.storage.tables import AnswerRow
-from tests.support.databases import VERSION, new_reference, unit_vectors
+from tests.support.databases import VERSION, new_reference, new_tenant, unit_vectors
 
 CLEAN = Compared("staff", VERSION, 30, "flat", 0, 0, 30, 0)
 
@@ -44,7 +44,7 @@ def snapshot_keys(store: SqlReferenceStore, keeper: SnapshotKeeper) -> int:
 def test_nothing_is_found_where_nothing_is(store: SqlReferenceStore, sweep: Sweep) -> None:
     assert list(sweep.galleries()) == [CLEAN]
     assert sweep.residue() == []
-    assert Residue(store.engine).sweep() == {}
+    assert Residue(store.engine, store.tenant).sweep() == {}
 
 
 def test_what_was_deleted_since_leaves_the_snapshot(
@@ -95,24 +95,24 @@ def test_rows_without_their_owners(store: SqlReferenceStore, keeper: SnapshotKee
     if store.engine.dialect.name != "sqlite":
         pytest.skip("PostgreSQL lets nobody break its foreign keys")
     connection = sqlite3.connect(str(store.engine.url.database))  # foreign keys are off unless one asks
-    connection.execute("DELETE FROM subjects WHERE id = 'bob'")
+    connection.execute("DELETE FROM subjects WHERE key = 2")
     connection.commit()
     connection.close()
-    found = Residue(store.engine).sweep()
+    found = Residue(store.engine, store.tenant).sweep()
     assert found["rows of face_references without their row of subjects"] == 10
-    assert Residue(store.engine).sweep() == {}
+    assert Residue(store.engine, store.tenant).sweep() == {}
     assert list(sweep.galleries()) == [replace(CLEAN, references=20, surplus=10, on_disk=30, surplus_on_disk=10)]
     assert list(sweep.galleries()) == [replace(CLEAN, references=20, on_disk=0)]
 
 
 def test_other_tenants_rows_are_not_touched(store: SqlReferenceStore, keeper: SnapshotKeeper) -> None:
-    guests = store.scoped("guests")
+    guests = new_tenant(store.engine, "guests")
     guests.create_gallery(NewGallery("staff"), VERSION)
     guests.add_references("staff", "eve", [new_reference(1)])
     lapsed = {"key": "a", "request": "b", "expires_at": datetime(2000, 1, 1, tzinfo=UTC)}
     with store.engine.begin() as connection:
         connection.execute(insert(AnswerRow), [lapsed | {"tenant": tenant} for tenant in ("default", "guests")])
-    assert Residue(store.engine).sweep() == {"lapsed answers to enrolments": 1}
-    assert Residue(store.engine).sweep() == {}
+    assert Residue(store.engine, store.tenant).sweep() == {"lapsed answers to enrolments": 1}
+    assert Residue(store.engine, store.tenant).sweep() == {}
     assert Residue(store.engine, "guests").sweep() == {"lapsed answers to enrolments": 1}
     assert guests.gallery("staff").references == 1

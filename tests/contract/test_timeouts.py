@@ -16,7 +16,7 @@ from tests.support.databases import postgresql_database
 def hurried(postgresql_admin: str) -> Iterator[Locks]:
     with postgresql_database(postgresql_admin) as database:
         engine = open_engine(database, statement_seconds=0.2)
-        yield Locks(engine)
+        yield Locks(engine, "default")
         engine.dispose()
 
 
@@ -57,6 +57,6 @@ def test_a_lock_may_be_waited_for(hurried: Locks) -> None:
 def test_commands_take_as_long_as_they_need(postgresql_admin: str) -> None:
     with postgresql_database(postgresql_admin) as database:
         engine = open_engine(database)
-        with Locks(engine).reading() as session:
+        with Locks(engine, "default").reading() as session:
             assert session.scalar(text("SHOW statement_timeout")) == "0"
         engine.dispose()

@@ -17,7 +17,6 @@ from facesvc.crypto.master import MasterKey
 from facesvc.errors import MasterKeyUnavailable, SealBroken, TenantNotFound, Unauthenticated
 from facesvc.storage.engine import WRITING
 from facesvc.storage.keys import SqlKeyRows, rewrap_all
-from facesvc.storage.references import SqlReferenceStore
 from facesvc.storage.transactions import EVERY_TENANT, Transactions
 from tests.support.databases import MASTER, VERSION, new_reference, process
 
@@ -41,13 +40,6 @@ def enrolled(engine: Engine) -> Database:
     return database
 
 
-def planted(engine: Engine, tenant: str) -> None:
-    """In the clear, by somebody who may write the database."""
-    plain = SqlReferenceStore(engine, tenant)
-    plain.create_gallery(NewGallery("visitors"), VERSION)
-    plain.add_references("visitors", "mallory", [new_reference(9)])
-
-
 def change(engine: Engine, *statements: str) -> None:
     with engine.execution_options(**{WRITING: True}).begin() as connection:
         for statement in statements:
@@ -58,15 +50,11 @@ def rotate_data(database: Database) -> None:
     list(database.encryption("default").rotate_data_key())
 
 
-def seal(database: Database) -> None:
-    list(database.encryption("default").seal())
-
-
 def create(database: Database) -> None:
     database.register.create("acme")
 
 
-WRITERS = (rotate_data, seal, create)
+WRITERS = (rotate_data, create)
 """All who write wrapped keys, but for the replacement of the master key."""
 
 
@@ -179,10 +167,9 @@ TAKINGS = {
 
 @pytest.mark.parametrize("what", TAKINGS)
 def test_no_root_is_made_where_one_was_taken_away(engine: Engine, what: str) -> None:
-    """Else what is in the clear would be believed again, and somebody could plant faces."""
+    """Else a new, empty tenant would hide that the right keys are gone."""
     enrolled(engine).key_desk("default").issue(Rights(frozenset({Role.VERIFY})), None)
     change(engine, *TAKINGS[what])
-    planted(engine, "default")
     with pytest.raises(SealBroken, match=TAKEN):
         started(engine).store("default")
     with pytest.raises(SealBroken, match=TAKEN):  # nor by the next that comes
@@ -190,25 +177,26 @@ def test_no_root_is_made_where_one_was_taken_away(engine: Engine, what: str) -> 
 
 
 def test_who_removes_everything_has_a_new_installation_that_knows_no_api_key(engine: Engine) -> None:
-    """What remains: it is empty, but for what he plants; and whoever asks notices."""
+    """What remains: it is empty, and callers notice."""
     issued = enrolled(engine).key_desk("default").issue(Rights(frozenset({Role.VERIFY})), None)
     for table in ("tenants", "data_keys", "audit", "galleries", "api_keys"):
         change(engine, f"DELETE FROM {table}")
-    planted(engine, "default")
     anew = started(engine)
-    assert [gallery.name for gallery in anew.store("default").galleries(10).items] == ["visitors"]
+    assert anew.store("default").galleries(10).items == ()
     with pytest.raises(Unauthenticated):
         anew.api_keys.authenticate(issued.text)
 
 
-def test_a_later_tenant_is_whole_from_the_start(engine: Engine) -> None:
-    """Also in an installation that began with something in the clear."""
-    planted(engine, "default")
-    database = process(engine)
-    assert database.store("default").subject("visitors", "mallory").references == 1
-    acme = database.register.create("acme").id
-    planted(engine, acme)
-    with pytest.raises(SealBroken, match="is stored in the clear, in place of what was sealed"):
-        process(engine).store(acme).galleries(10)
+def test_galleries_without_any_key_are_not_believed(engine: Engine) -> None:
+    """Somebody who may write the database brings rows of another installation."""
+    enrolled(engine)
+    for table in ("tenants", "data_keys", "audit", "api_keys"):
+        change(engine, f"DELETE FROM {table}")
+    with pytest.raises(SealBroken, match=TAKEN):
+        started(engine)
+
+
+def test_an_unknown_tenant_gets_no_keys(engine: Engine) -> None:
+    enrolled(engine)
     with pytest.raises(TenantNotFound):
         process(engine).store("t-0123456789abcdef")

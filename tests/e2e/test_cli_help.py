@@ -39,7 +39,7 @@ def test_the_commands() -> None:
         "galleries model abandon", "galleries model agreement", "galleries model cut-over", "galleries model finish",
         "galleries model left-behind", "galleries model roll-back", "galleries model run", "galleries model start",
         "galleries model status", "galleries show", "identify",
-        "keys reissue-templates", "keys rotate-data", "keys rotate-master", "keys seal", "keys status",
+        "keys reissue-templates", "keys rotate-data", "keys rotate-master", "keys status",
         "models build", "models check", "models list", "models use", "receipts key", "receipts verify",
         "samples", "serve",
         "subjects canary", "subjects delete", "subjects erase", "subjects export", "subjects list",

@@ -10,9 +10,8 @@ from facesvc.core.types import NewGallery
 from facesvc.index.flat import FlatIndex
 from facesvc.index.snapshot import Snapshot
 from facesvc.storage.engine import open_engine
-from facesvc.storage.references import SqlReferenceStore
 from tests.support.commandline import CommandLine
-from tests.support.databases import VERSION, migrated_sqlite, new_reference, unit_vectors
+from tests.support.databases import VERSION, migrated_sqlite, new_reference, open_store, unit_vectors
 
 CLEAN = {
     "tenant": "default", "gallery": "staff", "template_version": VERSION, "references": 3, "kind": "flat",
@@ -24,7 +23,7 @@ CLEAN = {
 def cli(tmp_path: Path) -> CommandLine:
     """Over a database of one gallery with three references."""
     engine = open_engine(migrated_sqlite(tmp_path))
-    store = SqlReferenceStore(engine)
+    store = open_store(engine)
     store.create_gallery(NewGallery("staff"), VERSION)
     store.add_references("staff", "ada", [new_reference(seed) for seed in range(3)])
     engine.dispose()

@@ -18,7 +18,7 @@ from facesvc.core.types import NewGallery
 from facesvc.index.galleries import Projection
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
-from tests.support.databases import VERSION, new_reference, postgresql_database, unit_vectors
+from tests.support.databases import VERSION, new_reference, open_store, postgresql_database, unit_vectors
 from tests.support.engines import ENGINE_PARAMETERS, EngineKeepers
 
 ROOT = Path(__file__).parents[2]
@@ -65,7 +65,7 @@ def place(request: pytest.FixtureRequest, url: str) -> Iterator[Place]:
 @pytest.fixture
 def store(url: str) -> Iterator[SqlReferenceStore]:
     engine = open_engine(url)
-    store = SqlReferenceStore(engine)
+    store = open_store(engine)
     store.create_gallery(NewGallery("staff"), VERSION)
     yield store
     engine.dispose()

@@ -16,7 +16,7 @@ from facesvc.index.galleries import Projection
 from facesvc.index.homes import MemoryKeeper
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
-from tests.support.databases import VERSION, unit_vectors
+from tests.support.databases import VERSION, open_store, unit_vectors
 
 ROOT = Path(__file__).parents[2]
 ROUNDS = 10
@@ -45,7 +45,7 @@ def stored(store: SqlReferenceStore) -> dict[str, set[str]]:
 @pytest.mark.slow
 def test_acknowledged_writes_survive_kill(url: str) -> None:
     engine = open_engine(url)
-    store = SqlReferenceStore(engine)
+    store = open_store(engine)
     store.create_gallery(NewGallery("staff"), VERSION)
     follower = Projection(store, MemoryKeeper(FlatIndex))
     enrolled: set[str] = set()

@@ -17,13 +17,12 @@ import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
 
 from facesvc.bootstrap.database import FILE, Database
-from facesvc.core.access import StoredTenant
+from facesvc.core.access import DEFAULT_TENANT, StoredTenant
 from facesvc.core.types import DIMENSION, Face, NewReference, Quality, Sample, Template, Vectors
-from facesvc.crypto.codec import SealedCodec
+from facesvc.crypto.codec import Codec
 from facesvc.crypto.keyring import Keyring, Maker
 from facesvc.crypto.master import MasterKey
 from facesvc.storage.access import SqlTenants
-from facesvc.storage.cipher import Codec, PlainCodec
 from facesvc.storage.engine import open_engine
 from facesvc.storage.keys import SqlKeyRows
 from facesvc.storage.migrate import upgrade
@@ -101,13 +100,21 @@ def _database(admin: str, name: str) -> str:
     return make_url(admin).set(database=name).render_as_string(hide_password=False)
 
 
-def plain_codec(_: Engine) -> Codec:
-    return PlainCodec()
+def open_codec(engine: Engine, tenant: str = DEFAULT_TENANT) -> Codec:
+    """Return the codec of a process of its own: it knows no keys but those in the database, and the master key of all
+    tests."""
+    return Codec(Keyring(MASTER, partial(SqlKeyRows, engine)), tenant)
 
 
-def sealed_codec(engine: Engine, tenant: str = "default", master: MasterKey | None = None) -> SealedCodec:
-    """Of a process of its own: it knows no keys but those in the database, and the master key of all tests."""
-    return SealedCodec(Keyring(master or MASTER, partial(SqlKeyRows, engine)), tenant)
+def open_store(engine: Engine, tenant: str = DEFAULT_TENANT) -> SqlReferenceStore:
+    """Return the store of a process of its own."""
+    return SqlReferenceStore(engine, tenant, open_codec(engine, tenant))
+
+
+def new_tenant(engine: Engine, tenant: str) -> SqlReferenceStore:
+    """Return the empty store of a tenant that is new."""
+    add_tenant(engine, tenant)
+    return open_store(engine, tenant)
 
 
 def add_tenant(engine: Engine, tenant: str) -> None:
@@ -118,7 +125,7 @@ def add_tenant(engine: Engine, tenant: str) -> None:
 def make_keys(url: str) -> None:
     """From now on the database is sealed with the master key of all tests."""
     engine = open_engine(url)
-    sealed_codec(engine)
+    open_codec(engine)
     engine.dispose()
 
 
