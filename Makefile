@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PEERS := .venv-peers
 
-.PHONY: help serve samples test test-slow check format lint bench faults drills audit constraints clean
+.PHONY: help serve samples test coverage test-slow check format lint bench faults drills audit constraints clean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -46,6 +46,9 @@ $(VENV)/.installed-test: $(VENV)/.uv pyproject.toml constraints.txt
 
 test: $(VENV)/.installed-test ## set up and run the fast tests
 	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow"
+
+coverage: $(VENV)/.installed-test ## run the fast tests and list the lines and branches that none reaches
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow" --cov --cov-report=term --cov-report=html
 
 test-slow: $(VENV)/.installed-test ## run the tests that take over ten seconds
 	$(BIN)/pytest -n 2 --dist loadgroup -m slow

@@ -25,7 +25,7 @@ from drills.two_tenants import PARAMETERS, Ask, Tenant, asks, request, settled, 
 from facesvc.bootstrap.database import open_database
 from facesvc.config import Settings
 from facesvc.core.access import Rights, Role
-from tests.api.snapshot import SNAPSHOT
+from tests.support.snapshot import SNAPSHOT
 
 EXAMPLES, ROUNDS, SEED = 30, 300, 20_261
 """Requests that schemathesis makes for each operation and parameter; pairs of requests whose times are compared."""

@@ -19,8 +19,8 @@ from schemathesis.generation import GenerationMode
 
 from drills.ground import Real, Served, prepared, serving
 from drills.raw_requests import damaged, good_requests, send
-from tests.api.snapshot import SNAPSHOT
 from tests.support.hostile import jpeg, opened
+from tests.support.snapshot import SNAPSHOT
 
 COUNT, SEED = 10_000, 20_260
 CLIENTS = 8

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from drills.ground import Real
-from tests.api.snapshot import SNAPSHOT
+from tests.support.snapshot import SNAPSHOT
 
 PARAMETERS = ("gallery", "subject", "reference", "key")
 """Of paths: ids that belong to a tenant."""

@@ -18,9 +18,9 @@ from facesvc.service.disclosure import Alarms
 from facesvc.web.access import permission_of
 from facesvc.web.app import create_app
 from tests.api.conftest import problem
-from tests.api.snapshot import document
 from tests.support.keyed import Keyed, serve_keyed
 from tests.support.live import listen
+from tests.support.snapshot import document
 
 STATIC = {"/openapi.json", "/page"}
 """Answered without a key, and without an operation of ours."""

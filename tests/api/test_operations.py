@@ -19,7 +19,7 @@ from facesvc.web.errors import RequestTimeout
 from facesvc.web.limits import BODIES_HELD, BodyLimits
 from facesvc.web.observe import Metrics, Observed, json_logger
 from tests.api.conftest import Part, references
-from tests.api.snapshot import SNAPSHOT, document
+from tests.support.snapshot import SNAPSHOT, document
 
 Parts = Callable[[str, str], Part]
 REFERENCES, BYTES = "facesvc_index_references", "facesvc_index_bytes"
@@ -102,7 +102,7 @@ def test_answers_are_private_and_protected(client: httpx.Client) -> None:
 
 
 def test_the_openapi_document_is_the_committed_one(client: httpx.Client) -> None:
-    assert document() == json.loads(SNAPSHOT.read_text()), "refresh it with: python -m tests.api.snapshot"
+    assert document() == json.loads(SNAPSHOT.read_text()), "refresh it with: python -m tests.support.snapshot"
     assert client.get("/openapi.json").json() == document()
 
 

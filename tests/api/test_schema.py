@@ -6,8 +6,8 @@ from hypothesis import HealthCheck, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
 
-from tests.api.snapshot import SNAPSHOT
 from tests.support.live import Live
+from tests.support.snapshot import SNAPSHOT
 
 CHECKS = [not_a_server_error, response_schema_conformance, status_code_conformance]
 

@@ -1,4 +1,4 @@
-"""The committed OpenAPI document. `python -m tests.api.snapshot` writes it anew: read the difference before you
+"""The committed OpenAPI document. `python -m tests.support.snapshot` writes it anew: read the difference before you
 commit it, callers depend on it."""
 
 import json
@@ -9,7 +9,7 @@ from typing import Any
 from facesvc.config import Settings
 from facesvc.web.app import create_app
 
-SNAPSHOT = Path(__file__).with_name("openapi.json")
+SNAPSHOT = Path(__file__).parents[1] / "api" / "openapi.json"
 
 
 def document() -> dict[str, Any]:
