@@ -16,10 +16,7 @@ from sqlalchemy.orm import Session
 from facesvc.core.audit import Chain, Head, Line
 from facesvc.errors import AuditBroken, TenantNotFound
 from facesvc.storage.tables import AuditRow, TenantRow
-from facesvc.storage.transactions import Transactions
-
-BATCH = 1_000
-"""Lines read at a time."""
+from facesvc.storage.transactions import BATCH, Transactions
 
 
 @dataclass(eq=False)

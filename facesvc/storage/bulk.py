@@ -33,9 +33,8 @@ from facesvc.storage.templates import (
     reference_values,
     require_templates,
 )
+from facesvc.storage.transactions import BATCH
 
-BATCH = 1_000
-"""Rows fetched at a time without photographs, which is what is in memory."""
 PHOTOGRAPHS = 16
 """Rows fetched at a time with their photographs."""
 

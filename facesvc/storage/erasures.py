@@ -24,15 +24,13 @@ from facesvc.storage.sealing import SealedRows, text_token
 from facesvc.storage.subjects import remove_subject, seek_subject
 from facesvc.storage.tables import AnswerRow, ErasureRow, GalleryRow, SubjectRow
 from facesvc.storage.tables import Table as Base
-from facesvc.storage.transactions import Transactions
+from facesvc.storage.transactions import BATCH, Transactions
 
 RESUMED = timedelta(days=30)
 """Time for which an erasure that is under way can be asked for again: the month in which a person who asks for it is
 to be told what was done (GDPR, article 12, paragraph 3). Indexes have followed long before."""
 KEPT = timedelta(hours=24)
 """Time for which a receipt is given again."""
-BATCH = 5_000
-"""Keys in one statement; databases allow 32766 parameters and more."""
 
 
 class Erasures(SealedRows):

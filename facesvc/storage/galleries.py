@@ -13,7 +13,7 @@ from facesvc.storage.engine import wipe_log
 from facesvc.storage.sealing import GalleryDetails, SealedRows, gallery_columns, gallery_token, open_gallery, put
 from facesvc.storage.tables import GalleryRow, PhotographRow, ReferenceRow
 from facesvc.storage.templates import held_versions
-from facesvc.storage.transactions import EVERY_TENANT, Transactions, decode_cursor, encode_cursor, require_limit
+from facesvc.storage.transactions import EVERY_TENANT, Transactions, read_page
 
 
 class Galleries(SealedRows):
@@ -42,18 +42,13 @@ class Galleries(SealedRows):
             return as_gallery(self.codec, find_gallery(session, self, name))
 
     def galleries(self, limit: int, cursor: str | None = None) -> Page[Gallery]:
-        require_limit(limit)
-        query = select(GalleryRow).where(GalleryRow.tenant == self.tenant).order_by(GalleryRow.name)
+        query = select(GalleryRow).where(GalleryRow.tenant == self.tenant)
         if self.seen is not None:
             names = [gallery_token(self.codec, name) for name in sorted(self.seen)]
             query = query.where(GalleryRow.name.in_(names))
-        if cursor is not None:
-            query = query.where(GalleryRow.name > decode_cursor("galleries", cursor, str))
         with self.reading() as session:
-            rows = session.scalars(query.limit(limit + 1)).all()
-            found = tuple(as_gallery(self.codec, row) for row in rows[:limit])
-        more = len(rows) > limit
-        return Page(found, encode_cursor("galleries", rows[limit - 1].name) if more else None)
+            rows, following = read_page(session, query, GalleryRow.name, "galleries", limit, cursor)
+            return Page(tuple(as_gallery(self.codec, row) for (row,) in rows), following)
 
     def held_versions(self) -> set[str]:
         """Return the template versions of all galleries, see ``core.types.Gallery.versions``."""

@@ -17,7 +17,7 @@ from facesvc.storage.revisions import log_added, log_removed
 from facesvc.storage.sealing import SealedRows, SubjectCiphers
 from facesvc.storage.tables import FailureRow, GalleryRow, ReferenceRow, SubjectRow, TemplateRow
 from facesvc.storage.templates import Owned, held_versions, insert_templates, known_versions, require_vector
-from facesvc.storage.transactions import decode_cursor, encode_cursor, require_limit
+from facesvc.storage.transactions import read_page
 
 
 class ModelChanges(SealedRows):
@@ -45,7 +45,10 @@ class ModelChanges(SealedRows):
         )
         ciphers = SubjectCiphers(self.codec)
         with self.reading() as session:
-            return [_unembedded(row, owner, ciphers) for row, owner in session.execute(query.limit(limit))]
+            return [
+                _unembedded(row, owner, ciphers)
+                for row, owner in session.execute(query.order_by(ReferenceRow.key).limit(limit))
+            ]
 
     def add_templates(
         self, gallery: Gallery, template_version: str, made: Mapping[int, Template], failed: Mapping[int, str]
@@ -115,18 +118,15 @@ class ModelChanges(SealedRows):
         return True
 
     def left_behind(self, gallery: str, limit: int, cursor: str | None = None) -> Page[LeftBehind]:
-        require_limit(limit)
         with self.reading() as session:
             home = find_gallery(session, self, gallery)
             filling = home.shadow_state == ShadowState.FILLING
             version = home.shadow_version if filling and home.shadow_version else home.template_version
             listing = f"left-behind/{home.key}/{version}"
-            after = 0 if cursor is None else decode_cursor(listing, cursor, int)
-            rows = session.execute(_told(home.key, version).where(ReferenceRow.key > after).limit(limit + 1)).all()
-            ciphers = SubjectCiphers(self.codec)
-            found = tuple(LeftBehind(row.id, ciphers.details(of).id, _why(row, code)) for row, of, code in rows[:limit])
-        more = len(rows) > limit
-        return Page(found, encode_cursor(listing, rows[limit - 1][0].key) if more else None)
+            query, ciphers = _with_failures(home.key, version), SubjectCiphers(self.codec)
+            rows, following = read_page(session, query, ReferenceRow.key, listing, limit, cursor)
+            found = (LeftBehind(row.id, ciphers.details(of).id, _why(row, code)) for row, of, code in rows)
+            return Page(tuple(found), following)
 
     def _advanced(self, session: Session, home: GalleryRow) -> Gallery:
         session.flush()
@@ -156,11 +156,11 @@ def _has_template(template_version: str) -> ColumnElement[bool]:
 
 
 def _lacking(of: type[ReferenceRow], gallery_key: int, template_version: str) -> Select[ReferenceRow]:
-    """References without a template of this version, in the order of their keys."""
-    return select(of).where(of.gallery_key == gallery_key, ~_has_template(template_version)).order_by(ReferenceRow.key)
+    """Select the references without a template of this version."""
+    return select(of).where(of.gallery_key == gallery_key, ~_has_template(template_version))
 
 
-def _told(gallery_key: int, template_version: str) -> Select[ReferenceRow, SubjectRow, str]:
+def _with_failures(gallery_key: int, template_version: str) -> Select[ReferenceRow, SubjectRow, str]:
     failure = (FailureRow.reference_key == ReferenceRow.key) & (FailureRow.template_version == template_version)
     return (
         _lacking(ReferenceRow, gallery_key, template_version)

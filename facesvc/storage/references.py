@@ -48,10 +48,7 @@ from facesvc.storage.templates import (
     require_templates,
     require_vector,
 )
-from facesvc.storage.transactions import Locks, decode_cursor, encode_cursor, require_limit
-
-BATCH = 5_000
-"""Keys in one statement; databases allow 32766 parameters and more."""
+from facesvc.storage.transactions import BATCH, Locks, read_page
 
 
 class SqlReferenceStore(Galleries, Subjects, Revisions, Comparables, Answers, Erasures, Lapsing, Locks, ModelChanges):
@@ -163,17 +160,12 @@ class SqlReferenceStore(Galleries, Subjects, Revisions, Comparables, Answers, Er
         return [as_reference(row, owner, templates.get(row.key), version, ciphers) for row in rows]
 
     def references(self, gallery: str, subject: str, limit: int, cursor: str | None = None) -> Page[Reference]:
-        require_limit(limit)
         with self.reading() as session:
-            owner = self._owner(session, gallery, subject)
-            listing = f"references/{owner.key}"
-            query = _with_templates(owner.key).order_by(ReferenceRow.key)
-            if cursor is not None:
-                query = query.where(ReferenceRow.key > decode_cursor(listing, cursor, int))
-            rows, ciphers = session.execute(query.limit(limit + 1)), SubjectCiphers(self.codec)
-            found = [as_reference(row, owner, template, version, ciphers) for row, template, version in rows]
-        more = len(found) > limit
-        return Page(tuple(found[:limit]), encode_cursor(listing, found[limit - 1].key) if more else None)
+            owner, ciphers = self._owner(session, gallery, subject), SubjectCiphers(self.codec)
+            query, listing = _with_templates(owner.key), f"references/{owner.key}"
+            rows, following = read_page(session, query, ReferenceRow.key, listing, limit, cursor)
+            found = (as_reference(row, owner, template, version, ciphers) for row, template, version in rows)
+            return Page(tuple(found), following)
 
     def reference(self, gallery: str, subject: str, reference: str) -> Reference:
         with self.reading() as session:

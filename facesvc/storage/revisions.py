@@ -16,10 +16,9 @@ from facesvc.core.types import DIMENSION, Changes, Gallery, Vectors
 from facesvc.errors import GalleryNotFound
 from facesvc.storage.sealing import SealedRows, SubjectCiphers
 from facesvc.storage.tables import GalleryRow, ReferenceRow, RevisionRow, SubjectRow, TemplateRow
+from facesvc.storage.transactions import BATCH
 
 ADD, REMOVE = "add", "remove"
-BATCH = 5_000
-"""Rows fetched at a time: changes() holds its result and this much more."""
 
 
 class Revisions(SealedRows):

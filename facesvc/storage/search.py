@@ -10,9 +10,7 @@ from facesvc.storage.revisions import sealed_vectors
 from facesvc.storage.sealing import SealedRows, SubjectCiphers
 from facesvc.storage.subjects import find_subject, living
 from facesvc.storage.tables import ReferenceRow, SubjectRow, TemplateRow
-
-BATCH = 5_000
-"""Keys in one statement; databases allow 32766 parameters and more."""
+from facesvc.storage.transactions import BATCH
 
 
 class Comparables(SealedRows):

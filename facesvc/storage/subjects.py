@@ -24,7 +24,7 @@ from facesvc.storage.sealing import (
 )
 from facesvc.storage.tables import GalleryRow, ReferenceRow, SubjectRow
 from facesvc.storage.templates import count_templates, fewer
-from facesvc.storage.transactions import decode_cursor, encode_cursor, require_limit
+from facesvc.storage.transactions import read_page
 
 
 class Subjects(SealedRows):
@@ -47,17 +47,11 @@ class Subjects(SealedRows):
             return self._subject(find_subject(session, self, home, gallery, subject), gallery)
 
     def subjects(self, gallery: str, limit: int, cursor: str | None = None) -> Page[Subject]:
-        require_limit(limit)
         with self.reading() as session:
             home = find_gallery(session, self, gallery)
-            listing = f"subjects/{home.key}"
-            query = select(SubjectRow).where(SubjectRow.gallery_key == home.key, living()).order_by(SubjectRow.id)
-            if cursor is not None:
-                query = query.where(SubjectRow.id > decode_cursor(listing, cursor, str))
-            rows = session.scalars(query.limit(limit + 1)).all()
-            found = tuple(self._subject(row, gallery) for row in rows[:limit])
-        more = len(rows) > limit
-        return Page(found, encode_cursor(listing, rows[limit - 1].id) if more else None)
+            query = select(SubjectRow).where(SubjectRow.gallery_key == home.key, living())
+            rows, following = read_page(session, query, SubjectRow.id, f"subjects/{home.key}", limit, cursor)
+            return Page(tuple(self._subject(row, gallery) for (row,) in rows), following)
 
     def update_subject(self, gallery: str, subject: str, change: SubjectChange) -> Subject:
         retention = change.retention

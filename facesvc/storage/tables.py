@@ -42,6 +42,10 @@ class Name(TypeDecorator[str]):
     impl = String(NAME_LENGTH).with_variant(String(NAME_LENGTH, collation="C"), "postgresql")
     cache_ok = True
 
+    @property
+    def python_type(self) -> type[str]:
+        return str
+
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         return None if value is None else require_text(value)
 

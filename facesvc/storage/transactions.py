@@ -8,20 +8,22 @@ Work that one holder at a time may do, among all threads and processes on this d
 import base64
 import binascii
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, TypeVarTuple
 
 from filelock import FileLock, Timeout
-from sqlalchemy import Connection, Engine, func, select, text
+from sqlalchemy import Connection, Engine, Row, Select, func, select, text
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError, SQLAlchemyError, StatementError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from facesvc.errors import FaceServiceError, InvalidCursor, RequestError, StoreError, StoreUnavailable
 from facesvc.storage.engine import TENANT, WRITING, writers_turn
 
+BATCH = 5_000
+"""Rows fetched at a time, and keys in one statement: databases allow 32766 parameters and more."""
 EVERY_TENANT = "*"
 """In place of a tenant where rows of all are looked through, such as API keys; no tenant's id."""
 
@@ -73,6 +75,30 @@ def require_limit(limit: int) -> None:
     """Raises RequestError for a page size below one."""
     if limit < 1:
         raise RequestError("limit must be at least 1")
+
+
+Ts = TypeVarTuple("Ts")
+
+
+def read_page(
+    session: Session,
+    query: Select[*Ts],
+    position: InstrumentedAttribute[Any],
+    listing: str,
+    limit: int,
+    cursor: str | None,
+) -> tuple[Sequence[Row[*Ts]], str | None]:
+    """Return a page of the rows of ``query`` in the order of ``position``, and the cursor of the next page, None at the
+    end. position: a unique column of the first entity of the query; listing: names what is listed, so that a cursor
+    fits no other. Raises RequestError for a limit below one, InvalidCursor."""
+    require_limit(limit)
+    if cursor is not None:
+        query = query.where(position > decode_cursor(listing, cursor, position.type.python_type))
+    rows = session.execute(query.order_by(position).limit(limit + 1)).all()
+    if len(rows) <= limit:
+        return rows, None
+    last: Any = rows[limit - 1]
+    return rows[:limit], encode_cursor(listing, getattr(last[0], position.key))
 
 
 P = TypeVar("P", str, int)
