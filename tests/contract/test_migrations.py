@@ -7,12 +7,13 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
 
 from facesvc.errors import StoreUnavailable
 from facesvc.storage.access import SqlTenants
 from facesvc.storage.engine import WRITING, open_engine
-from facesvc.storage.migrate import configured, upgrade
+from facesvc.storage.migrate import configured, newest, scripts, upgrade
 from facesvc.storage.tables import Table
 from facesvc.storage.transactions import EVERY_TENANT
 
@@ -34,6 +35,10 @@ def test_upgrade_makes_the_tables_and_can_run_again(bare_url: str) -> None:
     upgrade(bare_url)
     upgrade(bare_url)
     assert tables(bare_url) == TABLES
+
+
+def test_the_newest_script_is_alembics_head() -> None:
+    assert newest() == ScriptDirectory(scripts()).get_current_head()
 
 
 def test_migrated_schema_is_the_one_in_tables(bare_url: str) -> None:
