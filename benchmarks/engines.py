@@ -85,7 +85,7 @@ def pgvector(graph: bool) -> Callable[[], AbstractContextManager[Engine]]:
 
             def finish() -> None:
                 if graph:
-                    index.tend()
+                    index.build_graph()
                 with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                     connection.execute(text(f"VACUUM ANALYZE {SCHEMA}.{NAME}"))
 

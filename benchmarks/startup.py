@@ -25,9 +25,9 @@ from sqlalchemy import Engine, insert, update
 
 from benchmarks.galleries import Population
 from facesvc.core.types import Gallery, NewGallery
-from facesvc.index.galleries import Projection
+from facesvc.index.galleries import GalleryIndexes
 from facesvc.index.growing import storable
-from facesvc.index.local import SnapshotKeeper
+from facesvc.index.local import SnapshotHome
 from facesvc.storage.engine import open_engine
 from facesvc.storage.migrate import upgrade
 from facesvc.storage.references import SqlReferenceStore
@@ -122,8 +122,8 @@ def logged(home: Gallery, key: int, op: str | None = "add") -> dict[str, object]
     return row | {"template_version": VERSION} | ({"op": op} if op else {})
 
 
-def keeper(store: SqlReferenceStore, folder: Path, least: int) -> SnapshotKeeper:
-    return SnapshotKeeper(lambda _: storable("auto", 1.0), store, folder, least)
+def home(store: SqlReferenceStore, folder: Path, least: int) -> SnapshotHome:
+    return SnapshotHome(lambda _: storable("auto", 1.0), store, folder, least)
 
 
 def start(url: str, folder: Path, least: int) -> tuple[float, str]:
@@ -133,7 +133,7 @@ def start(url: str, folder: Path, least: int) -> tuple[float, str]:
     gallery = store.gallery("people")
     storable("auto", 1.0)  # loads the library
     begun = time.perf_counter()
-    index = Projection(store, keeper(store, folder, least)).caught_up(gallery).index
+    index = GalleryIndexes(store, home(store, folder, least)).caught_up(gallery).index
     seconds = time.perf_counter() - begun
     assert len(index) == gallery.references
     engine.dispose()
@@ -149,16 +149,16 @@ def measure(size: int, progress: Progress) -> Figures:
         task = progress.add_task("starts", total=2 * STARTS + 1)
         database = [begin(url, folder / "none", progress, task) for _ in range(STARTS)]
         store = open_store(engine)
-        kept = keeper(store, folder / "snapshots", 1)
-        projection = Projection(store, kept)
-        projection.caught_up(store.gallery("people"))
+        kept = home(store, folder / "snapshots", 1)
+        indexes = GalleryIndexes(store, kept)
+        indexes.caught_up(store.gallery("people"))
         written = time.perf_counter()
-        projection.follow(lambda: False)
+        indexes.follow(lambda: False)
         written = time.perf_counter() - written
         progress.advance(task)
         snapshot = [begin(url, folder / "snapshots", progress, task) for _ in range(STARTS)]
         used = sum(path.stat().st_size for path in (folder / "snapshots").rglob("*"))
-        deleting = [delete(store, projection, number) for number in range(1, DELETIONS + 1)]
+        deleting = [delete(store, indexes, number) for number in range(1, DELETIONS + 1)]
         engine.dispose()
     slow, fast = median(s for s, _ in database), median(s for s, _ in snapshot)
     kind = snapshot[0][1]
@@ -172,11 +172,11 @@ def begin(url: str, folder: Path, progress: Progress, task: object) -> tuple[flo
     return found
 
 
-def delete(store: SqlReferenceStore, projection: Projection, number: int) -> float:
+def delete(store: SqlReferenceStore, indexes: GalleryIndexes, number: int) -> float:
     """Seconds in which a deleted subject's codes leave the snapshot, and memory."""
     store.delete_subject("people", f"subject {number}")
     begun = time.perf_counter()
-    projection.follow(lambda: False)
+    indexes.follow(lambda: False)
     return time.perf_counter() - begun
 
 

@@ -7,7 +7,7 @@ from typing import Protocol
 from facesvc.core.answers import Enrolment
 from facesvc.core.types import GalleryChange, NewGallery, NewSubject, ShadowState, SubjectChange, Ticket
 from facesvc.errors import ModelChangeConflict, ModelChangeIncomplete
-from facesvc.index.galleries import Projection
+from facesvc.index.galleries import GalleryIndexes
 from facesvc.service.decisions import FaceService
 from facesvc.service.enrolment import EnrolmentRequest, Once
 from tests.support.databases import VERSION
@@ -122,7 +122,7 @@ class Direct:
         return step
 
     def follow(self) -> None:
-        assert isinstance(self.service.indexes, Projection)
+        assert isinstance(self.service.indexes, GalleryIndexes)
         self.service.indexes.follow(lambda: False)
 
 

@@ -7,11 +7,11 @@ and searches for so many rounds, and says what it saw that it should not have.
 import sys
 
 from facesvc.core.types import Changes, Gallery
-from facesvc.index.galleries import Projection
+from facesvc.index.galleries import GalleryIndexes
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
 from tests.support.databases import new_reference, open_codec, unit_vectors
-from tests.support.engines import EngineKeepers
+from tests.support.engines import EngineHomes
 
 STEP = 4
 
@@ -24,22 +24,22 @@ class Telling(SqlReferenceStore):
         return super().changes(gallery, after, limit)
 
 
-def catch_up(projection: Projection, store: SqlReferenceStore) -> None:
-    projection.search(store.gallery("staff"), unit_vectors(1), 1)
+def catch_up(indexes: GalleryIndexes, store: SqlReferenceStore) -> None:
+    indexes.search(store.gallery("staff"), unit_vectors(1), 1)
     print("done", flush=True)
 
 
-def work(projection: Projection, store: SqlReferenceStore, number: int, rounds: int) -> None:
+def work(indexes: GalleryIndexes, store: SqlReferenceStore, number: int, rounds: int) -> None:
     """Every enrolment is found by its own vector at once, and no deleted reference is found any more."""
     for round_ in range(rounds):
         seed = 10_000 * number + round_
         subject = f"subject {number}"
         (stored,) = store.add_references("staff", subject, [new_reference(seed)])
-        if projection.search(store.gallery("staff"), unit_vectors(1, seed), 1) != [[stored.key]]:
+        if indexes.search(store.gallery("staff"), unit_vectors(1, seed), 1) != [[stored.key]]:
             print("not found", stored.key, flush=True)
         if round_ % 3 == 2:
             store.delete_subject("staff", subject)
-            if stored.key in projection.search(store.gallery("staff"), unit_vectors(1, seed), 500)[0]:
+            if stored.key in indexes.search(store.gallery("staff"), unit_vectors(1, seed), 500)[0]:
                 print("still found", stored.key, flush=True)
     print("done", flush=True)
 
@@ -47,11 +47,11 @@ def work(projection: Projection, store: SqlReferenceStore, number: int, rounds: 
 def main(task: str, engine: str, place: str, owner: str, url: str, number: int) -> None:
     database = open_engine(url)
     store = (Telling if task == "catch up" else SqlReferenceStore)(database, "default", open_codec(database))
-    projection = Projection(store, EngineKeepers(place, place, owner)(engine, store), step=STEP)
+    indexes = GalleryIndexes(store, EngineHomes(place, place, owner)(engine, store), step=STEP)
     if task == "catch up":
-        catch_up(projection, store)
+        catch_up(indexes, store)
     else:
-        work(projection, store, number, rounds=12)
+        work(indexes, store, number, rounds=12)
 
 
 if __name__ == "__main__":

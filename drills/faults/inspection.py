@@ -11,7 +11,7 @@ from sqlalchemy import Connection, func, select
 
 from drills.faults.contents import LIMIT, Content, Reader
 from drills.faults.journal import History
-from drills.faults.worker import open_keeper, open_service
+from drills.faults.worker import open_home, open_service
 from drills.faults.world import World, differences
 from facesvc.core.compare import squared_l2
 from facesvc.core.types import Gallery, Vectors
@@ -118,7 +118,7 @@ def misplaced(url: str, folder: Path) -> Iterator[str]:
     engine = open_engine(url)
     try:
         store = open_store(engine)
-        for found in Sweep(store, open_keeper(store, folder)).galleries():
+        for found in Sweep(store, open_home(store, folder)).galleries():
             if not found.clean:
                 yield f"index or snapshot is not its gallery: {found}"
         yield from (f"snapshot: {message}" for message in told)

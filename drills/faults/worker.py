@@ -20,10 +20,10 @@ from drills.faults.moments import Moment, arm
 from drills.faults.world import World
 from facesvc.core.types import Capture, FaceChoice, Sample, Template
 from facesvc.crypto.envelope import Envelope
-from facesvc.index.galleries import Projection
+from facesvc.index.galleries import GalleryIndexes
 from facesvc.index.growing import GrowingIndex
-from facesvc.index.homes import Keeper, MemoryKeeper
-from facesvc.index.local import SnapshotKeeper
+from facesvc.index.homes import IndexHome, MemoryHome
+from facesvc.index.local import SnapshotHome
 from facesvc.service.decisions import FaceService
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
@@ -93,11 +93,11 @@ def open_index() -> GrowingIndex:
     return GrowingIndex(flat_until=FLAT_UNTIL)
 
 
-def open_keeper(store: SqlReferenceStore, snapshots: Path | None) -> Keeper:
+def open_home(store: SqlReferenceStore, snapshots: Path | None) -> IndexHome:
     if snapshots is None:
-        return MemoryKeeper(open_index)
+        return MemoryHome(open_index)
     seal = Envelope(bytes(32), "snapshots")
-    return SnapshotKeeper(lambda _: open_index(), store, snapshots, SNAPSHOT_FROM, seal)
+    return SnapshotHome(lambda _: open_index(), store, snapshots, SNAPSHOT_FROM, seal)
 
 
 @contextmanager
@@ -105,7 +105,7 @@ def open_service(engine: Engine, snapshots: Path | None = None) -> Iterator[Face
     """snapshots: folder of the indexes', None for a service without."""
     store = open_store(engine)
     try:
-        yield FaceService(Packs(), store, Projection(store, open_keeper(store, snapshots)))
+        yield FaceService(Packs(), store, GalleryIndexes(store, open_home(store, snapshots)))
     finally:
         engine.dispose()
 

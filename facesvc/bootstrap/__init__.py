@@ -7,12 +7,12 @@ from functools import partial
 import cv2
 
 from facesvc.bootstrap.database import Database, open_database
-from facesvc.bootstrap.indexes import in_memory, open_keeper
+from facesvc.bootstrap.indexes import in_memory, open_home
 from facesvc.config import Settings, environment
 from facesvc.core.erasure import Signer
 from facesvc.core.ports import Extractor
 from facesvc.errors import ClusterUnavailable, TemplateVersionMismatch
-from facesvc.index.galleries import Projection, following, settling
+from facesvc.index.galleries import GalleryIndexes, following, settling
 from facesvc.models.manifest import Manifest
 from facesvc.models.network import resolve_runtime
 from facesvc.models.packs import Pack, Packs
@@ -23,7 +23,7 @@ from facesvc.pipeline.embed import BatchingEmbedder, OnnxEmbedder
 from facesvc.pipeline.extract import PhotographExtractor
 from facesvc.pipeline.gate import Gate, GatedExtractor
 from facesvc.pipeline.packs import LoadedPacks, OpenedPacks, OpenVersion
-from facesvc.pipeline.ray import ClusterExtractor, Crew, Pipeline
+from facesvc.pipeline.ray import ClusterExtractor, Pipeline, Workers
 from facesvc.service.audit import Trail
 from facesvc.service.audited import AuditedModelChanges, AuditedService
 from facesvc.service.disclosure import Alarms, Watch
@@ -79,7 +79,7 @@ def open_on_node(settings: Settings, runtime: str) -> AbstractContextManager[Pho
 
 
 @contextmanager
-def open_on_cluster(crew: Crew, settings: Settings, pack: Pack) -> Iterator[ClusterExtractor]:
+def open_on_cluster(workers: Workers, settings: Settings, pack: Pack) -> Iterator[ClusterExtractor]:
     """The pipeline over ``pack`` in the workers of a cluster; at least one is ready.
 
     They do what this process would: with the same pack, detector, runtime and limits. More than that, such as the
@@ -97,9 +97,9 @@ def open_on_cluster(crew: Crew, settings: Settings, pack: Pack) -> Iterator[Clus
     )
     opener = partial(open_on_node, told, resolve_runtime(settings.runtime))
     pipeline = Pipeline(pack.template_version, opener)
-    crew.open(pipeline)
+    workers.open(pipeline)
     yield ClusterExtractor(
-        crew=crew,
+        workers=workers,
         pipeline=pipeline,
         pack=pack.manifest.name,
         title=pack.manifest.title,
@@ -195,11 +195,11 @@ def open_tenant(
 ) -> Iterator[Opened]:
     """The service of one tenant. Nothing is written: it may be deleted at this moment."""
     store = database.store(tenant)
-    with open_keeper(settings, store, in_memory(settings, store, database.snapshots(tenant))) as keeper:
-        projection, trail = Projection(store, keeper), database.trail(tenant)
+    with open_home(settings, store, in_memory(settings, store, database.snapshots(tenant))) as home:
+        indexes, trail = GalleryIndexes(store, home), database.trail(tenant)
         watch, signer = Watch(database.disclosures(tenant), alarms), database.signer(tenant)
-        service = AuditedService(packs, store, projection, trail, signer, watch, settings.max_references)
-        yield Opened(service, projection)
+        service = AuditedService(packs, store, indexes, trail, signer, watch, settings.max_references)
+        yield Opened(service, indexes)
 
 
 @contextmanager
@@ -216,15 +216,15 @@ def bootstrap_on_cluster(
 ) -> Iterator[tuple[AuditedService, int]]:
     """The running service with its pipeline on a Ray cluster, and the number of photographs to give it at once.
 
-    address, workers: as in ``session.connect``, which says what is raised, and ``Crew.open``.
+    address, workers: as in ``session.connect``, which says what is raised, and ``Workers.open``.
     """
     with (
         environment(ray.variables(address)),
         ray.connect(address, workers) as size,
-        closing(Crew(size)) as crew,
+        closing(Workers(size)) as started,
     ):
         callers = size * CALLERS
-        with bootstrap(settings.model_copy(update={"workers": callers}), partial(open_on_cluster, crew)) as service:
+        with bootstrap(settings.model_copy(update={"workers": callers}), partial(open_on_cluster, started)) as service:
             yield service, callers
 
 

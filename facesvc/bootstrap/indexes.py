@@ -1,4 +1,4 @@
-"""Which keeper each gallery's index gets, as configured: the part of the composition root that needs no model."""
+"""Which home each gallery's index gets, as configured: the part of the composition root that needs no model."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,10 +17,10 @@ from facesvc.core.types import Gallery
 from facesvc.errors import IndexUnavailable
 from facesvc.index.exact import ExactIndex
 from facesvc.index.growing import Kind, StoredKind, storable
-from facesvc.index.homes import GalleryKeepers, Keeper, MemoryKeeper
-from facesvc.index.local import SnapshotKeeper
-from facesvc.index.milvus import MilvusKeeper, MilvusServer
-from facesvc.index.pgvector import PgVectorKeeper
+from facesvc.index.homes import ChosenHomes, IndexHome, MemoryHome
+from facesvc.index.local import SnapshotHome
+from facesvc.index.milvus import MilvusHome, MilvusServer
+from facesvc.index.pgvector import PgVectorHome
 from facesvc.index.snapshot import Seal, Storable
 from facesvc.index.sweep import Sweep
 from facesvc.models.packs import Packs
@@ -31,22 +31,24 @@ from facesvc.storage.transactions import Locks
 
 
 @contextmanager
-def open_keeper(settings: Settings, store: SqlReferenceStore, in_memory: Callable[[Kind], Keeper]) -> Iterator[Keeper]:
-    """The keeper of all galleries, until the context ends. in_memory: makes that of a kind in this process's memory.
+def open_home(
+    settings: Settings, store: SqlReferenceStore, in_memory: Callable[[Kind], IndexHome]
+) -> Iterator[IndexHome]:
+    """The home of all galleries, until the context ends. in_memory: makes that of a kind in this process's memory.
 
     Nothing is connected yet. Raises IndexUnavailable where an engine is chosen that lacks its address or client.
     """
-    made: dict[IndexKind, Keeper] = {}
+    made: dict[IndexKind, IndexHome] = {}
 
-    def keeper(kind: IndexKind) -> Keeper:
+    def home(kind: IndexKind) -> IndexHome:
         if kind not in made:
-            made[kind] = _engine_keeper(kind, settings, store, engine) or in_memory(kind)  # type: ignore[arg-type]
+            made[kind] = _engine_home(kind, settings, store, engine) or in_memory(kind)  # type: ignore[arg-type]
         return made[kind]
 
-    with connected(settings.url) as engine:  # of pgvector alone, see PgVectorKeeper
-        chosen = {gallery: keeper(kind) for gallery, kind in settings.gallery_index.items()}
-        elsewhere = [keeper("auto"), *(keeper(kind) for kind in _reachable(settings, engine))]
-        yield GalleryKeepers(keeper(settings.index), chosen, elsewhere)
+    with connected(settings.url) as engine:  # of pgvector alone, see PgVectorHome
+        chosen = {gallery: home(kind) for gallery, kind in settings.gallery_index.items()}
+        elsewhere = [home("auto"), *(home(kind) for kind in _reachable(settings, engine))]
+        yield ChosenHomes(home(settings.index), chosen, elsewhere)
 
 
 def describe_engines(settings: Settings, locks: Locks) -> Iterator[tuple[str, str | IndexUnavailable]]:
@@ -55,8 +57,8 @@ def describe_engines(settings: Settings, locks: Locks) -> Iterator[tuple[str, st
         chosen: set[IndexKind] = {settings.index, *settings.gallery_index.values()}
         for kind in sorted(chosen):
             try:
-                if keeper := _engine_keeper(kind, settings, locks, engine):
-                    yield kind, keeper.describe()
+                if home := _engine_home(kind, settings, locks, engine):
+                    yield kind, home.describe()
             except IndexUnavailable as error:
                 yield kind, error
 
@@ -67,8 +69,8 @@ def sweeps(settings: Settings) -> Iterator[tuple[str, Residue, Sweep]]:
     with open_database(settings) as database:
         for tenant in database.register.ids():
             store = database.store(tenant)
-            with open_keeper(settings, store, in_memory(settings, store, database.snapshots(tenant))) as keeper:
-                yield tenant, Residue(database.engine, tenant), Sweep(store, keeper)
+            with open_home(settings, store, in_memory(settings, store, database.snapshots(tenant))) as home:
+                yield tenant, Residue(database.engine, tenant), Sweep(store, home)
 
 
 def sweep_tenants(settings: Settings) -> list[str]:
@@ -82,20 +84,20 @@ def sweep_tenants(settings: Settings) -> list[str]:
     return [f"snapshots of tenant {folder.name}, who is not there" for folder in gone]
 
 
-def in_memory(settings: Settings, store: SqlReferenceStore, seal: Seal) -> Callable[[Kind], Keeper]:
-    """What makes the keeper of indexes in this process's memory, of a kind. seal: how their snapshots are kept."""
+def in_memory(settings: Settings, store: SqlReferenceStore, seal: Seal) -> Callable[[Kind], IndexHome]:
+    """What makes the home of indexes in this process's memory, of a kind. seal: how their snapshots are kept."""
     packs, folder = Packs(settings.packs), snapshots_of(settings, store.tenant)
 
     def open_index(kind: StoredKind, gallery: Gallery) -> Storable:
         pack = packs.of_version(gallery.template_version)
         return storable(kind, pack.norm if pack else 1.0)
 
-    def keeper(kind: Kind) -> Keeper:
+    def home(kind: Kind) -> IndexHome:
         if kind == "exact":
-            return MemoryKeeper(ExactIndex)
-        return SnapshotKeeper(partial(open_index, kind), store, folder, seal=seal)
+            return MemoryHome(ExactIndex)
+        return SnapshotHome(partial(open_index, kind), store, folder, seal=seal)
 
-    return keeper
+    return home
 
 
 def snapshots_of(settings: Settings, tenant: str) -> Path:
@@ -103,17 +105,15 @@ def snapshots_of(settings: Settings, tenant: str) -> Path:
     return settings.data / "snapshots" if tenant == DEFAULT_TENANT else settings.data / "tenants" / tenant / "snapshots"
 
 
-def _engine_keeper(
-    kind: IndexKind, settings: Settings, locks: Locks, engine: Engine
-) -> MilvusKeeper | PgVectorKeeper | None:
+def _engine_home(kind: IndexKind, settings: Settings, locks: Locks, engine: Engine) -> MilvusHome | PgVectorHome | None:
     if kind == "pgvector":
-        return PgVectorKeeper(engine, locks.tenant)
+        return PgVectorHome(engine, locks.tenant)
     if kind == "milvus":
         if settings.milvus_uri is None:
             raise IndexUnavailable("a gallery is to be kept in Milvus, but FACESVC_MILVUS_URI is not set")
         token = settings.milvus_token.get_secret_value() if settings.milvus_token else None
         owner = sha256(f"{address(settings.url)}\0{locks.tenant}".encode()).hexdigest()[:16]
-        return MilvusKeeper(MilvusServer(settings.milvus_uri, token), owner, locks.alone, settings.milvus_index)
+        return MilvusHome(MilvusServer(settings.milvus_uri, token), owner, locks.alone, settings.milvus_index)
     return None
 
 

@@ -141,9 +141,9 @@ def check_database(settings: "Settings") -> Finding:
 
 
 def examine_database(settings: "Settings") -> Finding:
-    from facesvc.index.galleries import Projection
+    from facesvc.index.galleries import GalleryIndexes
     from facesvc.index.growing import opener
-    from facesvc.index.homes import MemoryKeeper
+    from facesvc.index.homes import MemoryHome
     from facesvc.storage.access import SqlTenants
     from facesvc.storage.engine import connected
     from facesvc.storage.transactions import EVERY_TENANT
@@ -156,9 +156,9 @@ def examine_database(settings: "Settings") -> Finding:
         if not is_migrated(engine):
             return Finding("database", "warn", "its schema is of another release", "the next start upgrades it")
         for store in stores(settings, engine):
-            projection = Projection(store, MemoryKeeper(opener(kind, norm_of_pack(settings))))
-            projection.warm()
-            held = projection.loaded()
+            indexes = GalleryIndexes(store, MemoryHome(opener(kind, norm_of_pack(settings))))
+            indexes.warm()
+            held = indexes.loaded()
             wrong += [index.gallery for index in held if store.gallery(index.gallery).templates != index.references]
             loaded += held
     if wrong:

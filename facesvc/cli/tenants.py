@@ -73,13 +73,13 @@ def drop(context: typer.Context, database: "Database", tenant: "Tenant") -> None
     """Its indexes, its rows, and the indexes again: a server may have made them anew in between."""
     from shutil import rmtree
 
-    from facesvc.bootstrap.indexes import in_memory, open_keeper, snapshots_of
+    from facesvc.bootstrap.indexes import in_memory, open_home, snapshots_of
 
     store = database.store(tenant.id)
     in_memory_of = in_memory(context.obj, store, database.snapshots(tenant.id))
-    with open_keeper(context.obj, store, in_memory_of) as keeper:
+    with open_home(context.obj, store, in_memory_of) as home:
         database.register.require_deletable(tenant)
-        keeper.sweep(lambda: ())
+        home.sweep(lambda: ())
         database.register.delete(tenant)
-        keeper.sweep(lambda: ())
+        home.sweep(lambda: ())
     rmtree(snapshots_of(context.obj, tenant.id).parent, ignore_errors=True)

@@ -4,7 +4,7 @@ What searches and comparisons read of a store: they walk far through what is nea
 it says.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -21,7 +21,6 @@ from facesvc.core.types import (
     FaceChoice,
     Gallery,
     GalleryChange,
-    LoadedIndex,
     NewGallery,
     NewReference,
     NewSubject,
@@ -183,27 +182,6 @@ class TemplateIndex(Protocol):
         own. Where it stores vectors exactly m = min(k, len) and the distances are exact; where it stores less, it is
         for the caller to tell by the vectors themselves which of the shortlist are the k nearest. A shorter shortlist
         than another probe's is filled up with key -1 at distance inf."""
-        ...
-
-
-class GalleryIndexes(Protocol):
-    """The indexes of all galleries, each brought up to its gallery's revision before it answers."""
-
-    def search(self, gallery: Gallery, probes: Vectors, k: int) -> list[list[int]]:
-        """(n d) -> for each probe the keys of references among which its k nearest are; see TemplateIndex.search."""
-        ...
-
-    def drop(self, gallery: Gallery) -> None:
-        """Forgets a deleted gallery's index."""
-        ...
-
-    def purge(self, gallery: Gallery, keys: Collection[int]) -> int:
-        """Takes removed references out of the indexes in this process and of what is kept of them on disk; how many
-        of ``keys`` still lie there. Raises IndexUnavailable, OSError."""
-        ...
-
-    def loaded(self) -> Sequence[LoadedIndex]:
-        """The indexes in this process's memory, by gallery name."""
         ...
 
 

@@ -1,8 +1,5 @@
-"""The galleries' indexes, which follow the revision log of the store.
-
-A thread that keeps the indexes of one process, and their snapshots, in step with the database.
-
-The galleries' indexes as projections of the store: built at first use, caught up before every search.
+"""The galleries' indexes, which follow the revision log of the store: built at first use, caught up before every
+search. A thread keeps the indexes of one process, and their snapshots, in step with the database.
 
 The revision to catch up to comes from the gallery as the caller just read it, so a search sees every write that
 was committed before, by this process or another (read your writes), and no two processes need to talk.
@@ -20,13 +17,13 @@ import numpy as np
 from facesvc.core.ports import ReferenceStore
 from facesvc.core.types import Gallery, LoadedIndex, Vectors, every
 from facesvc.errors import FaceServiceError, GalleryNotFound, IndexUnavailable
-from facesvc.index.homes import IndexLost, Keeper, Kept, Version, version_of
+from facesvc.index.homes import IndexHome, IndexLost, PlacedIndex, Version, version_of
 
 logger = logging.getLogger(__name__)
 
 
 class Follows(Protocol):
-    """Indexes of galleries, such as ``projection.Projection``."""
+    """Indexes that can follow the database: one tenant's (``GalleryIndexes``), or those of all tenants."""
 
     def follow(self, ended: Callable[[], bool]) -> None: ...
 
@@ -84,27 +81,31 @@ NOBODY = -1
 
 
 @dataclass(frozen=True, slots=True)
-class _Projected:
+class _OpenIndex:
     """turn: to catch up, of one of this process's threads; those that waited for it find it done."""
 
     name: str
-    kept: Kept
+    index: PlacedIndex
     turn: Lock = field(default_factory=Lock)
 
 
-class Projection:
-    """core.ports.GalleryIndexes over one store. Thread-safe; building one gallery's index holds no other up."""
+class GalleryIndexes:
+    """The indexes of one store's galleries, each brought up to its gallery's revision before it answers.
 
-    def __init__(self, store: ReferenceStore, keeper: Keeper, step: int = STEP) -> None:
+    Thread-safe; building one gallery's index holds no other up.
+    """
+
+    def __init__(self, store: ReferenceStore, home: IndexHome, step: int = STEP) -> None:
         self._store = store
-        self._keeper = keeper
+        self._home = home
         self._step = step
-        self._projected: dict[Version, _Projected] = {}
+        self._open_indexes: dict[Version, _OpenIndex] = {}
         self._opening: dict[Version, Lock] = {}
         self._lock = Lock()
 
     def search(self, gallery: Gallery, probes: Vectors, k: int) -> list[list[int]]:
-        """Raises GalleryNotFound and StoreUnavailable while catching up, IndexUnavailable."""
+        """Return for each of the probes (n d) the keys of references among which its k nearest are, see
+        TemplateIndex.search. Raises GalleryNotFound and StoreUnavailable while catching up, IndexUnavailable."""
         probes = self._store.issued(gallery, probes)
         try:
             _, keys = self.caught_up(gallery).index.search(probes, k)
@@ -114,8 +115,9 @@ class Projection:
         return [[key for key in shortlist if key != NOBODY] for shortlist in keys.tolist()]
 
     def drop(self, gallery: Gallery) -> None:
+        """Delete a deleted gallery's indexes."""
         self._forget([version for version in self._versions() if version[0] == gallery.key])
-        self._keeper.drop(gallery)
+        self._home.drop(gallery)
 
     def purge(self, gallery: Gallery, keys: Collection[int]) -> int:
         """Takes what was removed out of the indexes that are open here or kept elsewhere, and out of what is on disk;
@@ -123,9 +125,9 @@ class Projection:
         left = 0
         for held in map(gallery.of, gallery.versions):
             is_open = version_of(held) in self._versions()
-            kept = self.caught_up(held) if is_open or self._keeper.elsewhere(held) else None
-            self._keeper.tend(held, kept)
-            left += int(np.isin(self._keeper.on_disk(held), list(keys)).sum())
+            kept = self.caught_up(held) if is_open or self._home.elsewhere(held) else None
+            self._home.update_files(held, kept)
+            left += int(np.isin(self._home.on_disk(held), list(keys)).sum())
         return left
 
     def warm(self) -> None:
@@ -145,14 +147,14 @@ class Projection:
             if ended():
                 return
             try:
-                self._keeper.tend(gallery, self.caught_up(gallery))
+                self._home.update_files(gallery, self.caught_up(gallery))
             except GalleryNotFound:  # deleted since it was listed
                 continue
             except IndexUnavailable as error:  # the others' indexes may be elsewhere
                 unavailable = error
         living = self.living()
         self._forget([version for version in self._versions() if version not in living])
-        self._keeper.sweep(self.living)
+        self._home.sweep(self.living)
         if unavailable:
             raise unavailable
 
@@ -161,7 +163,7 @@ class Projection:
         OSError."""
         for gallery in self.living().values():
             with suppress(GalleryNotFound):
-                self._keeper.tend(gallery, None)
+                self._home.update_files(gallery, None)
 
     def loaded(self) -> list[LoadedIndex]:
         """The indexes that are open here, by gallery name; but for those whose engine does not answer."""
@@ -169,20 +171,20 @@ class Projection:
 
     def _states(self) -> Iterator[LoadedIndex]:
         with self._lock:
-            projected = list(self._projected.values())
-        for p in projected:
+            opened = list(self._open_indexes.values())
+        for one in opened:
             with suppress(IndexUnavailable):
-                index = p.kept.index
-                yield LoadedIndex(p.name, len(index), p.kept.revision, index.kind, index.nbytes)
+                index = one.index.index
+                yield LoadedIndex(one.name, len(index), one.index.revision, index.kind, index.nbytes)
 
-    def caught_up(self, gallery: Gallery) -> Kept:
+    def caught_up(self, gallery: Gallery) -> PlacedIndex:
         """The index of the gallery's templates of ``gallery.template_version``, at ``gallery.revision`` or beyond.
         Raises GalleryNotFound, StoreUnavailable, IndexUnavailable."""
-        projected = self._entry(gallery)
-        kept = projected.kept
+        found = self._entry(gallery)
+        kept = found.index
         if kept.revision < gallery.revision:
             try:
-                with projected.turn:
+                with found.turn:
                     if kept.revision < gallery.revision:
                         with kept.writing():
                             self._catch_up(gallery, kept)
@@ -191,7 +193,7 @@ class Projection:
                 raise
         return kept
 
-    def _catch_up(self, gallery: Gallery, kept: Kept) -> None:
+    def _catch_up(self, gallery: Gallery, kept: PlacedIndex) -> None:
         """Applying changes twice leaves the same index, so a failure half way is made good by the next search."""
         while kept.revision < gallery.revision:  # another process may have been first
             changes = self._store.changes(gallery, kept.revision, self._step)
@@ -199,30 +201,30 @@ class Projection:
             kept.index.add(changes.added, changes.vectors)
             kept.reached(changes.revision)
 
-    def _entry(self, gallery: Gallery) -> _Projected:
+    def _entry(self, gallery: Gallery) -> _OpenIndex:
         version = version_of(gallery)
         with self._lock:
-            projected, turn = self._projected.get(version), self._opening.setdefault(version, Lock())
-        if projected is not None:
-            return projected
+            found, turn = self._open_indexes.get(version), self._opening.setdefault(version, Lock())
+        if found is not None:
+            return found
         with turn:  # the first request and the follower must not both fill memory with it
             with self._lock:
-                projected = self._projected.get(version)
-            return projected or self._open(version, gallery)
+                found = self._open_indexes.get(version)
+            return found or self._open(version, gallery)
 
-    def _open(self, version: Version, gallery: Gallery) -> _Projected:
+    def _open(self, version: Version, gallery: Gallery) -> _OpenIndex:
         self._forget_deleted()
-        opened = _Projected(gallery.name, self._opened(gallery))
+        opened = _OpenIndex(gallery.name, self._opened(gallery))
         with self._lock:
-            self._projected[version] = opened
+            self._open_indexes[version] = opened
         return opened
 
-    def _opened(self, gallery: Gallery) -> Kept:
+    def _opened(self, gallery: Gallery) -> PlacedIndex:
         """An index that is ahead of its gallery tells of another past: the database was put back to a backup."""
-        kept = self._keeper.open(gallery)
+        kept = self._home.open(gallery)
         if kept.revision > gallery.revision and kept.revision > self._store.gallery(gallery.name).revision:
-            self._keeper.drop(gallery)
-            kept = self._keeper.open(gallery)
+            self._home.drop(gallery)
+            kept = self._home.open(gallery)
         return kept
 
     def _forget_deleted(self) -> None:
@@ -241,9 +243,9 @@ class Projection:
 
     def _versions(self) -> list[Version]:
         with self._lock:
-            return list(self._projected)
+            return list(self._open_indexes)
 
     def _forget(self, versions: list[Version]) -> None:
         with self._lock:
             for version in versions:
-                self._projected.pop(version, None)
+                self._open_indexes.pop(version, None)

@@ -1,9 +1,4 @@
-"""Where each gallery's index lives, and how far it has come.
-
-Where a gallery's index is kept, and how far it has come: in this process's memory, or with others'.
-
-Each gallery's index with the keeper that is configured for it.
-"""
+"""Where each gallery's index lives, and how far it has come: in this process's memory, or in an engine outside."""
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -39,7 +34,7 @@ class IndexLost(IndexUnavailable):
     """What an engine kept of an index is gone, deleted by somebody; it is there again once it is opened anew."""
 
 
-class Kept(Protocol):
+class PlacedIndex(Protocol):
     """The index of one gallery's templates of one version. Thread-safe."""
 
     @property
@@ -59,16 +54,16 @@ class Kept(Protocol):
         ...
 
 
-class Keeper(Protocol):
-    """Opens the indexes of galleries: what was kept of them, or empty ones at revision 0."""
+class IndexHome(Protocol):
+    """A place where indexes of galleries live. It opens what is there of them, or empty ones at revision 0."""
 
-    def open(self, gallery: Gallery) -> Kept:
+    def open(self, gallery: Gallery) -> PlacedIndex:
         """The index of the gallery's templates of ``gallery.template_version``. Raises StoreUnavailable where it is
         kept elsewhere and that can't be reached."""
         ...
 
-    def tend(self, gallery: Gallery, kept: Kept | None) -> None:
-        """Brings what is kept on disk up to date with the gallery, and with its index where that is open here. Raises
+    def update_files(self, gallery: Gallery, kept: PlacedIndex | None) -> None:
+        """Bring the files of ours up to date with the gallery, and with its index where that is open here. Raises
         StoreUnavailable, OSError."""
         ...
 
@@ -107,8 +102,8 @@ class InMemory:
         self.revision = revision
 
 
-class MemoryKeeper:
-    """Keeps nothing beyond this process: every index is built from the store."""
+class MemoryHome:
+    """This process's memory alone: every index is built from the store."""
 
     def __init__(self, open_index: Callable[[], TemplateIndex]) -> None:
         self._open_index = open_index
@@ -116,8 +111,8 @@ class MemoryKeeper:
     def open(self, gallery: Gallery) -> InMemory:
         return InMemory(self._open_index())
 
-    def tend(self, gallery: Gallery, kept: Kept | None) -> None:
-        """There is nothing on disk."""
+    def update_files(self, gallery: Gallery, kept: PlacedIndex | None) -> None:
+        """Do nothing: there are no files."""
 
     def elsewhere(self, gallery: Gallery) -> bool:
         return False
@@ -127,49 +122,51 @@ class MemoryKeeper:
         return np.empty(0, np.int64)
 
     def drop(self, gallery: Gallery) -> None:
-        """There is nothing left of it."""
+        """Do nothing: a deleted gallery leaves nothing here."""
 
     def sweep(self, living: Callable[[], Collection[Version]]) -> list[str]:
-        """There is nothing."""
+        """Return nothing: nothing stays beyond this process."""
         return []
 
 
-class GalleryKeepers:
-    """index.homes.Keeper that asks ``chosen`` by the gallery's name, and ``default`` for all other galleries.
+class ChosenHomes:
+    """index.homes.IndexHome that asks ``chosen`` by the gallery's name, and ``default`` for all other galleries.
 
-    elsewhere: further keepers, which may have kept a gallery before it was given to another. Whatever they have of it
-    is dropped when it is opened: nobody would keep it up, and deleted people's templates would stay there. Keepers of
-    one type keep in one place, and are spared.
+    elsewhere: further homes, which may have had a gallery before it was given to another. Whatever they have of it is
+    dropped when it is opened: it would not be kept up, and deleted people's templates would stay there. Homes of one
+    type are one place, and are spared.
     """
 
-    def __init__(self, default: Keeper, chosen: Mapping[str, Keeper], elsewhere: Iterable[Keeper] = ()) -> None:
+    def __init__(
+        self, default: IndexHome, chosen: Mapping[str, IndexHome], elsewhere: Iterable[IndexHome] = ()
+    ) -> None:
         self._default, self._chosen = default, chosen
-        self._keepers = list(dict.fromkeys((default, *chosen.values(), *elsewhere)))
+        self._homes = list(dict.fromkeys((default, *chosen.values(), *elsewhere)))
 
-    def open(self, gallery: Gallery) -> Kept:
-        """Raises IndexUnavailable where the gallery's own keeper can't be reached."""
-        own = self._keeper(gallery)
-        for keeper in self._keepers:
-            if type(keeper) is not type(own):
+    def open(self, gallery: Gallery) -> PlacedIndex:
+        """Raises IndexUnavailable where the gallery's own home can't be reached."""
+        own = self._home(gallery)
+        for home in self._homes:
+            if type(home) is not type(own):
                 with suppress(IndexUnavailable):  # it has another chance whenever a process opens the gallery
-                    keeper.drop(gallery)
+                    home.drop(gallery)
         return own.open(gallery)
 
-    def tend(self, gallery: Gallery, kept: Kept | None) -> None:
-        self._keeper(gallery).tend(gallery, kept)
+    def update_files(self, gallery: Gallery, kept: PlacedIndex | None) -> None:
+        self._home(gallery).update_files(gallery, kept)
 
     def elsewhere(self, gallery: Gallery) -> bool:
-        return self._keeper(gallery).elsewhere(gallery)
+        return self._home(gallery).elsewhere(gallery)
 
     def on_disk(self, gallery: Gallery) -> NDArray[np.int64]:
-        return self._keeper(gallery).on_disk(gallery)
+        return self._home(gallery).on_disk(gallery)
 
     def drop(self, gallery: Gallery) -> None:
         """Asks all, also those after one that fails. Raises what the first of them raised."""
         failures: list[IndexUnavailable] = []
-        for keeper in self._keepers:
+        for home in self._homes:
             try:
-                keeper.drop(gallery)
+                home.drop(gallery)
             except IndexUnavailable as error:
                 failures.append(error)
         if failures:
@@ -177,7 +174,7 @@ class GalleryKeepers:
 
     def sweep(self, living: Callable[[], Collection[Version]]) -> list[str]:
         """Raises IndexUnavailable."""
-        return [residue for keeper in self._keepers for residue in keeper.sweep(living)]
+        return [residue for home in self._homes for residue in home.sweep(living)]
 
-    def _keeper(self, gallery: Gallery) -> Keeper:
+    def _home(self, gallery: Gallery) -> IndexHome:
         return self._chosen.get(gallery.name, self._default)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from facesvc.core.ports import ReferenceStore
 from facesvc.core.types import Gallery
 from facesvc.errors import StoreError
-from facesvc.index.homes import InMemory, Kept, Version, name_of, version_of
+from facesvc.index.homes import InMemory, PlacedIndex, Version, name_of, version_of
 from facesvc.index.snapshot import Manifest, NoSeal, Seal, Snapshot, Storable
 
 LEAST = 10_000
@@ -33,8 +33,8 @@ class Snapshotted(InMemory):
         self.codes = index
 
 
-class SnapshotKeeper:
-    """index.homes.Keeper over the folder of one database's snapshots. ``open_index`` makes an empty index for a
+class SnapshotHome:
+    """index.homes.IndexHome over the folder of one database's snapshots. ``open_index`` makes an empty index for a
     gallery's templates of ``gallery.template_version``; seal: how files are kept."""
 
     def __init__(
@@ -64,7 +64,7 @@ class SnapshotKeeper:
         folder = self._folder / _name(version_of(gallery))
         return Snapshot(folder, hashlib.sha256(owner.encode()).hexdigest(), self._seal)
 
-    def tend(self, gallery: Gallery, kept: Kept | None) -> None:
+    def update_files(self, gallery: Gallery, kept: PlacedIndex | None) -> None:
         """Takes removed references out of the snapshot, and adds new ones where they are many (from ``kept``, if the
         index is open here). Raises StoreUnavailable, OSError."""
         snapshot = self.snapshot(gallery)

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from facesvc.core.types import DIMENSION, Gallery, Vectors
 from facesvc.errors import IndexUnavailable
 from facesvc.index.flat import checked_keys, checked_vectors
-from facesvc.index.homes import Alone, IndexLost, Kept, Version, name_of, version_of
+from facesvc.index.homes import Alone, IndexLost, PlacedIndex, Version, name_of, version_of
 
 
 def scan(
@@ -298,7 +298,7 @@ class Standings:
 
 
 class InMilvus:
-    """index.homes.Kept as a collection."""
+    """index.homes.PlacedIndex as a collection."""
 
     def __init__(self, index: MilvusIndex, standing: Standing, standings: Standings, alone: Alone) -> None:
         self.index = index
@@ -327,8 +327,8 @@ class InMilvus:
         self._standing = standing
 
 
-class MilvusKeeper:
-    """index.homes.Keeper on a Milvus server.
+class MilvusHome:
+    """index.homes.IndexHome on a Milvus server.
 
     owner: who its collections belong to, one tenant of one database: up to 32 letters, digits and underscores. alone:
     core.ports.ReferenceStore.alone of just that tenant. Collections of other owners are left alone.
@@ -340,7 +340,7 @@ class MilvusKeeper:
         self._prefix = f"facesvc_{owner}_"
         self._standings = Standings(server, f"{self._prefix}standings", alone)
 
-    def open(self, gallery: Gallery) -> Kept:
+    def open(self, gallery: Gallery) -> PlacedIndex:
         """Raises IndexUnavailable, and StoreUnavailable where another process has been writing for a long time."""
         name = self._name(version_of(gallery))
         index = MilvusIndex(self._server, name, searched_by=self._searched_by)
@@ -355,7 +355,7 @@ class MilvusKeeper:
                 index.load()
         return InMilvus(index, standing, self._standings, self._alone)
 
-    def tend(self, gallery: Gallery, kept: Kept | None) -> None:
+    def update_files(self, gallery: Gallery, kept: PlacedIndex | None) -> None:
         """There is nothing on disk."""
 
     def elsewhere(self, gallery: Gallery) -> bool:

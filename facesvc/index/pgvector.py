@@ -37,7 +37,7 @@ from sqlalchemy.schema import CreateSchema
 from facesvc.core.types import DIMENSION, Gallery, Vectors
 from facesvc.errors import IndexUnavailable
 from facesvc.index.flat import checked_keys, checked_vectors
-from facesvc.index.homes import IndexLost, Kept, Version, name_of, version_of
+from facesvc.index.homes import IndexLost, PlacedIndex, Version, name_of, version_of
 
 SCHEMA = "facesvc_vectors"
 """Of the engine's own tables, which no migration knows of: the extension may be absent."""
@@ -133,7 +133,7 @@ class PgVectorIndex:
         finally:
             self._bound = None
 
-    def tend(self) -> None:
+    def build_graph(self) -> None:
         """Makes the graph where there are many references and none yet; a minute for each 100,000."""
         with self._writing() as connection:
             if self._has_graph(connection) or self._count(connection) <= self._exact_until:
@@ -243,7 +243,7 @@ STANDINGS = Table(
 
 
 class InPostgres:
-    """index.homes.Kept as a table."""
+    """index.homes.PlacedIndex as a table."""
 
     def __init__(self, engine: Engine, index: PgVectorIndex, made: datetime, revision: int) -> None:
         self.index, self.revision = index, revision
@@ -267,7 +267,7 @@ class InPostgres:
         assert connection is not None
         with told():
             connection.execute(update(STANDINGS).where(STANDINGS.c.name == self.index.name).values(revision=revision))
-            self.index.tend()
+            self.index.build_graph()
             connection.commit()
             self._begin(connection)
 
@@ -280,8 +280,8 @@ class InPostgres:
         self.revision = known[1]
 
 
-class PgVectorKeeper:
-    """index.homes.Keeper in the database of an engine that is used for nothing else: who writes keeps a connection
+class PgVectorHome:
+    """index.homes.IndexHome in the database of an engine that is used for nothing else: who writes keeps a connection
     while it reads changes over another. tenant: whose indexes these are; others' are left alone."""
 
     def __init__(self, engine: Engine, tenant: str, exact_until: int = EXACT_UNTIL) -> None:
@@ -291,7 +291,7 @@ class PgVectorKeeper:
         require_client()
         self._engine, self._tenant, self._exact_until = engine, tenant, exact_until
 
-    def open(self, gallery: Gallery) -> Kept:
+    def open(self, gallery: Gallery) -> PlacedIndex:
         """Raises IndexUnavailable."""
         name = table_of(version_of(gallery))
         index = PgVectorIndex(self._engine, name, exact_until=self._exact_until)
@@ -309,7 +309,7 @@ class PgVectorKeeper:
             connection.execute(update(STANDINGS).where(STANDINGS.c.name == name).values(row))
         return InPostgres(self._engine, index, made, 0)
 
-    def tend(self, gallery: Gallery, kept: Kept | None) -> None:
+    def update_files(self, gallery: Gallery, kept: PlacedIndex | None) -> None:
         """There is nothing on disk."""
 
     def elsewhere(self, gallery: Gallery) -> bool:

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from facesvc.core.ports import ReferenceStore
 from facesvc.core.types import DIMENSION, Gallery
 from facesvc.errors import GalleryNotFound
-from facesvc.index.galleries import STEP, Projection
-from facesvc.index.homes import Keeper
+from facesvc.index.galleries import STEP, GalleryIndexes
+from facesvc.index.homes import IndexHome
 
 Keys = NDArray[np.int64]
 LOOKS = 3
@@ -39,24 +39,24 @@ class Compared:
 class Sweep:
     """Looks at all that is kept of one store's galleries, and deletes what should not be there."""
 
-    def __init__(self, store: ReferenceStore, keeper: Keeper) -> None:
-        self._store, self._keeper = store, keeper
-        self._projection = Projection(store, keeper)
+    def __init__(self, store: ReferenceStore, home: IndexHome) -> None:
+        self._store, self._home = store, home
+        self._indexes = GalleryIndexes(store, home)
 
     def residue(self) -> list[str]:
         """Deletes what is kept of galleries that are not there; what it was. Raises IndexUnavailable."""
-        return self._keeper.sweep(self._projection.living)
+        return self._home.sweep(self._indexes.living)
 
     def galleries(self) -> Iterator[Compared]:
         """Each gallery in each version. Where its index or its files are not what they should be they are deleted,
         and made again when they are next needed. Raises StoreUnavailable, IndexUnavailable."""
-        for gallery in self._projection.living().values():
+        for gallery in self._indexes.living().values():
             try:
                 found = self._compared(gallery)
             except GalleryNotFound:  # deleted since it was listed
                 continue
             if not found.clean:
-                self._projection.drop(gallery)
+                self._indexes.drop(gallery)
             yield found
 
     def _compared(self, gallery: Gallery) -> Compared:
@@ -68,10 +68,10 @@ class Sweep:
         raise AssertionError("LOOKS is at least one")
 
     def _look(self, gallery: Gallery) -> Compared:
-        index = self._projection.caught_up(gallery).index
-        self._keeper.tend(gallery, None)
+        index = self._indexes.caught_up(gallery).index
+        self._home.update_files(gallery, None)
         indexed = index.search(np.zeros((1, DIMENSION), np.float32), len(index))[1][0]  # whatever it holds is nearest
-        on_disk, living = self._keeper.on_disk(gallery), self._living(gallery)
+        on_disk, living = self._home.on_disk(gallery), self._living(gallery)
         return Compared(
             gallery=gallery.name,
             template_version=gallery.template_version,

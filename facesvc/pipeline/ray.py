@@ -62,7 +62,7 @@ class Worker:
         return getattr(self.extractors[pipeline.template_version], method)(*arguments)
 
 
-class Crew:
+class Workers:
     """``size`` workers, each of which has one photograph in work: whose photograph ends a worker is known for certain.
 
     Thread-safe. Needs a Ray session (``pipeline.ray``). ``close`` ends the workers.
@@ -232,14 +232,14 @@ def _end(worker: Any) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ClusterExtractor:
-    """Implements ``core.ports.Extractor`` over a Crew; thread-safe. Every caller waits for a worker of its own, so as
-    many photographs are on their way as there are callers.
+    """Implements ``core.ports.Extractor`` over a cluster; thread-safe. Every caller waits for a worker of its own, so
+    as many photographs are on their way as there are callers.
 
-    pipeline: what the crew's workers run; pack, title, norm, threshold, calibration: of its pack.
+    pipeline: what the workers run; pack, title, norm, threshold, calibration: of its pack.
     Besides what the pipeline raises, WorkerLost and ClusterUnavailable.
     """
 
-    crew: Crew
+    workers: Workers
     pipeline: Pipeline
     pack: str
     title: str
@@ -253,11 +253,11 @@ class ClusterExtractor:
 
     def detect(self, photograph: bytes) -> Capture:
         """See ``core.ports.Extractor.detect``."""
-        return self.crew.run(self.pipeline, "detect", photograph)
+        return self.workers.run(self.pipeline, "detect", photograph)
 
     def extract(self, photograph: bytes, choice: FaceChoice) -> Capture:
         """See ``core.ports.Extractor.extract``."""
-        return self.crew.run(self.pipeline, "extract", photograph, choice)
+        return self.workers.run(self.pipeline, "extract", photograph, choice)
 
 
 ANSWERS = 5.0

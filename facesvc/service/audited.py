@@ -10,7 +10,7 @@ from facesvc.core.answers import Enrolment, Identification, Verification
 from facesvc.core.decide import OWN_THRESHOLD, DecisionRule, Threshold
 from facesvc.core.erasure import Deleted, ErasureReceipt, Expired, Signer, receipt, statement
 from facesvc.core.model_change import ModelChangeStore
-from facesvc.core.ports import Extractors, GalleryIndexes, ReferenceStore, VersionedExtractors
+from facesvc.core.ports import Extractors, ReferenceStore, VersionedExtractors
 from facesvc.core.types import (
     FaceChoice,
     Gallery,
@@ -23,6 +23,7 @@ from facesvc.core.types import (
     Subject,
     SubjectChange,
 )
+from facesvc.index.galleries import GalleryIndexes
 from facesvc.service.audit import Trail
 from facesvc.service.decisions import FaceService
 from facesvc.service.disclosure import Watch

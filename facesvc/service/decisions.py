@@ -22,7 +22,7 @@ from facesvc.core.answers import Identification, IdentifiedFace, Verification
 from facesvc.core.compare import distance, fuse_minimum, require_version, similarity, squared_l2
 from facesvc.core.decide import OWN_THRESHOLD, DecisionRule, Threshold, choose_threshold
 from facesvc.core.model_change import ModelChangeStore
-from facesvc.core.ports import ComparableStore, Extractor, Extractors, GalleryIndexes
+from facesvc.core.ports import ComparableStore, Extractor, Extractors
 from facesvc.core.types import (
     Candidate,
     Capture,
@@ -33,6 +33,7 @@ from facesvc.core.types import (
     Vectors,
 )
 from facesvc.errors import FaceServiceError, RequestError, SubjectNotFound
+from facesvc.index.galleries import GalleryIndexes
 from facesvc.service.enrolment import Enrolments
 from facesvc.service.model_changes import ModelChanges
 from facesvc.service.subjects import Holdings

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from facesvc.core.erasure import Deleted, Erased, Erasure, Expired
-from facesvc.core.ports import Extractors, GalleryIndexes, ReferenceStore
+from facesvc.core.ports import Extractors, ReferenceStore
 from facesvc.core.types import (
     Gallery,
     GalleryChange,
@@ -24,6 +24,7 @@ from facesvc.core.types import (
     every,
 )
 from facesvc.errors import FaceServiceError, GalleryExists, GalleryNotFound, SubjectExists, SubjectNotFound
+from facesvc.index.galleries import GalleryIndexes
 
 PURGED_AT_ONCE = 100
 

@@ -19,7 +19,7 @@ from facesvc.core.ports import Extractors
 from facesvc.core.types import LoadedIndex
 from facesvc.crypto.envelope import Envelope
 from facesvc.errors import FaceServiceError, RequestError, TenantExists, TenantNotFound
-from facesvc.index.galleries import Projection
+from facesvc.index.galleries import GalleryIndexes
 from facesvc.service.api_keys import ApiKeys
 from facesvc.service.audited import AuditedService
 from facesvc.service.disclosure import Alarms
@@ -87,7 +87,7 @@ class Opened:
     """A tenant's service, and the indexes behind it."""
 
     service: AuditedService
-    projection: Projection
+    indexes: GalleryIndexes
 
 
 RETENTION = "retention"
@@ -144,16 +144,16 @@ class Tenants:
                     service.purge_expired()
                 with noting(failures):
                     service.store.forget_lapsed()
-                opened.projection.follow(ended)
+                opened.indexes.follow(ended)
         for tenant in self._gone(there):  # their last look has deleted what was kept of them
             self._close(tenant)
         if failures:
             raise failures[0]
 
     def settle(self) -> None:
-        """As ``Projection.settle``, of the tenants that were opened here."""
+        """As ``GalleryIndexes.settle``, of the tenants that were opened here."""
         for opened in self._all_opened():
-            opened.projection.settle()
+            opened.indexes.settle()
 
     def close(self) -> None:
         with self._lock:

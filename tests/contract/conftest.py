@@ -10,7 +10,7 @@ from facesvc.core.types import NewGallery
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
 from tests.support.databases import VERSION, open_store, postgresql_database
-from tests.support.engines import ENGINES, EngineKeepers
+from tests.support.engines import ENGINES, EngineHomes
 
 INDEX_SUITE = "test_index.py"
 """What every index must do; runs on the vector engines by default. What is built on it does so in the slow run: an
@@ -53,12 +53,12 @@ def store(url: str) -> Iterator[SqlReferenceStore]:
 
 
 @pytest.fixture
-def engine_keeper(request: pytest.FixtureRequest) -> Iterator[EngineKeepers]:
-    """Makes keepers in the vector engines, in which nothing is kept yet; further ones are as of other processes."""
+def engine_home(request: pytest.FixtureRequest) -> Iterator[EngineHomes]:
+    """Makes homes in the vector engines, in which nothing is kept yet; further ones are as of other processes."""
     with postgresql_database(request.getfixturevalue("postgresql_admin"), template="template1") as vectors:
-        keepers = EngineKeepers(request.getfixturevalue("milvus_uri"), vectors)
-        yield keepers
-        keepers.close()
+        homes = EngineHomes(request.getfixturevalue("milvus_uri"), vectors)
+        yield homes
+        homes.close()
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from facesvc.errors import (
     WorkerLost,
 )
 from facesvc.models.packs import DEFAULT_PACK
-from facesvc.pipeline.ray import ClusterExtractor, Crew, Pipeline, connect, variables
+from facesvc.pipeline.ray import ClusterExtractor, Pipeline, Workers, connect, variables
 from facesvc.service.enrolment import EnrolmentRequest
 from tests.support.clusters import WORKER, cluster, named
 from tests.support.hostile import HostileFile
@@ -84,15 +84,15 @@ def settings(tmp_path_factory: pytest.TempPathFactory, default_packs: Path) -> S
 
 
 @pytest.fixture(scope="module")
-def crew(ray_session: int) -> Iterator[Crew]:
+def workers(ray_session: int) -> Iterator[Workers]:
     """Two workers; the other CPUs are for tests with workers of their own."""
-    with closing(Crew(2)) as crew:
-        yield crew
+    with closing(Workers(2)) as workers:
+        yield workers
 
 
 @pytest.fixture(scope="module")
-def spread(crew: Crew, settings: Settings) -> Iterator[ClusterExtractor]:
-    with bootstrap.open_on_cluster(crew, settings, bootstrap.load_pack(settings)) as extractor:
+def spread(workers: Workers, settings: Settings) -> Iterator[ClusterExtractor]:
+    with bootstrap.open_on_cluster(workers, settings, bootstrap.load_pack(settings)) as extractor:
         yield extractor
 
 
@@ -159,7 +159,7 @@ def test_detection_and_choice(spread: ClusterExtractor, local: Extractor, photog
         spread.extract(photographs["no_face"], FaceChoice.LARGEST)
 
 
-def test_a_killed_worker_is_replaced(crew: Crew, spread: ClusterExtractor, photographs: dict[str, bytes]) -> None:
+def test_a_killed_worker_is_replaced(workers: Workers, spread: ClusterExtractor, photographs: dict[str, bytes]) -> None:
     before = named(WORKER)
     for pid in before:
         os.kill(pid, signal.SIGKILL)
@@ -167,20 +167,23 @@ def test_a_killed_worker_is_replaced(crew: Crew, spread: ClusterExtractor, photo
     assert not set(before) & set(named(WORKER))
 
 
-def test_a_worker_of_another_template_version(crew: Crew, settings: Settings) -> None:
+def test_a_worker_of_another_template_version(workers: Workers, settings: Settings) -> None:
     pipeline = Pipeline("sha256:other", partial(open_poisoned, settings))
-    with closing(Crew(1)) as other, pytest.raises(TemplateVersionMismatch, match="can't be compared with sha256:other"):
+    with (
+        closing(Workers(1)) as other,
+        pytest.raises(TemplateVersionMismatch, match="can't be compared with sha256:other"),
+    ):
         other.open(pipeline)
 
 
 def test_a_worker_without_the_pack(ray_session: int, settings: Settings) -> None:
     pipeline = Pipeline("sha256:other", partial(open_poisoned, settings.model_copy(update={"pack": "unheard-of"})))
-    with closing(Crew(1)) as other, pytest.raises(PackNotFound, match="'unheard-of'"):
+    with closing(Workers(1)) as other, pytest.raises(PackNotFound, match="'unheard-of'"):
         other.open(pipeline)
 
 
 def test_workers_that_end_as_they_start(ray_session: int) -> None:
-    with closing(Crew(1)) as other, pytest.raises(ClusterUnavailable, match="lost as they start"):
+    with closing(Workers(1)) as other, pytest.raises(ClusterUnavailable, match="lost as they start"):
         other.open(Pipeline("sha256:other", end_at_once))
 
 
@@ -201,10 +204,10 @@ def test_a_photograph_that_ends_every_worker_is_a_row_of_its_own(
 
     @contextmanager
     def open_extractor(_: Settings, pack: object) -> Iterator[ClusterExtractor]:
-        crew.open(pipeline)
-        yield ClusterExtractor(crew, pipeline, DEFAULT_PACK, "poisoned", 1.0, 1.1, None)
+        workers.open(pipeline)
+        yield ClusterExtractor(workers, pipeline, DEFAULT_PACK, "poisoned", 1.0, 1.1, None)
 
-    with closing(Crew(2)) as crew, bootstrap.bootstrap(settings, open_extractor) as service:
+    with closing(Workers(2)) as workers, bootstrap.bootstrap(settings, open_extractor) as service:
         service.enrol(EnrolmentRequest("default", "obama", [photographs["obama"]]))
         question = Question("default", 1, "all", DecisionRule())
         identifier = Identifier(LocalBackend(service, 4), question, settings.max_image_bytes, 4)

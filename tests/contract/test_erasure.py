@@ -20,8 +20,8 @@ from facesvc.core.types import NewGallery, Receipt, Reference, Ticket
 from facesvc.crypto.envelope import require_signed
 from facesvc.errors import IndexUnavailable, SubjectNotFound
 from facesvc.index.flat import FlatIndex
-from facesvc.index.galleries import Projection
-from facesvc.index.homes import InMemory, Kept, MemoryKeeper
+from facesvc.index.galleries import GalleryIndexes
+from facesvc.index.homes import InMemory, MemoryHome, PlacedIndex
 from facesvc.pipeline.packs import LoadedPacks
 from facesvc.service.audited import AuditedService
 from facesvc.service.disclosure import Alarms, Watch
@@ -34,7 +34,7 @@ LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 TICKET = Ticket("a" * 64, "b" * 64)
 
 
-class Away(MemoryKeeper):
+class Away(MemoryHome):
     """An engine that ``failure`` keeps from being asked, until there is none."""
 
     failure: BaseException | None = None
@@ -45,7 +45,7 @@ class Away(MemoryKeeper):
     def open(self, gallery: object) -> InMemory:
         return InMemory(FlatIndex())
 
-    def tend(self, gallery: object, kept: Kept | None) -> None:
+    def update_files(self, gallery: object, kept: PlacedIndex | None) -> None:
         if self.failure is not None:
             raise self.failure
 
@@ -59,25 +59,25 @@ def database(url: str, tmp_path: Path) -> Iterator[Database]:
 
 
 @pytest.fixture
-def keeper() -> Away:
+def home() -> Away:
     return Away()
 
 
 @pytest.fixture
-def service(database: Database, keeper: Away) -> AuditedService:
-    return process(database, keeper)
+def service(database: Database, home: Away) -> AuditedService:
+    return process(database, home)
 
 
 @pytest.fixture
 def other(database: Database) -> AuditedService:
     """Another process's, whose index answers."""
-    return process(database, MemoryKeeper(FlatIndex))
+    return process(database, MemoryHome(FlatIndex))
 
 
-def process(database: Database, keeper: MemoryKeeper) -> AuditedService:
+def process(database: Database, home: MemoryHome) -> AuditedService:
     store, trail = database.store("default"), database.trail("default")
     watch, packs = Watch(database.disclosures("default"), Alarms()), LoadedPacks(cast(Extractor, None))
-    return AuditedService(packs, store, Projection(store, keeper), trail, database.signer("default"), watch)
+    return AuditedService(packs, store, GalleryIndexes(store, home), trail, database.signer("default"), watch)
 
 
 def enrolled(service: AuditedService, *seeds: int, subject: str = "ada") -> list[Reference]:
@@ -102,10 +102,10 @@ def in_time(service: AuditedService) -> None:
 
 @pytest.mark.parametrize("failure", [IndexUnavailable("away"), OSError("no space"), KeyboardInterrupt("killed")])
 def test_an_erasure_that_was_cut_off_gives_its_receipt(
-    service: AuditedService, other: AuditedService, keeper: Away, failure: BaseException
+    service: AuditedService, other: AuditedService, home: Away, failure: BaseException
 ) -> None:
     stored = enrolled(service, 1, 2)
-    keeper.failure = failure
+    home.failure = failure
     for _ in range(2):
         with pytest.raises(type(failure)):
             service.erase("staff", "ada")
@@ -146,17 +146,15 @@ def test_one_of_several_at_once_makes_the_receipt(service: AuditedService) -> No
     assert others == [first] * 3
 
 
-def test_who_is_enrolled_anew_before_the_end_is_erased_with_what_was_there(
-    service: AuditedService, keeper: Away
-) -> None:
+def test_who_is_enrolled_anew_before_the_end_is_erased_with_what_was_there(service: AuditedService, home: Away) -> None:
     """One statement of all that was deleted, whoever asked for it first."""
     (before,) = enrolled(service, 1)
-    keeper.failure = IndexUnavailable()
+    home.failure = IndexUnavailable()
     with pytest.raises(IndexUnavailable):
         service.erase("staff", "ada")
     (after,) = enrolled(service, 2)
     assert service.store.subject("staff", "ada").references == 1
-    keeper.failure = None
+    home.failure = None
     made = service.erase("staff", "ada")
     assert (made.statement["references"], made.statement["photographs"]) == ([before.id, after.id], 1)
     assert service.erase("staff", "ada") == made

@@ -15,8 +15,8 @@ from facesvc.core.types import Added, Entry, NewGallery, NewSubject, Photograph
 from facesvc.errors import GalleryNotFound, PhotographNotFound, TemplateVersionMismatch
 from facesvc.exchange.reader import CHUNK, GalleryFile, Import, RowRules
 from facesvc.index.flat import FlatIndex
-from facesvc.index.galleries import Projection
-from facesvc.index.homes import MemoryKeeper
+from facesvc.index.galleries import GalleryIndexes
+from facesvc.index.homes import MemoryHome
 from facesvc.pipeline.decode import sniff
 from facesvc.storage.bulk import SqlExchange
 from facesvc.storage.references import SqlReferenceStore
@@ -50,7 +50,7 @@ def test_what_goes_in_comes_out(exchange: SqlExchange) -> None:
 def test_the_counts_and_the_log_follow(store: SqlReferenceStore, exchange: SqlExchange) -> None:
     """One revision a transaction, from which an index catches up as after any other write."""
     store.add_references("staff", "ada", [new_reference(1000)])
-    index = Projection(store, MemoryKeeper(FlatIndex))
+    index = GalleryIndexes(store, MemoryHome(FlatIndex))
     probes = unit_vectors(3, seed=9)
     index.search(store.gallery("staff"), probes, 1)
     exchange.add("staff", people(40)[:31])

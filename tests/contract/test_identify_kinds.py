@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from facesvc.core.ports import TemplateIndex
 from facesvc.core.types import Capture, FaceChoice, NewReference, Template, Vectors
 from facesvc.index.exact import ExactIndex
-from facesvc.index.galleries import Projection
-from facesvc.index.homes import MemoryKeeper
+from facesvc.index.galleries import GalleryIndexes
+from facesvc.index.homes import MemoryHome
 from facesvc.pipeline.packs import LoadedPacks
 from facesvc.service.decisions import FaceService
 from facesvc.storage.references import SqlReferenceStore
@@ -74,7 +74,7 @@ def test_crowded_subjects(store: SqlReferenceStore, open_index: Callable[[], Tem
     for i, vector in enumerate(around(centre, 60, 0.3, rng)):
         store.add_references("staff", f"other {i}", [reference(vector, 1_000 + i)])
     service, oracle = (
-        FaceService(LoadedPacks(Vector()), store, Projection(store, MemoryKeeper(kind)))
+        FaceService(LoadedPacks(Vector()), store, GalleryIndexes(store, MemoryHome(kind)))
         for kind in (open_index, ExactIndex)
     )
     for probe in around(centre, 10, 0.05, rng):

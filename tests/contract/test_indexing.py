@@ -1,4 +1,4 @@
-"""Which keeper a gallery gets: by its name, from the settings; and what `facesvc doctor` says of the engines."""
+"""Which home a gallery gets: by its name, from the settings; and what `facesvc doctor` says of the engines."""
 
 import subprocess
 import sys
@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from facesvc.bootstrap.indexes import in_memory, open_keeper
+from facesvc.bootstrap.indexes import in_memory, open_home
 from facesvc.cli.doctor import Finding, check_database, check_engines
 from facesvc.config import Settings
 from facesvc.core.types import NewGallery, ShadowState
 from facesvc.errors import IndexUnavailable
-from facesvc.index.galleries import Projection
+from facesvc.index.galleries import GalleryIndexes
 from facesvc.index.growing import storable
-from facesvc.index.homes import GalleryKeepers, Keeper
-from facesvc.index.local import SnapshotKeeper
+from facesvc.index.homes import ChosenHomes, IndexHome
+from facesvc.index.local import SnapshotHome
 from facesvc.index.snapshot import NoSeal
 from facesvc.storage.engine import address
 from facesvc.storage.references import SqlReferenceStore
@@ -28,9 +28,9 @@ AWAY = "http://127.0.0.1:1"
 
 
 @contextmanager
-def opened(settings: Settings, store: SqlReferenceStore) -> Iterator[Keeper]:
-    with open_keeper(settings, store, in_memory(settings, store, NoSeal())) as keeper:
-        yield keeper
+def opened(settings: Settings, store: SqlReferenceStore) -> Iterator[IndexHome]:
+    with open_home(settings, store, in_memory(settings, store, NoSeal())) as home:
+        yield home
 
 
 def configured(tmp_path: Path, url: str, **settings: object) -> Settings:
@@ -58,11 +58,11 @@ def test_by_name(engine: str, url: str, store: SqlReferenceStore, milvus_uri: st
     settings = configured(tmp_path, url, index="flat", gallery_index=chosen, milvus_uri=milvus_uri)
     for name in ("guests", "others"):
         store.create_gallery(NewGallery(name), VERSION)
-    with opened(settings, store) as keeper:
-        kinds = [keeper.open(store.gallery(name)).index.kind for name in ("staff", "guests", "others")]
+    with opened(settings, store) as home:
+        kinds = [home.open(store.gallery(name)).index.kind for name in ("staff", "guests", "others")]
         assert kinds == [engine, "exact", "flat"]
         store.delete_gallery("staff")
-        assert [engine in residue.lower() for residue in keeper.sweep(list)] == [True]
+        assert [engine in residue.lower() for residue in home.sweep(list)] == [True]
     (finding,) = check_engines(settings)
     assert (finding.check, finding.status) == (engine, "ok")
     assert finding.detail.endswith("keeps 0 indexes of this database")
@@ -102,18 +102,18 @@ def test_kinds_in_memory_spare_each_others_snapshots(store: SqlReferenceStore, t
     for gallery in ("staff", "guests"):
         store.add_references(gallery, "ada", [new_reference(1)])
 
-    def keeper() -> GalleryKeepers:
+    def home() -> ChosenHomes:
         flat, compressed = (
-            SnapshotKeeper(lambda _, kind=kind: storable(kind, 1.0), store, tmp_path, least=1)
+            SnapshotHome(lambda _, kind=kind: storable(kind, 1.0), store, tmp_path, least=1)
             for kind in ("flat", "compressed")
         )
-        return GalleryKeepers(flat, {"staff": compressed})
+        return ChosenHomes(flat, {"staff": compressed})
 
-    projection = Projection(store, keeper())
+    indexes = GalleryIndexes(store, home())
     for gallery in ("staff", "guests"):
-        assert len(projection.search(store.gallery(gallery), unit_vectors(1), 1)[0]) == 1
-    projection.follow(lambda: False)
-    opened = keeper()
+        assert len(indexes.search(store.gallery(gallery), unit_vectors(1), 1)[0]) == 1
+    indexes.follow(lambda: False)
+    opened = home()
     kept = [opened.open(store.gallery(name)) for name in ("staff", "guests")]
     assert [(k.revision, k.index.kind, len(k.index)) for k in kept] == [(1, "compressed", 1), (1, "flat", 1)]
 

@@ -12,8 +12,8 @@ from facesvc.core.types import NewGallery, NewSubject, Receipt, SubjectChange, T
 from facesvc.crypto.master import MasterKey
 from facesvc.errors import MasterKeyUnavailable, SealBroken
 from facesvc.index.flat import FlatIndex
-from facesvc.index.galleries import Projection
-from facesvc.index.homes import MemoryKeeper, version_of
+from facesvc.index.galleries import GalleryIndexes
+from facesvc.index.homes import MemoryHome, version_of
 from facesvc.storage.references import SqlReferenceStore
 from facesvc.storage.tables import GalleryRow, PhotographRow, ReferenceRow, SubjectRow, TemplateRow
 from tests.contract.values import JPEG, assert_same
@@ -144,14 +144,14 @@ def test_templates_are_issued_anew(engine: Engine) -> None:
     """What an index held before links with nothing; distances, and answers, are the same."""
     store = process(engine).store("default")
     fill(store)
-    projection, probes = Projection(store, MemoryKeeper(FlatIndex)), unit_vectors(3, 9)
+    indexes, probes = GalleryIndexes(store, MemoryHome(FlatIndex)), unit_vectors(3, 9)
     before = store.gallery("staff")
-    old, found = store.changes(before, 0).vectors, projection.search(before, probes, 3)
+    old, found = store.changes(before, 0).vectors, indexes.search(before, probes, 3)
     assert process(engine).encryption("default").reissue("staff") == ["staff"]
     after = store.gallery("staff")
     new = store.changes(after, 0).vectors
     assert (version_of(before)[2], version_of(after)[2]) == (1, 2)
-    assert projection.search(after, probes, 3) == found
+    assert indexes.search(after, probes, 3) == found
     np.testing.assert_allclose(squared_l2(new, new), squared_l2(old, old), atol=1e-6)
     assert np.abs((new * old).sum(axis=1)).max() < 0.5, "one person's vectors are as far apart as two people's"
 

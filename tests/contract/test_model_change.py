@@ -31,8 +31,8 @@ from facesvc.errors import (
     TemplateVersionMismatch,
 )
 from facesvc.index.exact import ExactIndex
-from facesvc.index.galleries import Projection
-from facesvc.index.homes import MemoryKeeper
+from facesvc.index.galleries import GalleryIndexes
+from facesvc.index.homes import MemoryHome
 from facesvc.pipeline.packs import LoadedPacks
 from facesvc.service.decisions import FaceService
 from facesvc.service.enrolment import EnrolmentRequest
@@ -91,7 +91,7 @@ class Both(LoadedPacks):
 @pytest.fixture
 def service(store: SqlReferenceStore) -> FaceService:
     store.create_gallery(NewGallery("album", True), VERSION)
-    return FaceService(Both(), store, Projection(store, MemoryKeeper(ExactIndex)))
+    return FaceService(Both(), store, GalleryIndexes(store, MemoryHome(ExactIndex)))
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from facesvc.core.compare import squared_l2
-from facesvc.core.ports import GalleryIndexes
 from facesvc.core.types import (
     Gallery,
     NewReference,
@@ -25,8 +24,8 @@ from facesvc.core.types import (
 from facesvc.errors import SubjectNotFound, TooManyReferences
 from facesvc.index.compressed import CompressedIndex
 from facesvc.index.exact import ExactIndex
-from facesvc.index.galleries import Projection
-from facesvc.index.homes import MemoryKeeper
+from facesvc.index.galleries import GalleryIndexes
+from facesvc.index.homes import MemoryHome
 from facesvc.pipeline.packs import LoadedPacks
 from facesvc.service.decisions import FaceService, Search
 from facesvc.storage.references import SqlReferenceStore
@@ -107,10 +106,10 @@ def _distance(probe: Vectors, kept: Reference) -> float:
 @pytest.mark.parametrize("top_k", [1, 3, 5])
 def test_few_subjects_of_many_references(crowded: Counted, kind: Any, top_k: int) -> None:
     rng, gallery = np.random.default_rng(1), crowded.gallery("staff")
-    projection = Projection(crowded, MemoryKeeper(kind))
+    indexes = GalleryIndexes(crowded, MemoryHome(kind))
     for probe in around(unit_vectors(1)[0], 3, 0.05, rng):
         crowded.read.clear()
-        found = Search(crowded, projection, gallery, [Template(probe, VERSION)]).nearest(top_k)[0]
+        found = Search(crowded, indexes, gallery, [Template(probe, VERSION)]).nearest(top_k)[0]
         assert [(c.subject, c.reference, c.distance) for c in found] == slow(crowded, probe, top_k)
         assert crowded.read["references"] == len(found)  # of the winners alone is read what is kept
         assert crowded.read["vectors"] <= 3 * CROWD + 2  # each at most once
@@ -123,7 +122,7 @@ def test_a_search_ends_where_every_subject_is_found(store: SqlReferenceStore) ->
     rng, (near, far) = np.random.default_rng(2), unit_vectors(2)
     store.add_references("staff", "ada", [reference(v, i) for i, v in enumerate(around(near, 10, 0.3, rng))])
     store.add_references("staff", "bob", [reference(far, 1000 + i) for i in range(90)] + [reference(near, 2000)])
-    indexes = Counting(Projection(store, MemoryKeeper(ExactIndex)))
+    indexes = Counting(GalleryIndexes(store, MemoryHome(ExactIndex)))
     search = Search(store, indexes, store.gallery("staff"), [Template(near, VERSION)])  # type: ignore[arg-type]
     assert [c.subject for c in search.nearest(5)[0]] == ["bob", "ada"]
     assert indexes.asked == [20]
@@ -131,7 +130,7 @@ def test_a_search_ends_where_every_subject_is_found(store: SqlReferenceStore) ->
 
 def test_what_is_opened_of_a_known_subject_is_not_opened_again(crowded: Counted) -> None:
     probe = around(unit_vectors(1)[0], 1, 0.05, np.random.default_rng(3))[0]
-    indexes = Counting(Projection(crowded, MemoryKeeper(ExactIndex)))
+    indexes = Counting(GalleryIndexes(crowded, MemoryHome(ExactIndex)))
     search = Search(crowded, indexes, crowded.gallery("staff"), [Template(probe, VERSION)])  # type: ignore[arg-type]
     assert [c.subject for c in search.nearest(2)[0]] == ["ada", "bob"]
     assert indexes.asked == [8, 32, 128, 512]
@@ -142,14 +141,14 @@ def test_probes_are_looked_for_apart(crowded: Counted) -> None:
     """One of them finds its subjects at once, the other has to go far."""
     rng = np.random.default_rng(4)
     probes = [around(unit_vectors(1)[0], 1, 0.05, rng)[0], unit_vectors(3)[2]]
-    projection = Projection(crowded, MemoryKeeper(ExactIndex))
-    found = Search(crowded, projection, crowded.gallery("staff"), [Template(p, VERSION) for p in probes]).nearest(3)
+    indexes = GalleryIndexes(crowded, MemoryHome(ExactIndex))
+    found = Search(crowded, indexes, crowded.gallery("staff"), [Template(p, VERSION) for p in probes]).nearest(3)
     for probe, candidates in zip(probes, found, strict=True):
         assert [(c.subject, c.reference, c.distance) for c in candidates] == slow(crowded, probe, 3)
 
 
 def test_a_verification_opens_one_vector_of_each_reference(crowded: Counted) -> None:
-    service = FaceService(LoadedPacks(Vector()), crowded, Projection(crowded, MemoryKeeper(ExactIndex)))
+    service = FaceService(LoadedPacks(Vector()), crowded, GalleryIndexes(crowded, MemoryHome(ExactIndex)))
     probe = around(unit_vectors(1)[0], 1, 0.05, np.random.default_rng(5))[0]
     answer = service.verify_subject(probe.tobytes(), "staff", "ada")
     ((_, wanted, distance),) = (found for found in slow(crowded, probe, 9) if found[0] == "ada")

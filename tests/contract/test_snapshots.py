@@ -10,9 +10,9 @@ from sqlalchemy import text
 from facesvc.core.types import Changes, Gallery, NewGallery
 from facesvc.index.compressed import CompressedIndex
 from facesvc.index.flat import FlatIndex
-from facesvc.index.galleries import Projection
+from facesvc.index.galleries import GalleryIndexes
 from facesvc.index.growing import GrowingIndex
-from facesvc.index.local import SnapshotKeeper
+from facesvc.index.local import SnapshotHome
 from facesvc.index.snapshot import Storable
 from facesvc.storage.references import SqlReferenceStore
 from tests.support.databases import VERSION, enrol, unit_vectors
@@ -21,20 +21,20 @@ LEAST = 20
 
 
 @pytest.fixture(params=[FlatIndex, CompressedIndex])
-def keeper(request: pytest.FixtureRequest, store: SqlReferenceStore, tmp_path: Path) -> SnapshotKeeper:
-    return SnapshotKeeper(lambda _: request.param(), store, tmp_path / "snapshots", LEAST)
+def home(request: pytest.FixtureRequest, store: SqlReferenceStore, tmp_path: Path) -> SnapshotHome:
+    return SnapshotHome(lambda _: request.param(), store, tmp_path / "snapshots", LEAST)
 
 
-def followed(store: SqlReferenceStore, keeper: SnapshotKeeper) -> Projection:
+def followed(store: SqlReferenceStore, home: SnapshotHome) -> GalleryIndexes:
     """A process that looked once at everything."""
-    projection = Projection(store, keeper)
-    projection.follow(lambda: False)
-    return projection
+    indexes = GalleryIndexes(store, home)
+    indexes.follow(lambda: False)
+    return indexes
 
 
-def loaded(store: SqlReferenceStore, keeper: SnapshotKeeper) -> tuple[list[int], int]:
+def loaded(store: SqlReferenceStore, home: SnapshotHome) -> tuple[list[int], int]:
     """Keys and revision of what a new process starts from."""
-    kept = keeper.open(store.gallery("staff"))
+    kept = home.open(store.gallery("staff"))
     return sorted(kept.codes.keys().tolist()), kept.revision
 
 
@@ -44,103 +44,103 @@ def code(index: Storable, changes: Changes, key: int) -> bytes:
     return index.codes(np.array([1]))[1].tobytes()
 
 
-def stored(keeper: SnapshotKeeper, gallery: Gallery) -> bytes:
-    return b"".join(path.read_bytes() for path in keeper.snapshot(gallery).folder.rglob("*"))
+def stored(home: SnapshotHome, gallery: Gallery) -> bytes:
+    return b"".join(path.read_bytes() for path in home.snapshot(gallery).folder.rglob("*"))
 
 
-def test_small_galleries_have_none(store: SqlReferenceStore, keeper: SnapshotKeeper, tmp_path: Path) -> None:
+def test_small_galleries_have_none(store: SqlReferenceStore, home: SnapshotHome, tmp_path: Path) -> None:
     enrol(store, "ada", *range(LEAST - 1))
-    followed(store, keeper)
+    followed(store, home)
     assert not (tmp_path / "snapshots").exists()
     enrol(store, "ada", 99)
-    followed(store, keeper)
-    assert len(keeper.snapshot(store.gallery("staff")).keys()) == LEAST
+    followed(store, home)
+    assert len(home.snapshot(store.gallery("staff")).keys()) == LEAST
 
 
-def test_a_new_process_starts_from_it(store: SqlReferenceStore, keeper: SnapshotKeeper) -> None:
+def test_a_new_process_starts_from_it(store: SqlReferenceStore, home: SnapshotHome) -> None:
     keys = enrol(store, "ada", *range(30))
-    followed(store, keeper)
-    assert loaded(store, keeper) == (sorted(keys), 1)
+    followed(store, home)
+    assert loaded(store, home) == (sorted(keys), 1)
     (late,) = enrol(store, "bob", 77)  # too few for another snapshot
-    projection = followed(store, keeper)
-    assert loaded(store, keeper) == (sorted(keys), 1)
-    found = projection.search(store.gallery("staff"), unit_vectors(1, 77), 1)
+    indexes = followed(store, home)
+    assert loaded(store, home) == (sorted(keys), 1)
+    found = indexes.search(store.gallery("staff"), unit_vectors(1, 77), 1)
     assert found[0][0] == late
-    assert [(i.references, i.revision) for i in projection.loaded()] == [(31, 2)]
+    assert [(i.references, i.revision) for i in indexes.loaded()] == [(31, 2)]
     enrol(store, "bob", *range(100, 104))
-    followed(store, keeper)
-    assert loaded(store, keeper)[1] == 3
+    followed(store, home)
+    assert loaded(store, home)[1] == 3
 
 
-def test_what_is_deleted_is_in_no_file(store: SqlReferenceStore, keeper: SnapshotKeeper) -> None:
+def test_what_is_deleted_is_in_no_file(store: SqlReferenceStore, home: SnapshotHome) -> None:
     """By the process that follows, and without one: by whoever deletes."""
     keys = [*enrol(store, "bob", 500), *enrol(store, "eve", 501), *enrol(store, "ada", *range(30))]
-    projection = followed(store, keeper)
+    indexes = followed(store, home)
     gallery = store.gallery("staff")
     everything = store.changes(gallery, 0)
-    bob, eve, ada = (code(keeper.open(gallery).codes, everything, key) for key in keys[:3])
-    assert [found in stored(keeper, gallery) for found in (bob, eve, ada)] == [True] * 3
+    bob, eve, ada = (code(home.open(gallery).codes, everything, key) for key in keys[:3])
+    assert [found in stored(home, gallery) for found in (bob, eve, ada)] == [True] * 3
     store.delete_subject("staff", "bob")
-    projection.follow(lambda: False)
-    assert [found in stored(keeper, gallery) for found in (bob, eve, ada)] == [False, True, True]
+    indexes.follow(lambda: False)
+    assert [found in stored(home, gallery) for found in (bob, eve, ada)] == [False, True, True]
     store.delete_subject("staff", "eve")
-    Projection(store, keeper).settle()
-    assert [found in stored(keeper, gallery) for found in (bob, eve, ada)] == [False, False, True]
-    assert loaded(store, keeper)[1] == 3
-    assert len(loaded(store, keeper)[0]) == 30
+    GalleryIndexes(store, home).settle()
+    assert [found in stored(home, gallery) for found in (bob, eve, ada)] == [False, False, True]
+    assert loaded(store, home)[1] == 3
+    assert len(loaded(store, home)[0]) == 30
 
 
-def test_a_deleted_gallerys_goes(store: SqlReferenceStore, keeper: SnapshotKeeper, tmp_path: Path) -> None:
+def test_a_deleted_gallerys_goes(store: SqlReferenceStore, home: SnapshotHome, tmp_path: Path) -> None:
     enrol(store, "ada", *range(30))
-    projection = followed(store, keeper)
+    indexes = followed(store, home)
     gallery = store.gallery("staff")
-    folder = keeper.snapshot(gallery).folder
+    folder = home.snapshot(gallery).folder
     assert len(list(folder.iterdir())) == 3
     store.delete_gallery("staff")
-    projection.drop(gallery)
+    indexes.drop(gallery)
     assert list(folder.parent.iterdir()) == []
 
 
 def test_residue_of_galleries_deleted_elsewhere_is_swept(
-    store: SqlReferenceStore, keeper: SnapshotKeeper, other: SqlReferenceStore
+    store: SqlReferenceStore, home: SnapshotHome, other: SqlReferenceStore
 ) -> None:
     other.create_gallery(NewGallery("guests"), VERSION)
     enrol(store, "ada", *range(30))
     enrol(store, "ada", *range(30), gallery="guests")
-    projection = followed(store, keeper)
-    guests = keeper.snapshot(store.gallery("guests")).folder
-    staff = keeper.snapshot(store.gallery("staff")).folder
+    indexes = followed(store, home)
+    guests = home.snapshot(store.gallery("guests")).folder
+    staff = home.snapshot(store.gallery("staff")).folder
     assert guests.exists()
     other.delete_gallery("guests")
-    projection.follow(lambda: False)
+    indexes.follow(lambda: False)
     assert [path.name for path in guests.parent.iterdir() if path.is_dir()] == [staff.name]
-    assert [index.gallery for index in projection.loaded()] == ["staff"]
+    assert [index.gallery for index in indexes.loaded()] == ["staff"]
 
 
-def test_a_snapshot_of_the_time_before_a_backup_was_restored(store: SqlReferenceStore, keeper: SnapshotKeeper) -> None:
+def test_a_snapshot_of_the_time_before_a_backup_was_restored(store: SqlReferenceStore, home: SnapshotHome) -> None:
     """The database goes back; the snapshot doesn't know."""
     first = enrol(store, "ada", *range(30))
     enrol(store, "bob", *range(100, 110))
-    followed(store, keeper)
-    assert loaded(store, keeper)[1] == 2
+    followed(store, home)
+    assert loaded(store, home)[1] == 2
     put_back(store, first[-1])
-    assert loaded(store, keeper) == ([], 0)
-    projection = followed(store, keeper)
-    assert [(i.references, i.revision) for i in projection.loaded()] == [(30, 1)]
+    assert loaded(store, home) == ([], 0)
+    indexes = followed(store, home)
+    assert [(i.references, i.revision) for i in indexes.loaded()] == [(30, 1)]
 
 
-def test_a_snapshot_of_a_past_that_others_have_overtaken(store: SqlReferenceStore, keeper: SnapshotKeeper) -> None:
+def test_a_snapshot_of_a_past_that_others_have_overtaken(store: SqlReferenceStore, home: SnapshotHome) -> None:
     """Put back, and written to since: revision and keys are as they were, the people are not."""
     first = enrol(store, "ada", *range(30))
     enrol(store, "bob", *range(100, 110))
-    followed(store, keeper)
+    followed(store, home)
     put_back(store, first[-1])
     enrol(store, "eve", *range(200, 210))
     assert store.gallery("staff").revision == 2
-    assert loaded(store, keeper) == ([], 0)
-    projection = followed(store, keeper)
+    assert loaded(store, home) == ([], 0)
+    indexes = followed(store, home)
     probe, gallery = unit_vectors(1, 205), store.gallery("staff")
-    (key, *_), found = projection.search(gallery, probe, 1)[0], store.references("staff", "eve", 99).items
+    (key, *_), found = indexes.search(gallery, probe, 1)[0], store.references("staff", "eve", 99).items
     assert key in [reference.key for reference in found]
 
 
@@ -159,26 +159,26 @@ def put_back(store: SqlReferenceStore, last: int) -> None:
             connection.execute(text(f"ALTER TABLE face_references ALTER COLUMN key RESTART WITH {last + 1}"))
 
 
-def test_processes_share_one(store: SqlReferenceStore, other: SqlReferenceStore, keeper: SnapshotKeeper) -> None:
+def test_processes_share_one(store: SqlReferenceStore, other: SqlReferenceStore, home: SnapshotHome) -> None:
     """One further than the other: what it wrote and purged is not undone."""
     enrol(store, "ada", *range(30))
-    behind = followed(other, keeper)
+    behind = followed(other, home)
     enrol(store, "bob", *range(100, 110))
     store.delete_subject("staff", "ada")
-    followed(store, keeper)
-    before = keeper.snapshot(store.gallery("staff")).manifest()
-    keeper.tend(store.gallery("staff"), behind._projected[next(iter(behind._projected))].kept)
-    assert keeper.snapshot(store.gallery("staff")).manifest() == before
+    followed(store, home)
+    before = home.snapshot(store.gallery("staff")).manifest()
+    home.update_files(store.gallery("staff"), behind._open_indexes[next(iter(behind._open_indexes))].index)
+    assert home.snapshot(store.gallery("staff")).manifest() == before
     assert before is not None
     assert before.references == 10
 
 
 def test_a_gallery_about_to_outgrow_its_kind_of_index(store: SqlReferenceStore, tmp_path: Path) -> None:
-    keeper = SnapshotKeeper(lambda _: GrowingIndex(flat_until=31), store, tmp_path / "snapshots", LEAST)
+    home = SnapshotHome(lambda _: GrowingIndex(flat_until=31), store, tmp_path / "snapshots", LEAST)
     keys = enrol(store, "ada", *range(30))
-    followed(store, keeper)
-    assert loaded(store, keeper) == (sorted(keys), 1)
+    followed(store, home)
+    assert loaded(store, home) == (sorted(keys), 1)
     keys += enrol(store, "bob", *range(100, 110))
-    followed(store, keeper)
-    assert loaded(store, keeper) == (sorted(keys), 2)
-    assert keeper.open(store.gallery("staff")).index.kind == "compressed"
+    followed(store, home)
+    assert loaded(store, home) == (sorted(keys), 2)
+    assert home.open(store.gallery("staff")).index.kind == "compressed"

@@ -11,8 +11,8 @@ from sqlalchemy import insert
 
 from facesvc.core.types import NewGallery
 from facesvc.index.flat import FlatIndex
-from facesvc.index.galleries import Projection
-from facesvc.index.local import SnapshotKeeper
+from facesvc.index.galleries import GalleryIndexes
+from facesvc.index.local import SnapshotHome
 from facesvc.index.sweep import Compared, Sweep
 from facesvc.storage.erasures import Residue
 from facesvc.storage.references import SqlReferenceStore
@@ -23,22 +23,22 @@ CLEAN = Compared("staff", VERSION, 30, "flat", 0, 0, 30, 0)
 
 
 @pytest.fixture
-def keeper(store: SqlReferenceStore, tmp_path: Path) -> SnapshotKeeper:
+def home(store: SqlReferenceStore, tmp_path: Path) -> SnapshotHome:
     """Of a gallery of 30 references that has a snapshot."""
     store.add_references("staff", "ada", [new_reference(seed) for seed in range(20)])
     store.add_references("staff", "bob", [new_reference(seed) for seed in range(20, 30)])
-    keeper = SnapshotKeeper(lambda _: FlatIndex(), store, tmp_path / "snapshots", least=10)
-    Projection(store, keeper).follow(lambda: False)
-    return keeper
+    home = SnapshotHome(lambda _: FlatIndex(), store, tmp_path / "snapshots", least=10)
+    GalleryIndexes(store, home).follow(lambda: False)
+    return home
 
 
 @pytest.fixture
-def sweep(store: SqlReferenceStore, keeper: SnapshotKeeper) -> Sweep:
-    return Sweep(store, keeper)
+def sweep(store: SqlReferenceStore, home: SnapshotHome) -> Sweep:
+    return Sweep(store, home)
 
 
-def snapshot_keys(store: SqlReferenceStore, keeper: SnapshotKeeper) -> int:
-    return len(keeper.snapshot(store.gallery("staff")).keys())
+def snapshot_keys(store: SqlReferenceStore, home: SnapshotHome) -> int:
+    return len(home.snapshot(store.gallery("staff")).keys())
 
 
 def test_nothing_is_found_where_nothing_is(store: SqlReferenceStore, sweep: Sweep) -> None:
@@ -47,22 +47,20 @@ def test_nothing_is_found_where_nothing_is(store: SqlReferenceStore, sweep: Swee
     assert Residue(store.engine, store.tenant).sweep() == {}
 
 
-def test_what_was_deleted_since_leaves_the_snapshot(
-    store: SqlReferenceStore, keeper: SnapshotKeeper, sweep: Sweep
-) -> None:
+def test_what_was_deleted_since_leaves_the_snapshot(store: SqlReferenceStore, home: SnapshotHome, sweep: Sweep) -> None:
     store.delete_subject("staff", "bob")
-    assert snapshot_keys(store, keeper) == 30
+    assert snapshot_keys(store, home) == 30
     assert list(sweep.galleries()) == [replace(CLEAN, references=20, on_disk=20)]
-    assert snapshot_keys(store, keeper) == 20
+    assert snapshot_keys(store, home) == 20
 
 
 def test_a_snapshot_that_holds_somebody_too_many_is_deleted(
-    store: SqlReferenceStore, keeper: SnapshotKeeper, sweep: Sweep
+    store: SqlReferenceStore, home: SnapshotHome, sweep: Sweep
 ) -> None:
     """Somebody the log knows nothing of: then the index that was made of it does so, too."""
-    index = keeper.open(store.gallery("staff")).codes
+    index = home.open(store.gallery("staff")).codes
     index.add(np.array([999]), unit_vectors(1, 999))
-    snapshot = keeper.snapshot(store.gallery("staff"))
+    snapshot = home.snapshot(store.gallery("staff"))
     snapshot.delete()
     snapshot.write(index, index.keys(), 2)
     assert list(sweep.galleries()) == [replace(CLEAN, surplus=1, on_disk=31, surplus_on_disk=1)]
@@ -70,10 +68,10 @@ def test_a_snapshot_that_holds_somebody_too_many_is_deleted(
     assert list(sweep.galleries()) == [replace(CLEAN, on_disk=0)]
 
 
-def test_an_index_that_lacks_somebody(store: SqlReferenceStore, keeper: SnapshotKeeper, sweep: Sweep) -> None:
-    index = keeper.open(store.gallery("staff")).codes
+def test_an_index_that_lacks_somebody(store: SqlReferenceStore, home: SnapshotHome, sweep: Sweep) -> None:
+    index = home.open(store.gallery("staff")).codes
     index.remove(index.keys()[3:5])
-    snapshot = keeper.snapshot(store.gallery("staff"))
+    snapshot = home.snapshot(store.gallery("staff"))
     snapshot.delete()
     snapshot.write(index, index.keys(), 2)
     assert list(sweep.galleries()) == [replace(CLEAN, missing=2, on_disk=28)]
@@ -81,16 +79,16 @@ def test_an_index_that_lacks_somebody(store: SqlReferenceStore, keeper: Snapshot
 
 
 def test_what_is_kept_of_galleries_that_are_gone(
-    store: SqlReferenceStore, other: SqlReferenceStore, keeper: SnapshotKeeper, sweep: Sweep
+    store: SqlReferenceStore, other: SqlReferenceStore, home: SnapshotHome, sweep: Sweep
 ) -> None:
-    folder = keeper.snapshot(store.gallery("staff")).folder
+    folder = home.snapshot(store.gallery("staff")).folder
     other.delete_gallery("staff")
     assert sweep.residue() == [f"snapshot {folder.name} of a gallery that is not there"]
     assert not folder.exists()
     assert list(sweep.galleries()) == []
 
 
-def test_rows_without_their_owners(store: SqlReferenceStore, keeper: SnapshotKeeper, sweep: Sweep) -> None:
+def test_rows_without_their_owners(store: SqlReferenceStore, home: SnapshotHome, sweep: Sweep) -> None:
     """As a copy without foreign keys may have them."""
     if store.engine.dialect.name != "sqlite":
         pytest.skip("PostgreSQL lets nobody break its foreign keys")
@@ -105,7 +103,7 @@ def test_rows_without_their_owners(store: SqlReferenceStore, keeper: SnapshotKee
     assert list(sweep.galleries()) == [replace(CLEAN, references=20, on_disk=0)]
 
 
-def test_other_tenants_rows_are_not_touched(store: SqlReferenceStore, keeper: SnapshotKeeper) -> None:
+def test_other_tenants_rows_are_not_touched(store: SqlReferenceStore, home: SnapshotHome) -> None:
     guests = new_tenant(store.engine, "guests")
     guests.create_gallery(NewGallery("staff"), VERSION)
     guests.add_references("staff", "eve", [new_reference(1)])

@@ -19,8 +19,8 @@ from facesvc.core.access import Caller
 from facesvc.core.ports import Extractor, Extractors
 from facesvc.core.types import Capture, FaceChoice, Gallery, NewGallery, NewSubject, Retention, SubjectChange, Ticket
 from facesvc.errors import FaceServiceError, RequestError, SealBroken, SubjectExists, TenantExists, TenantNotFound
-from facesvc.index.galleries import Projection
-from facesvc.index.local import SnapshotKeeper, Snapshotted
+from facesvc.index.galleries import GalleryIndexes
+from facesvc.index.local import SnapshotHome, Snapshotted
 from facesvc.pipeline.packs import LoadedPacks
 from facesvc.service.disclosure import Alarms
 from facesvc.service.enrolment import EnrolmentRequest
@@ -131,11 +131,11 @@ def test_following_opens_all_and_deletes_nothing_of_each_other(
     kept = []
     for seed, tenant in enumerate((acme, "default")):
         gallery = enrolled(database, tenant, seed)
-        index = cast(Projection, tenants.of(tenant).indexes).caught_up(gallery)
-        keeper = in_memory(settings, database.store(tenant), database.snapshots(tenant))("auto")
-        assert isinstance(keeper, SnapshotKeeper)
+        index = cast(GalleryIndexes, tenants.of(tenant).indexes).caught_up(gallery)
+        home = in_memory(settings, database.store(tenant), database.snapshots(tenant))("auto")
+        assert isinstance(home, SnapshotHome)
         assert isinstance(index, Snapshotted)
-        snapshot = keeper.snapshot(gallery)
+        snapshot = home.snapshot(gallery)
         snapshot.write(index.codes, index.codes.keys(), index.revision)
         kept.append(snapshot.folder)
         (snapshot.folder.parent / "77-0123456789abcdef").mkdir()

@@ -15,11 +15,11 @@ import pytest
 from drills.faults.engine_client import STEP
 from facesvc.core.compare import squared_l2
 from facesvc.core.types import NewGallery
-from facesvc.index.galleries import Projection
+from facesvc.index.galleries import GalleryIndexes
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
 from tests.support.databases import VERSION, new_reference, open_store, postgresql_database, unit_vectors
-from tests.support.engines import ENGINE_PARAMETERS, EngineKeepers
+from tests.support.engines import ENGINE_PARAMETERS, EngineHomes
 
 ROOT = Path(__file__).parents[2]
 PROBES = unit_vectors(3, seed=500)
@@ -45,10 +45,10 @@ class Place:
         gallery = store.gallery("staff")
         wanted = store.changes(gallery, 0)
         order = wanted.added[np.argsort(squared_l2(PROBES, wanted.vectors), axis=1)]
-        with closing(EngineKeepers(self.address, self.address, self.owner)) as keepers:
-            projection = Projection(store, keepers(self.engine, store))
-            assert projection.search(gallery, PROBES, len(wanted.added) + 100) == order.tolist()
-            (loaded,) = projection.loaded()
+        with closing(EngineHomes(self.address, self.address, self.owner)) as homes:
+            indexes = GalleryIndexes(store, homes(self.engine, store))
+            assert indexes.search(gallery, PROBES, len(wanted.added) + 100) == order.tolist()
+            (loaded,) = indexes.loaded()
         assert (loaded.references, loaded.revision) == (gallery.references, gallery.revision)
 
 

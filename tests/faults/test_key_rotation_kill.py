@@ -8,9 +8,9 @@ from threading import Event
 
 import pytest
 
-from drills.faults.worker import Packs, open_keeper
+from drills.faults.worker import Packs, open_home
 from facesvc.core.types import NewGallery
-from facesvc.index.galleries import Projection
+from facesvc.index.galleries import GalleryIndexes
 from facesvc.service.decisions import FaceService
 from facesvc.service.enrolment import EnrolmentRequest
 from facesvc.storage.engine import open_engine
@@ -28,7 +28,7 @@ def client(url: str, name: str, ended: Event) -> tuple[list[str], list[str]]:
     """A service process's work: whom it enrolled, and what failed."""
     database = process(open_engine(url))
     store = database.store("default")
-    service = FaceService(Packs(), store, Projection(store, open_keeper(store, None)))  # type: ignore[arg-type]
+    service = FaceService(Packs(), store, GalleryIndexes(store, open_home(store, None)))  # type: ignore[arg-type]
     enrolled: list[str] = []
     failed: list[str] = []
     while not ended.is_set() or len(enrolled) < 3:

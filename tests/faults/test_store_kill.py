@@ -12,8 +12,8 @@ import pytest
 from facesvc.core.compare import squared_l2
 from facesvc.core.types import NewGallery
 from facesvc.index.flat import FlatIndex
-from facesvc.index.galleries import Projection
-from facesvc.index.homes import MemoryKeeper
+from facesvc.index.galleries import GalleryIndexes
+from facesvc.index.homes import MemoryHome
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
 from tests.support.databases import VERSION, open_store, unit_vectors
@@ -47,7 +47,7 @@ def test_acknowledged_writes_survive_kill(url: str) -> None:
     engine = open_engine(url)
     store = open_store(engine)
     store.create_gallery(NewGallery("staff"), VERSION)
-    follower = Projection(store, MemoryKeeper(FlatIndex))
+    follower = GalleryIndexes(store, MemoryHome(FlatIndex))
     enrolled: set[str] = set()
     erased: set[str] = set()
     chance = random.Random(20)
@@ -76,11 +76,11 @@ def assert_consistent(store: SqlReferenceStore, found: dict[str, set[str]]) -> N
     assert (len(log.added), log.revision) == (gallery.references, gallery.revision)
 
 
-def assert_index_equals_oracle(store: SqlReferenceStore, follower: Projection) -> None:
+def assert_index_equals_oracle(store: SqlReferenceStore, follower: GalleryIndexes) -> None:
     """An index that followed all along and one built now both give the oracle's order."""
     gallery = store.gallery("staff")
     everything = store.changes(gallery, 0)
     probes = unit_vectors(4, seed=10**6)
     wanted = everything.added[np.argsort(squared_l2(probes, everything.vectors), axis=1)[:, :10]].tolist()
     assert follower.search(gallery, probes, 10) == wanted
-    assert Projection(store, MemoryKeeper(FlatIndex)).search(gallery, probes, 10) == wanted
+    assert GalleryIndexes(store, MemoryHome(FlatIndex)).search(gallery, probes, 10) == wanted

@@ -15,9 +15,9 @@ import pytest
 from sqlalchemy import Engine
 
 from facesvc.core.ports import TemplateIndex
-from facesvc.index.homes import Keeper
-from facesvc.index.milvus import MilvusIndex, MilvusKeeper, MilvusServer
-from facesvc.index.pgvector import PgVectorIndex, PgVectorKeeper, prepare, transaction
+from facesvc.index.homes import IndexHome
+from facesvc.index.milvus import MilvusHome, MilvusIndex, MilvusServer
+from facesvc.index.pgvector import PgVectorHome, PgVectorIndex, prepare, transaction
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
 
@@ -68,19 +68,19 @@ def milvus(folder: Path) -> Iterator[MilvusProcess]:
         process.kill()
 
 
-class EngineKeepers:
-    """Makes keepers over one place in each engine, as processes of one service would."""
+class EngineHomes:
+    """Makes homes over one place in each engine, as processes of one service would."""
 
     def __init__(self, milvus_uri: str, vectors: str, owner: str | None = None) -> None:
         self.owner = owner or uuid.uuid4().hex[:16]
         self.milvus_uri, self.vectors = milvus_uri, vectors
         self._engines: list[Engine] = []
 
-    def __call__(self, engine: str, store: SqlReferenceStore) -> Keeper:
+    def __call__(self, engine: str, store: SqlReferenceStore) -> IndexHome:
         if engine == "milvus":
-            return MilvusKeeper(MilvusServer(self.milvus_uri), self.owner, store.alone)
+            return MilvusHome(MilvusServer(self.milvus_uri), self.owner, store.alone)
         self._engines.append(open_engine(self.vectors))
-        return PgVectorKeeper(self._engines[-1], store.tenant)
+        return PgVectorHome(self._engines[-1], store.tenant)
 
     def close(self) -> None:
         for engine in self._engines:

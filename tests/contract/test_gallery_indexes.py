@@ -1,4 +1,4 @@
-"""The projection follows the database: every search sees every write that was committed before it."""
+"""The indexes follows the database: every search sees every write that was committed before it."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -11,8 +11,8 @@ from facesvc.core.compare import squared_l2
 from facesvc.core.types import Gallery, NewGallery
 from facesvc.errors import GalleryNotFound, StoreUnavailable
 from facesvc.index.flat import FlatIndex
-from facesvc.index.galleries import Projection
-from facesvc.index.homes import InMemory, MemoryKeeper
+from facesvc.index.galleries import GalleryIndexes
+from facesvc.index.homes import InMemory, MemoryHome
 from facesvc.storage.references import SqlReferenceStore
 from tests.contract.indexes import KINDS
 from tests.support.databases import VERSION, enrol, unit_vectors
@@ -20,33 +20,33 @@ from tests.support.engines import ENGINE_PARAMETERS, ENGINES
 
 
 @pytest.fixture(params=[*KINDS, *ENGINE_PARAMETERS])
-def projection(request: pytest.FixtureRequest, store: SqlReferenceStore) -> Projection:
+def indexes(request: pytest.FixtureRequest, store: SqlReferenceStore) -> GalleryIndexes:
     if request.param in ENGINES:
-        return Projection(store, request.getfixturevalue("engine_keeper")(request.param, store), step=2)
-    return Projection(store, MemoryKeeper(KINDS[request.param]), step=2)
+        return GalleryIndexes(store, request.getfixturevalue("engine_home")(request.param, store), step=2)
+    return GalleryIndexes(store, MemoryHome(KINDS[request.param]), step=2)
 
 
-def states(projection: Projection) -> list[tuple[str, int, int]]:
+def states(indexes: GalleryIndexes) -> list[tuple[str, int, int]]:
     """Of the indexes in memory: gallery, references, revision."""
-    return [(loaded.gallery, loaded.references, loaded.revision) for loaded in projection.loaded()]
+    return [(loaded.gallery, loaded.references, loaded.revision) for loaded in indexes.loaded()]
 
 
-def test_search_finds_what_was_just_written(store: SqlReferenceStore, projection: Projection) -> None:
+def test_search_finds_what_was_just_written(store: SqlReferenceStore, indexes: GalleryIndexes) -> None:
     one, two = enrol(store, "ada", 1, 2)
     probes = np.concatenate([unit_vectors(1, 1), unit_vectors(1, 2), unit_vectors(1, 3)])
-    found = projection.search(store.gallery("staff"), probes, 1)
+    found = indexes.search(store.gallery("staff"), probes, 1)
     assert found[:2] == [[one], [two]]
     (three,) = enrol(store, "bob", 3)
-    assert projection.search(store.gallery("staff"), probes, 1) == [[one], [two], [three]]
+    assert indexes.search(store.gallery("staff"), probes, 1) == [[one], [two], [three]]
     store.delete_reference("staff", "ada", store.references("staff", "ada", 1).items[0].id)
-    assert projection.search(store.gallery("staff"), probes, 3)[1][0] == two
-    assert sorted(projection.search(store.gallery("staff"), probes, 3)[0]) == [two, three]
+    assert indexes.search(store.gallery("staff"), probes, 3)[1][0] == two
+    assert sorted(indexes.search(store.gallery("staff"), probes, 3)[0]) == [two, three]
     store.delete_subject("staff", "ada")
-    assert projection.search(store.gallery("staff"), probes, 3) == [[three]] * 3
-    assert states(projection) == [("staff", 1, 4)]
+    assert indexes.search(store.gallery("staff"), probes, 3) == [[three]] * 3
+    assert states(indexes) == [("staff", 1, 4)]
 
 
-def test_order_is_the_oracles(store: SqlReferenceStore, projection: Projection) -> None:
+def test_order_is_the_oracles(store: SqlReferenceStore, indexes: GalleryIndexes) -> None:
     seeds = list(range(200))
     keys = np.array(enrol(store, "ada", *seeds))
     probes = unit_vectors(5, seed=1000)
@@ -54,25 +54,25 @@ def test_order_is_the_oracles(store: SqlReferenceStore, projection: Projection) 
     exact = squared_l2(probes, vectors)
     wanted = keys[np.argsort(exact, axis=1)[:, :7]]
     order = keys.argsort()
-    for i, shortlist in enumerate(projection.search(store.gallery("staff"), probes, 7)):
+    for i, shortlist in enumerate(indexes.search(store.gallery("staff"), probes, 7)):
         columns = order[np.searchsorted(keys[order], shortlist)]
         assert keys[columns[exact[i, columns].argsort()]][:7].tolist() == wanted[i].tolist()
 
 
-def test_empty_gallery(store: SqlReferenceStore, projection: Projection) -> None:
-    assert projection.search(store.gallery("staff"), unit_vectors(2), 5) == [[], []]
+def test_empty_gallery(store: SqlReferenceStore, indexes: GalleryIndexes) -> None:
+    assert indexes.search(store.gallery("staff"), unit_vectors(2), 5) == [[], []]
 
 
-def test_galleries_are_apart(store: SqlReferenceStore, projection: Projection) -> None:
+def test_galleries_are_apart(store: SqlReferenceStore, indexes: GalleryIndexes) -> None:
     store.create_gallery(NewGallery("guests"), VERSION)
     (ours,) = enrol(store, "ada", 1)
     (theirs,) = enrol(store, "ada", 1, gallery="guests")
-    assert projection.search(store.gallery("staff"), unit_vectors(1, 1), 5) == [[ours]]
-    assert projection.search(store.gallery("guests"), unit_vectors(1, 1), 5) == [[theirs]]
+    assert indexes.search(store.gallery("staff"), unit_vectors(1, 1), 5) == [[ours]]
+    assert indexes.search(store.gallery("guests"), unit_vectors(1, 1), 5) == [[theirs]]
 
 
 def test_two_processes_see_each_others_writes(store: SqlReferenceStore, other: SqlReferenceStore) -> None:
-    here, there = Projection(store, MemoryKeeper(FlatIndex)), Projection(other, MemoryKeeper(FlatIndex))
+    here, there = GalleryIndexes(store, MemoryHome(FlatIndex)), GalleryIndexes(other, MemoryHome(FlatIndex))
     probe = unit_vectors(1, 1)
     assert there.search(other.gallery("staff"), probe, 9) == [[]]
     for round_ in range(5):
@@ -86,15 +86,15 @@ def test_two_processes_see_each_others_writes(store: SqlReferenceStore, other: S
     assert there.search(other.gallery("staff"), probe, 99) == here.search(store.gallery("staff"), probe, 99)
 
 
-def test_indexes_are_built_at_first_use_or_when_warmed(store: SqlReferenceStore, projection: Projection) -> None:
+def test_indexes_are_built_at_first_use_or_when_warmed(store: SqlReferenceStore, indexes: GalleryIndexes) -> None:
     for i in range(3):
         store.create_gallery(NewGallery(f"gallery {i}"), VERSION)
         enrol(store, "ada", *range(i), gallery=f"gallery {i}")
-    assert states(projection) == []
-    projection.search(store.gallery("gallery 2"), unit_vectors(1), 1)
-    assert states(projection) == [("gallery 2", 2, 1)]
-    projection.warm()
-    assert states(projection) == [
+    assert states(indexes) == []
+    indexes.search(store.gallery("gallery 2"), unit_vectors(1), 1)
+    assert states(indexes) == [("gallery 2", 2, 1)]
+    indexes.warm()
+    assert states(indexes) == [
         ("gallery 0", 0, 0),
         ("gallery 1", 1, 1),
         ("gallery 2", 2, 1),
@@ -105,64 +105,64 @@ def test_indexes_are_built_at_first_use_or_when_warmed(store: SqlReferenceStore,
 def test_memory_is_told(store: SqlReferenceStore) -> None:
     enrol(store, "ada", 1, 2, 3)
     for kind, each in (("flat", 4 * 128), ("compressed", 128)):
-        projection = Projection(store, MemoryKeeper(KINDS[kind]))
-        projection.warm()
-        (loaded,) = projection.loaded()
+        indexes = GalleryIndexes(store, MemoryHome(KINDS[kind]))
+        indexes.warm()
+        (loaded,) = indexes.loaded()
         assert (loaded.kind, loaded.references) == (kind, 3)
         assert 3 * (each + 8) <= loaded.nbytes <= 3 * (each + 8 + 104)
 
 
-def test_dropped_index_is_built_anew(store: SqlReferenceStore, projection: Projection) -> None:
+def test_dropped_index_is_built_anew(store: SqlReferenceStore, indexes: GalleryIndexes) -> None:
     (key,) = enrol(store, "ada", 1)
     gallery = store.gallery("staff")
-    projection.search(gallery, unit_vectors(1), 1)
-    projection.drop(gallery)
-    projection.drop(gallery)
-    assert states(projection) == []
-    assert projection.search(gallery, unit_vectors(1), 1) == [[key]]
+    indexes.search(gallery, unit_vectors(1), 1)
+    indexes.drop(gallery)
+    indexes.drop(gallery)
+    assert states(indexes) == []
+    assert indexes.search(gallery, unit_vectors(1), 1) == [[key]]
 
 
-def test_gallery_made_again_has_nothing_of_the_old_one(store: SqlReferenceStore, projection: Projection) -> None:
+def test_gallery_made_again_has_nothing_of_the_old_one(store: SqlReferenceStore, indexes: GalleryIndexes) -> None:
     enrol(store, "ada", 1)
-    projection.search(store.gallery("staff"), unit_vectors(1), 1)
+    indexes.search(store.gallery("staff"), unit_vectors(1), 1)
     store.delete_gallery("staff")
     store.create_gallery(NewGallery("staff"), VERSION)
-    assert projection.search(store.gallery("staff"), unit_vectors(1, 1), 5) == [[]]
+    assert indexes.search(store.gallery("staff"), unit_vectors(1, 1), 5) == [[]]
 
 
 def test_gallery_deleted_elsewhere_leaves_memory(
-    store: SqlReferenceStore, other: SqlReferenceStore, projection: Projection
+    store: SqlReferenceStore, other: SqlReferenceStore, indexes: GalleryIndexes
 ) -> None:
     enrol(store, "ada", 1)
-    projection.search(store.gallery("staff"), unit_vectors(1), 1)
+    indexes.search(store.gallery("staff"), unit_vectors(1), 1)
     other.delete_gallery("staff")
     guests = other.create_gallery(NewGallery("guests"), VERSION)
-    projection.search(guests, unit_vectors(1), 1)
-    assert states(projection) == [("guests", 0, 0)]
+    indexes.search(guests, unit_vectors(1), 1)
+    assert states(indexes) == [("guests", 0, 0)]
 
 
-def test_gallery_deleted_while_it_is_searched(store: SqlReferenceStore, projection: Projection) -> None:
+def test_gallery_deleted_while_it_is_searched(store: SqlReferenceStore, indexes: GalleryIndexes) -> None:
     enrol(store, "ada", 1)
     gallery = store.gallery("staff")
     store.delete_gallery("staff")
     with pytest.raises(GalleryNotFound):
-        projection.search(gallery, unit_vectors(1), 1)
-    assert states(projection) == []
+        indexes.search(gallery, unit_vectors(1), 1)
+    assert states(indexes) == []
 
 
-def test_database_that_comes_back(store: SqlReferenceStore, projection: Projection) -> None:
+def test_database_that_comes_back(store: SqlReferenceStore, indexes: GalleryIndexes) -> None:
     """A failure to catch up changes nothing; the next search makes good for it."""
     (first,) = enrol(store, "ada", 1)
-    projection.search(store.gallery("staff"), unit_vectors(1), 1)
+    indexes.search(store.gallery("staff"), unit_vectors(1), 1)
     (second,) = enrol(store, "ada", 2)
     gallery = store.gallery("staff")
     rename(store, "templates", "elsewhere")
     with pytest.raises(StoreUnavailable):
-        projection.search(gallery, unit_vectors(1, 2), 1)
-    assert states(projection) == [("staff", 1, 1)]
+        indexes.search(gallery, unit_vectors(1, 2), 1)
+    assert states(indexes) == [("staff", 1, 1)]
     rename(store, "elsewhere", "templates")
-    assert projection.search(gallery, unit_vectors(1, 2), 1) == [[second]]
-    assert projection.search(gallery, unit_vectors(1, 1), 1) == [[first]]
+    assert indexes.search(gallery, unit_vectors(1, 2), 1) == [[second]]
+    assert indexes.search(gallery, unit_vectors(1, 1), 1) == [[first]]
 
 
 def rename(store: SqlReferenceStore, table: str, name: str) -> None:
@@ -170,40 +170,40 @@ def rename(store: SqlReferenceStore, table: str, name: str) -> None:
         connection.execute(text(f"ALTER TABLE {table} RENAME TO {name}"))
 
 
-def test_threads_read_their_own_writes(store: SqlReferenceStore, projection: Projection) -> None:
+def test_threads_read_their_own_writes(store: SqlReferenceStore, indexes: GalleryIndexes) -> None:
     def work(thread: int) -> list[bool]:
         seen: list[bool] = []
         for round_ in range(8):
             seed = 100 * thread + round_
             (key,) = enrol(store, f"subject {thread}", seed)
             gallery: Gallery = store.gallery("staff")
-            seen.append(projection.search(gallery, unit_vectors(1, seed), 1) == [[key]])
+            seen.append(indexes.search(gallery, unit_vectors(1, seed), 1) == [[key]])
             if round_ % 2:
                 store.delete_subject("staff", f"subject {thread}")
                 gallery = store.gallery("staff")
-                seen.append(key not in projection.search(gallery, unit_vectors(1, seed), 100)[0])
+                seen.append(key not in indexes.search(gallery, unit_vectors(1, seed), 100)[0])
         return seen
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(work, range(1, 5))) == [[True] * 12] * 4
-    assert projection.search(store.gallery("staff"), unit_vectors(1), 5) == [[]]
+    assert indexes.search(store.gallery("staff"), unit_vectors(1), 5) == [[]]
 
 
 def test_threads_that_want_one_index_open_it_once(store: SqlReferenceStore) -> None:
     (key,) = enrol(store, "ada", 1)
     gallery, together, opened = store.gallery("staff"), Barrier(8), []
 
-    class Slow(MemoryKeeper):
+    class Slow(MemoryHome):
         def open(self, gallery: Gallery) -> InMemory:
             opened.append(gallery.key)
             enrol(store, "bob", 2)  # takes its time
             return super().open(gallery)
 
-    projection = Projection(store, Slow(FlatIndex))
+    indexes = GalleryIndexes(store, Slow(FlatIndex))
 
     def search(_: int) -> list[list[int]]:
         together.wait()
-        return projection.search(gallery, unit_vectors(1, 1), 1)
+        return indexes.search(gallery, unit_vectors(1, 1), 1)
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(search, range(8))) == [[[key]]] * 8

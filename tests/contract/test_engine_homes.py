@@ -15,14 +15,14 @@ from facesvc.core.compare import squared_l2
 from facesvc.core.types import NewGallery
 from facesvc.errors import GalleryNotFound, IndexUnavailable
 from facesvc.index.flat import FlatIndex
-from facesvc.index.galleries import Projection
-from facesvc.index.homes import GalleryKeepers, Keeper, MemoryKeeper, Version, version_of
-from facesvc.index.milvus import MilvusIndex, MilvusKeeper, MilvusServer
-from facesvc.index.pgvector import PgVectorKeeper, transaction
+from facesvc.index.galleries import GalleryIndexes
+from facesvc.index.homes import ChosenHomes, IndexHome, MemoryHome, Version, version_of
+from facesvc.index.milvus import MilvusHome, MilvusIndex, MilvusServer
+from facesvc.index.pgvector import PgVectorHome, transaction
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
 from tests.support.databases import VERSION, enrol, new_reference, new_tenant, postgresql_database, unit_vectors
-from tests.support.engines import ENGINE_PARAMETERS, EngineKeepers, milvus
+from tests.support.engines import ENGINE_PARAMETERS, EngineHomes, milvus
 
 PROBES = unit_vectors(3, seed=500)
 BACK_SECONDS = 60.0
@@ -35,169 +35,169 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def keeper(engine: str, engine_keeper: EngineKeepers, store: SqlReferenceStore) -> Keeper:
-    return engine_keeper(engine, store)
+def home(engine: str, engine_home: EngineHomes, store: SqlReferenceStore) -> IndexHome:
+    return engine_home(engine, store)
 
 
-def assert_equal(store: SqlReferenceStore, keeper: Keeper, gallery: str = "staff") -> None:
+def assert_equal(store: SqlReferenceStore, home: IndexHome, gallery: str = "staff") -> None:
     """A new process's index, caught up, holds exactly what the database does, and gives the oracle's order."""
     found = store.gallery(gallery)
     wanted = store.changes(found, 0)
-    projection = Projection(store, keeper)
+    indexes = GalleryIndexes(store, home)
     order = wanted.added[np.argsort(squared_l2(PROBES, wanted.vectors), axis=1)]
-    assert projection.search(found, PROBES, len(wanted.added) + 10) == order.tolist()
-    assert [loaded.references for loaded in projection.loaded()] == [found.references]
+    assert indexes.search(found, PROBES, len(wanted.added) + 10) == order.tolist()
+    assert [loaded.references for loaded in indexes.loaded()] == [found.references]
 
 
 def living(store: SqlReferenceStore) -> Callable[[], list[Version]]:
     return lambda: [version_of(gallery) for gallery in store.galleries(100).items]
 
 
-def delete_everything(engine: str, engine_keeper: EngineKeepers) -> None:
+def delete_everything(engine: str, engine_home: EngineHomes) -> None:
     """As somebody would who looks after the engine."""
     if engine == "milvus":
-        with MilvusServer(engine_keeper.milvus_uri).asked() as client:
-            names = [name for name in client.list_collections() if engine_keeper.owner in name]
+        with MilvusServer(engine_home.milvus_uri).asked() as client:
+            names = [name for name in client.list_collections() if engine_home.owner in name]
             assert len(names) >= 2
             for name in names:
                 client.drop_collection(name)
         return
-    database = open_engine(engine_keeper.vectors)
+    database = open_engine(engine_home.vectors)
     with database.begin() as connection:
         connection.execute(text("DROP SCHEMA facesvc_vectors CASCADE"))
     database.dispose()
 
 
 def test_what_one_process_built_another_finds(
-    engine: str, engine_keeper: EngineKeepers, store: SqlReferenceStore, other: SqlReferenceStore
+    engine: str, engine_home: EngineHomes, store: SqlReferenceStore, other: SqlReferenceStore
 ) -> None:
     enrol(store, "ada", *range(5))
-    here, there = engine_keeper(engine, store), engine_keeper(engine, other)
+    here, there = engine_home(engine, store), engine_home(engine, other)
     assert_equal(store, here)
     kept = there.open(other.gallery("staff"))
     assert (kept.revision, len(kept.index), kept.index.kind, kept.index.nbytes) == (1, 5, engine, 0)
 
 
 def test_processes_in_turn(
-    engine: str, engine_keeper: EngineKeepers, store: SqlReferenceStore, other: SqlReferenceStore
+    engine: str, engine_home: EngineHomes, store: SqlReferenceStore, other: SqlReferenceStore
 ) -> None:
     """Each sees at once what the other wrote, whichever of them brought the index up to it."""
-    here = Projection(store, engine_keeper(engine, store), step=2)
-    there = Projection(other, engine_keeper(engine, other), step=2)
+    here = GalleryIndexes(store, engine_home(engine, store), step=2)
+    there = GalleryIndexes(other, engine_home(engine, other), step=2)
     held: list[int] = []
     for round_ in range(4):
         held += enrol(store, "ada", *range(10 * round_, 10 * round_ + 3))
-        for own, projection in ((store, here), (other, there)):
-            assert sorted(projection.search(own.gallery("staff"), PROBES[:1], 100)[0]) == held
+        for own, indexes in ((store, here), (other, there)):
+            assert sorted(indexes.search(own.gallery("staff"), PROBES[:1], 100)[0]) == held
         removed = next(r for r in other.references("staff", "ada", 100).items if r.key == held[1])
         other.delete_reference("staff", "ada", removed.id)
         del held[1]
-        for own, projection in ((store, here), (other, there)):
-            assert sorted(projection.search(own.gallery("staff"), PROBES[:1], 100)[0]) == held
+        for own, indexes in ((store, here), (other, there)):
+            assert sorted(indexes.search(own.gallery("staff"), PROBES[:1], 100)[0]) == held
 
 
-def test_deleted_by_somebody(engine: str, engine_keeper: EngineKeepers, store: SqlReferenceStore) -> None:
+def test_deleted_by_somebody(engine: str, engine_home: EngineHomes, store: SqlReferenceStore) -> None:
     """It is filled again by the next search, of a process that had it open, too."""
     keys = enrol(store, "ada", 1, 2, 3)
-    projection = Projection(store, engine_keeper(engine, store))
+    indexes = GalleryIndexes(store, engine_home(engine, store))
     gallery = store.gallery("staff")
-    assert sorted(projection.search(gallery, PROBES[:1], 9)[0]) == keys
-    delete_everything(engine, engine_keeper)
-    assert sorted(projection.search(gallery, PROBES[:1], 9)[0]) == keys
-    delete_everything(engine, engine_keeper)
+    assert sorted(indexes.search(gallery, PROBES[:1], 9)[0]) == keys
+    delete_everything(engine, engine_home)
+    assert sorted(indexes.search(gallery, PROBES[:1], 9)[0]) == keys
+    delete_everything(engine, engine_home)
     keys += enrol(store, "ada", 4)
-    assert sorted(projection.search(store.gallery("staff"), PROBES[:1], 9)[0]) == keys
-    assert_equal(store, engine_keeper(engine, store))
+    assert sorted(indexes.search(store.gallery("staff"), PROBES[:1], 9)[0]) == keys
+    assert_equal(store, engine_home(engine, store))
 
 
-def test_an_index_ahead_of_its_database(keeper: Keeper, store: SqlReferenceStore) -> None:
+def test_an_index_ahead_of_its_database(home: IndexHome, store: SqlReferenceStore) -> None:
     """As after a backup was put back: what the index knows never happened."""
     enrol(store, "ada", 1, 2)
-    kept = keeper.open(store.gallery("staff"))
+    kept = home.open(store.gallery("staff"))
     with kept.writing():
         kept.index.add(np.array([900, 901]), unit_vectors(2))
         kept.reached(7)
-    assert_equal(store, keeper)
+    assert_equal(store, home)
 
 
-def test_a_number_given_again(keeper: Keeper, store: SqlReferenceStore) -> None:
+def test_a_number_given_again(home: IndexHome, store: SqlReferenceStore) -> None:
     """By another database at the same address: its galleries were made at other times."""
     enrol(store, "ada", 1, 2)
     now = store.gallery("staff")
     earlier = replace(now, created_at=now.created_at - timedelta(days=365))
-    kept = keeper.open(earlier)
+    kept = home.open(earlier)
     with kept.writing():
         kept.index.add(np.array([900]), unit_vectors(1))
         kept.reached(1)
-    assert_equal(store, keeper)
+    assert_equal(store, home)
 
 
-def test_an_addition_that_was_cut_short(keeper: Keeper, store: SqlReferenceStore) -> None:
+def test_an_addition_that_was_cut_short(home: IndexHome, store: SqlReferenceStore) -> None:
     """What was added and not noted, and was deleted meanwhile, is gone once the index is caught up."""
     enrol(store, "ada", 1)
-    assert_equal(store, keeper)
+    assert_equal(store, home)
     brief = store.add_references("staff", "bob", [new_reference(5)])[0]
-    kept = keeper.open(store.gallery("staff"))
+    kept = home.open(store.gallery("staff"))
     with kept.writing():
         kept.index.add(np.array([brief.key]), unit_vectors(1, seed=5))
     store.delete_reference("staff", "bob", brief.id)
-    assert_equal(store, keeper)
+    assert_equal(store, home)
 
 
-def test_a_first_addition_that_was_cut_short(keeper: Keeper, store: SqlReferenceStore) -> None:
+def test_a_first_addition_that_was_cut_short(home: IndexHome, store: SqlReferenceStore) -> None:
     brief = store.add_references("staff", "bob", [new_reference(5)])[0]
-    kept = keeper.open(store.gallery("staff"))
+    kept = home.open(store.gallery("staff"))
     with kept.writing():
         kept.index.add(np.array([brief.key]), unit_vectors(1, seed=5))
     store.delete_reference("staff", "bob", brief.id)
     enrol(store, "ada", 1)
-    assert_equal(store, keeper)
+    assert_equal(store, home)
 
 
-def test_a_deleted_gallery_leaves_nothing(keeper: Keeper, store: SqlReferenceStore) -> None:
+def test_a_deleted_gallery_leaves_nothing(home: IndexHome, store: SqlReferenceStore) -> None:
     """Also where the process was killed between the two deletions."""
     for name in ("guests", "visitors"):
         store.create_gallery(NewGallery(name), VERSION)
         enrol(store, "ada", 1, 2, gallery=name)
-        assert_equal(store, keeper, name)
-    assert_equal_empty(store, keeper)
+        assert_equal(store, home, name)
+    assert_equal_empty(store, home)
     guests, visitors = store.gallery("guests"), store.gallery("visitors")
     store.delete_gallery("guests")
-    keeper.drop(guests)
-    assert keeper.sweep(living(store)) == []
+    home.drop(guests)
+    assert home.sweep(living(store)) == []
     store.delete_gallery("visitors")
-    (residue,) = keeper.sweep(living(store))
+    (residue,) = home.sweep(living(store))
     assert f"_{visitors.key}_" in residue
-    assert keeper.sweep(living(store)) == []
-    assert [len(keeper.open(gallery).index) for gallery in (guests, visitors)] == [0, 0]
+    assert home.sweep(living(store)) == []
+    assert [len(home.open(gallery).index) for gallery in (guests, visitors)] == [0, 0]
 
 
-def assert_equal_empty(store: SqlReferenceStore, keeper: Keeper) -> None:
-    assert Projection(store, keeper).search(store.gallery("staff"), PROBES, 5) == [[], [], []]
+def assert_equal_empty(store: SqlReferenceStore, home: IndexHome) -> None:
+    assert GalleryIndexes(store, home).search(store.gallery("staff"), PROBES, 5) == [[], [], []]
 
 
-def test_a_search_for_a_gallery_that_is_going(keeper: Keeper, store: SqlReferenceStore) -> None:
+def test_a_search_for_a_gallery_that_is_going(home: IndexHome, store: SqlReferenceStore) -> None:
     enrol(store, "ada", 1)
-    projection, gallery = Projection(store, keeper), store.gallery("staff")
+    indexes, gallery = GalleryIndexes(store, home), store.gallery("staff")
     store.delete_gallery("staff")
     with pytest.raises(GalleryNotFound):
-        projection.search(gallery, PROBES, 1)
-    assert keeper.sweep(living(store)) == []
+        indexes.search(gallery, PROBES, 1)
+    assert home.sweep(living(store)) == []
 
 
 def test_what_others_keep_is_left_alone(
-    engine: str, engine_keeper: EngineKeepers, store: SqlReferenceStore, milvus_uri: str
+    engine: str, engine_home: EngineHomes, store: SqlReferenceStore, milvus_uri: str
 ) -> None:
     """Another tenant's, and another database's."""
     tenant = new_tenant(store.engine, "another tenant")
     tenant.create_gallery(NewGallery("theirs"), VERSION)
     if engine == "milvus":
-        theirs: Keeper = MilvusKeeper(MilvusServer(milvus_uri), f"{engine_keeper.owner}2", tenant.alone)
+        theirs: IndexHome = MilvusHome(MilvusServer(milvus_uri), f"{engine_home.owner}2", tenant.alone)
     else:
-        theirs = engine_keeper(engine, tenant)
+        theirs = engine_home(engine, tenant)
     enrol(tenant, "ada", 1, 2, gallery="theirs")
     assert_equal(tenant, theirs, "theirs")
-    ours = engine_keeper(engine, store)
+    ours = engine_home(engine, store)
     assert_equal_empty(store, ours)
     assert ours.sweep(list) != []
     ours.drop(tenant.gallery("theirs"))
@@ -205,17 +205,17 @@ def test_what_others_keep_is_left_alone(
     assert (kept.revision, len(kept.index)) == (1, 2)
 
 
-def test_a_gallery_given_to_another_keeper(engine: str, engine_keeper: EngineKeepers, store: SqlReferenceStore) -> None:
+def test_a_gallery_given_to_another_keeper(engine: str, engine_home: EngineHomes, store: SqlReferenceStore) -> None:
     """The engine that kept it before has nothing of it any more; other galleries are where they were."""
     store.create_gallery(NewGallery("guests"), VERSION)
     keys = {name: enrol(store, "ada", 1, 2, gallery=name) for name in ("staff", "guests")}
-    own, memory = engine_keeper(engine, store), MemoryKeeper(FlatIndex)
-    before = Projection(store, GalleryKeepers(own, {}))
-    after = Projection(store, GalleryKeepers(own, {"guests": memory}))
-    for projection, kinds in ((before, [engine, engine]), (after, ["flat", engine])):
+    own, memory = engine_home(engine, store), MemoryHome(FlatIndex)
+    before = GalleryIndexes(store, ChosenHomes(own, {}))
+    after = GalleryIndexes(store, ChosenHomes(own, {"guests": memory}))
+    for indexes, kinds in ((before, [engine, engine]), (after, ["flat", engine])):
         for name in ("staff", "guests"):
-            assert sorted(projection.search(store.gallery(name), PROBES[:1], 9)[0]) == keys[name]
-        assert [loaded.kind for loaded in projection.loaded()] == kinds
+            assert sorted(indexes.search(store.gallery(name), PROBES[:1], 9)[0]) == keys[name]
+        assert [loaded.kind for loaded in indexes.loaded()] == kinds
     assert own.sweep(living(store)) == []
     assert [own.open(store.gallery(name)).revision for name in ("guests", "staff")] == [0, 1]
 
@@ -224,43 +224,43 @@ def test_a_gallery_given_to_another_keeper(engine: str, engine_keeper: EngineKee
 
 
 @pytest.fixture
-def away(engine: str, store: SqlReferenceStore) -> Iterator[Keeper]:
-    """A keeper of an engine that nobody listens for."""
+def away(engine: str, store: SqlReferenceStore) -> Iterator[IndexHome]:
+    """A home of an engine that nobody listens for."""
     if engine == "milvus":
-        yield MilvusKeeper(MilvusServer("http://127.0.0.1:1"), "away", store.alone)
+        yield MilvusHome(MilvusServer("http://127.0.0.1:1"), "away", store.alone)
         return
     database = open_engine("postgresql+psycopg://nobody@127.0.0.1:1/none")
-    yield PgVectorKeeper(database, store.tenant)
+    yield PgVectorHome(database, store.tenant)
     database.dispose()
 
 
-def test_an_engine_that_is_away(away: Keeper, store: SqlReferenceStore) -> None:
+def test_an_engine_that_is_away(away: IndexHome, store: SqlReferenceStore) -> None:
     enrol(store, "ada", 1)
-    projection, gallery = Projection(store, away), store.gallery("staff")
+    indexes, gallery = GalleryIndexes(store, away), store.gallery("staff")
     with pytest.raises(IndexUnavailable, match="does not answer as it should"):
-        projection.search(gallery, PROBES, 1)
+        indexes.search(gallery, PROBES, 1)
     for call in (lambda: away.drop(gallery), lambda: away.sweep(living(store))):
         with pytest.raises(IndexUnavailable):
             call()
-    assert projection.loaded() == []
+    assert indexes.loaded() == []
 
 
-def test_other_galleries_answer_while_an_engine_is_away(away: Keeper, store: SqlReferenceStore) -> None:
+def test_other_galleries_answer_while_an_engine_is_away(away: IndexHome, store: SqlReferenceStore) -> None:
     keys = enrol(store, "ada", 1, 2)
     store.create_gallery(NewGallery("guests"), VERSION)
-    projection = Projection(store, GalleryKeepers(MemoryKeeper(FlatIndex), {"guests": away}))
-    assert sorted(projection.search(store.gallery("staff"), PROBES[:1], 5)[0]) == keys
+    indexes = GalleryIndexes(store, ChosenHomes(MemoryHome(FlatIndex), {"guests": away}))
+    assert sorted(indexes.search(store.gallery("staff"), PROBES[:1], 5)[0]) == keys
     with pytest.raises(IndexUnavailable):
-        projection.search(store.gallery("guests"), PROBES, 5)
+        indexes.search(store.gallery("guests"), PROBES, 5)
     with pytest.raises(IndexUnavailable):
-        projection.follow(lambda: False)
-    assert [loaded.gallery for loaded in projection.loaded()] == ["staff"]
+        indexes.follow(lambda: False)
+    assert [loaded.gallery for loaded in indexes.loaded()] == ["staff"]
 
 
 def test_pgvector_wants_postgresql(tmp_path: Path) -> None:
     database = open_engine(f"sqlite:///{tmp_path / 'facesvc.db'}")
     with pytest.raises(IndexUnavailable, match="pgvector is an extension of PostgreSQL"):
-        PgVectorKeeper(database, "default")
+        PgVectorHome(database, "default")
     database.dispose()
 
 
@@ -271,7 +271,7 @@ def test_a_user_who_may_not_install_the_extension(postgresql_admin: str, store: 
             connection.execute(text("CREATE ROLE humble LOGIN"))
         humble = open_engine(admin.url.set(username="humble", password=None).render_as_string(hide_password=False))
         with pytest.raises(IndexUnavailable, match="have an administrator install pgvector and run CREATE EXTENSION"):
-            PgVectorKeeper(humble, store.tenant).open(store.gallery("staff"))
+            PgVectorHome(humble, store.tenant).open(store.gallery("staff"))
         humble.dispose()
         with admin.begin() as connection:
             connection.execute(text("DROP ROLE humble"))
@@ -281,17 +281,17 @@ def test_a_user_who_may_not_install_the_extension(postgresql_admin: str, store: 
 @pytest.mark.slow
 def test_milvus_that_comes_back(store: SqlReferenceStore, tmp_path: Path) -> None:
     with milvus(tmp_path / "data") as server:
-        projection = Projection(store, MilvusKeeper(MilvusServer(server.uri), "back", store.alone))
+        indexes = GalleryIndexes(store, MilvusHome(MilvusServer(server.uri), "back", store.alone))
         keys = enrol(store, "ada", 1, 2)
-        assert sorted(projection.search(store.gallery("staff"), PROBES[:1], 9)[0]) == keys
+        assert sorted(indexes.search(store.gallery("staff"), PROBES[:1], 9)[0]) == keys
         server.kill()
         for _ in range(2):
             with pytest.raises(IndexUnavailable, match="Milvus does not answer as it should"):
-                projection.search(store.gallery("staff"), PROBES, 9)
+                indexes.search(store.gallery("staff"), PROBES, 9)
         keys += enrol(store, "ada", 3)
         server.start()
-        assert sorted(answered(lambda: projection.search(store.gallery("staff"), PROBES[:1], 9)[0])) == keys
-        assert_equal(store, MilvusKeeper(MilvusServer(server.uri), "back", store.alone))
+        assert sorted(answered(lambda: indexes.search(store.gallery("staff"), PROBES[:1], 9)[0])) == keys
+        assert_equal(store, MilvusHome(MilvusServer(server.uri), "back", store.alone))
 
 
 def answered(search: Callable[[], list[int]]) -> list[int]:
@@ -306,9 +306,9 @@ def answered(search: Callable[[], list[int]]) -> list[int]:
             pause.wait(0.2)
 
 
-def test_transactions_are_told_apart_from_their_contents(engine_keeper: EngineKeepers) -> None:
+def test_transactions_are_told_apart_from_their_contents(engine_home: EngineHomes) -> None:
     """Only the database's own failures are the engine's."""
-    database = open_engine(engine_keeper.vectors)
+    database = open_engine(engine_home.vectors)
     with pytest.raises(ZeroDivisionError), transaction(database):
         raise ZeroDivisionError
     with pytest.raises(IndexUnavailable), transaction(database, seconds=1) as connection:
@@ -317,13 +317,13 @@ def test_transactions_are_told_apart_from_their_contents(engine_keeper: EngineKe
 
 
 @pytest.mark.xdist_group("engines")
-def test_a_collection_that_was_made_by_half(engine_keeper: EngineKeepers, store: SqlReferenceStore) -> None:
+def test_a_collection_that_was_made_by_half(engine_home: EngineHomes, store: SqlReferenceStore) -> None:
     """Whoever made it was killed before it had an index, or could be searched."""
     enrol(store, "ada", 1, 2)
-    keeper = engine_keeper("milvus", store)
-    kept = keeper.open(store.gallery("staff"))
+    home = engine_home("milvus", store)
+    kept = home.open(store.gallery("staff"))
     assert isinstance(kept.index, MilvusIndex)
-    with MilvusServer(engine_keeper.milvus_uri).asked() as client:
+    with MilvusServer(engine_home.milvus_uri).asked() as client:
         client.release_collection(kept.index.name)
         client.drop_index(kept.index.name, "vector")
-    assert_equal(store, engine_keeper("milvus", store))
+    assert_equal(store, engine_home("milvus", store))
