@@ -102,7 +102,7 @@ def rotate(
 
 @contextmanager
 def opened(settings: "Settings") -> "Iterator[KeyDesk]":
-    """The keys of the tenant that the settings name. Raises TenantNotFound."""
+    """Open the keys of the tenant that the settings name. Raises TenantNotFound."""
     from facesvc.bootstrap.database import open_database
 
     with open_database(settings) as database:
@@ -110,6 +110,7 @@ def opened(settings: "Settings") -> "Iterator[KeyDesk]":
 
 
 def tell(issued: "IssuedKey", as_json: bool) -> None:
+    """Print a new key: as JSON, or its text alone on stdout with its id on stderr."""
     from facesvc.schemas.access import IssuedApiKey
 
     if as_json:

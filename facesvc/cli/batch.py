@@ -89,7 +89,7 @@ class Journal:
             raise RequestError(f"another run is writing {self.path}") from error
 
     def _has_head(self, contract: Contract) -> bool:
-        """Whether the first line is there, whole, and of this contract."""
+        """Return whether the first line is there, whole and of this contract. Raises RequestError for another one."""
         with self.path.open("rb") as lines:
             line = lines.readline()
         head = parse_line(line)
@@ -158,7 +158,7 @@ class Identifier:
         self.own_faults = photograph_codes()
 
     def contract(self) -> Contract:
-        """What must be the same when a run is continued."""
+        """Return what must be the same when a run is continued."""
         asked, model = self.question, self.backend.model(self.question.gallery)
         is_default = asked.rule.threshold is None and asked.rule.target_fmr is None
         return {
@@ -172,7 +172,7 @@ class Identifier:
         }
 
     def rows(self, path: str) -> list[Row]:
-        """The rows of one file, its failure among them. Raises what would meet every file."""
+        """Return the rows of one file; a failure is one, too. Raises what would meet every file."""
         asked, name = self.question, shown(path)
         try:
             photograph = read_photograph(path, self.limit)

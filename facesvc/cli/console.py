@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 
 def say(message: str) -> None:
-    """A message to the person at the terminal."""
+    """Print a message to the person at the terminal, on stderr."""
     sys.stderr.write(printable(message, keep="\n") + "\n")
     sys.stderr.flush()
 
 
 def answer(text: str) -> None:
-    """A line of the command's result."""
+    """Print a line of the command's result."""
     sys.stdout.write(printable(text) + "\n")
 
 
@@ -56,7 +56,7 @@ def quality_text(quality: "Quality") -> str:
 
 
 def answer_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table for a person; lines of tab-separated cells, without a head and uncut, for a pipe."""
+    """Print a table for a person; lines of tab-separated cells, without a head and uncut, for a pipe."""
     cells = ([printable("" if value is None else str(value)) for value in row] for row in rows)
     if not sys.stdout.isatty():
         sys.stdout.writelines("\t".join(row) + "\n" for row in cells)
@@ -72,7 +72,7 @@ def answer_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> No
 
 
 def printable(text: str, keep: str = "") -> str:
-    """``text`` with what would steer a terminal, or could not be written as UTF-8, as backslash escapes."""
+    """Return ``text`` with what would steer a terminal, or could not be written as UTF-8, as backslash escapes."""
     return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
 
 

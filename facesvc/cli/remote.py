@@ -55,8 +55,8 @@ class Results(BaseModel):
 
 @contextmanager
 def open_remote(url: str, workers: int = 1, api_key: str | None = None) -> Iterator["RemoteBackend"]:
-    """workers: requests to send at once; api_key: to bring with each. Raises RequestError for what is not the http(s)
-    address of a server."""
+    """Open the server at ``url``. workers: requests to send at once; api_key: to bring with each. Raises RequestError
+    for what is not the http(s) address of a server."""
     try:
         base = httpx.URL(url)
     except httpx.InvalidURL as error:
@@ -178,7 +178,8 @@ class RemoteBackend:
 
 
 def answered(response: httpx.Response) -> dict[str, Any]:
-    """The answer's JSON; {} where there is none. Raises RemoteError for problem documents and what is no JSON."""
+    """Return the answer's JSON object, {} where it has no content. Raises RemoteError for problem documents and what is
+    no JSON object."""
     if response.status_code == httpx.codes.NO_CONTENT:
         return {}
     try:
@@ -195,7 +196,7 @@ def answered(response: httpx.Response) -> dict[str, Any]:
 
 
 def asked(rule: "DecisionRule") -> dict[str, str]:
-    """The rule as form or query fields; floats as the shortest text that reads back as the same number."""
+    """Return the rule as form fields: floats as the shortest text that reads back as the same number."""
     fields = {"threshold": rule.threshold, "target_fmr": rule.target_fmr}
     return {name: repr(value) for name, value in fields.items() if value is not None}
 

@@ -88,12 +88,12 @@ def face_columns(number: int, face: "IdentifiedFace") -> Row:
 
 
 def failed_row(path: str, error: FaceServiceError) -> Row:
-    """The row of a file without a result. It has no distance, so nothing that says what one means."""
+    """Return the row of a file without a result. It has no distance, so nothing that says what one means."""
     return row({"path": path, "code": error.code, "detail": error.detail})
 
 
 def row(values: Row) -> Row:
-    """All columns in order, null where ``values`` has none."""
+    """Return all columns in order, null where ``values`` has none."""
     return {name: values.get(name) for name in COLUMNS}
 
 
@@ -127,7 +127,7 @@ def export(rows: Iterable[Row], output: Path) -> None:
 
 
 def writer(output: Path) -> Callable[[Iterable[Row], BinaryIO], None]:
-    """The writer for the ending of ``output``. Raises RequestError where there is none."""
+    """Return the writer for the ending of ``output``. Raises RequestError where there is none."""
     writers = {".jsonl": write_jsonl, ".csv": write_csv, ".parquet": write_parquet}
     if output.suffix.lower() not in writers:
         raise RequestError(f"--output {output}: use a name that ends with {', '.join(writers)}")
@@ -153,7 +153,7 @@ def write_csv(rows: Iterable[Row], stream: BinaryIO) -> None:
 
 
 def flat(row: Row) -> Row:
-    """The row with nothing but text and numbers in its cells."""
+    """Return the row with nothing but text and numbers in its cells."""
     plain = {name: value for name, value in row.items() if name != "box"}
     plain |= zip(BOX, row["box"] or [None] * 4, strict=True)
     if row["candidates"] is not None:

@@ -57,7 +57,7 @@ class Identification:
 
     @property
     def fpir(self) -> float | None:
-        """How often a stranger would match somebody here; None where the FMR is unknown."""
+        """Rate at which a stranger would match somebody here, 0..1; None where the FMR is unknown."""
         fmr = self.threshold.fmr
         return None if fmr is None else false_positive_identification_rate(fmr, self.references)
 

@@ -98,6 +98,7 @@ RETRY_AFTER: dict[type[FaceServiceError], int] = {
 
 
 def status_of(kind: type[FaceServiceError]) -> int:
+    """Return the HTTP status of a kind of error, which may be its parent's."""
     return next(STATUS[ancestor] for ancestor in kind.__mro__ if ancestor in STATUS)
 
 
@@ -111,7 +112,7 @@ def kinds() -> Iterator[type[FaceServiceError]]:
 
 
 def kind_of(code: str) -> type[FaceServiceError]:
-    """The kind of error that has this code. Raises PathNotFound."""
+    """Return the kind of error that has this code. Raises PathNotFound."""
     for kind in kinds():
         if kind.code == code:
             return kind
@@ -119,7 +120,7 @@ def kind_of(code: str) -> type[FaceServiceError]:
 
 
 def type_uri(code: str) -> str:
-    """The problem's type: a reference that dereferences to an explanation of the code."""
+    """Return a problem's type: the address at which the code is explained."""
     return f"/errors/{code}"
 
 
@@ -199,7 +200,7 @@ async def _service_error(request: Request, error: Exception) -> JSONResponse:
 
 
 def _challenge(request: Request, error: FaceServiceError) -> dict[str, str]:
-    """How a refused caller is told what to bring (RFC 6750, section 3)."""
+    """Return the header that tells a refused caller what to bring (RFC 6750, section 3)."""
     sent = "authorization" in request.headers
     if isinstance(error, errors.Unauthenticated):
         return {"WWW-Authenticate": f'Bearer realm="facesvc"{INVALID if sent else ""}'}

@@ -115,7 +115,8 @@ def _answered(answer: answers.Enrolment) -> Response:
 
 
 def _location(answer: answers.Enrolment) -> str | None:
-    """Of the new reference, or of the list where there are several; None where nothing was enrolled."""
+    """Return the address of the new reference, or of the list where there are several; None where nothing was
+    enrolled."""
     made = [outcome.reference.id for outcome in answer.outcomes if outcome.reference]
     if len(made) == 1:
         return reference_address(answer.gallery, answer.subject, made[0])
