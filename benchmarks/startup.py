@@ -15,40 +15,36 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import count, islice
 from pathlib import Path
 from statistics import median
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
-from sqlalchemy import Engine, insert, update
+from sqlalchemy import Engine
 
 from benchmarks.galleries import Population
-from facesvc.core.types import Gallery, NewGallery
+from facesvc.core.types import Entry, Face, KeptReference, NewGallery, NewReference, Quality, Sample, Template
 from facesvc.index.galleries import GalleryIndexes
 from facesvc.index.growing import storable
 from facesvc.index.local import SnapshotHome
+from facesvc.storage.bulk import SqlExchange
 from facesvc.storage.engine import open_engine
 from facesvc.storage.migrate import upgrade
 from facesvc.storage.references import SqlReferenceStore
-from facesvc.storage.tables import GalleryRow, ReferenceRow, RevisionRow, SubjectRow, TemplateRow
-from facesvc.storage.templates import pack
 from tests.support.databases import open_store
 
 EACH = 3
 STARTS = 3
 DELETIONS = 20
 VERSION = "sha256:benchmark"
-QUALITY = {
-    "face_size": 112.0,
-    "sharpness": 40.0,
-    "yaw": 0.0,
-    "pitch": 0.0,
-    "roll": 0.0,
-    "brightness": 120.0,
-    "contrast": 50.0,
-    "reasons": [],
-}
+BATCH = 500
+"""References stored in one transaction."""
+FACE = Face(np.zeros(4, np.float32), np.zeros((5, 2), np.float32), 1.0)
+QUALITY = Quality(112.0, 40.0, 0.0, 0.0, 0.0, 120.0, 50.0, ())
 
 
 @dataclass(frozen=True)
@@ -66,60 +62,24 @@ class Figures:
 
 
 def fill(engine: Engine, size: int, progress: Progress) -> None:
-    """A gallery "people" of ``size`` references, by plain insertion: enrolment is measured elsewhere."""
+    """Fill a new gallery "people" with ``size`` references in bulk: enrolment is measured elsewhere."""
     store = open_store(engine)
-    home = store.create_gallery(NewGallery("people"), VERSION)
+    store.create_gallery(NewGallery("people"), VERSION)
+    exchange = SqlExchange(engine, store.tenant, store.codec)
     task = progress.add_task(f"{size:,} references", total=size)
-    done = 0
-    for piece in Population().templates(size):
-        keys = range(done + 1, done + 1 + len(piece))
-        with engine.begin() as connection:
-            owners = sorted({(key - 1) // EACH + 1 for key in keys} - {done // EACH + 1 if done % EACH else 0})
-            connection.execute(insert(SubjectRow), [subject(home, key) for key in owners])
-            connection.execute(insert(ReferenceRow), [reference(home, key) for key in keys])
-            rows = [template(home, key, row.tobytes()) for key, row in zip(keys, piece, strict=True)]
-            connection.execute(insert(TemplateRow), rows)
-            connection.execute(insert(RevisionRow), [logged(home, key) for key in keys])
-        done += len(piece)
-        progress.advance(task, len(piece))
-    with engine.begin() as connection:
-        counts = {"revision": size, "references": size, "templates": size, "subjects": -(-size // EACH)}
-        connection.execute(update(GalleryRow).values(counts))
+    vectors = (vector for piece in Population().templates(size) for vector in piece)
+    entries = map(entry, count(), vectors)
+    while batch := list(islice(entries, BATCH)):
+        exchange.add("people", batch)
+        progress.advance(task, len(batch))
 
 
-def subject(home: Gallery, key: int) -> dict[str, object]:
+def entry(number: int, vector: NDArray[np.float32]) -> Entry:
+    """Return a subject's reference. vector: its template's, (128,) float32."""
     now = datetime.now(UTC)
-    named = {"key": key, "id": f"subject {key}", "display_name": None, "references": EACH, "metadata": {}}
-    return named | {"tenant": "default", "gallery_key": home.key, "created_at": now, "updated_at": now}
-
-
-def reference(home: Gallery, key: int) -> dict[str, object]:
-    import numpy as np
-
-    numbers = np.zeros(10, np.float32)
-    return {
-        "tenant": "default",
-        "key": key,
-        "id": f"ref_{key:026x}",
-        "gallery_key": home.key,
-        "subject_key": (key - 1) // EACH + 1,
-        "image_sha256": f"{key:064x}",
-        "box": pack(numbers[:4]),
-        "landmarks": pack(numbers),
-        "score": 1.0,
-        "quality": QUALITY,
-        "has_photograph": False,
-        "created_at": datetime.now(UTC),
-    }
-
-
-def template(home: Gallery, key: int, vector: bytes) -> dict[str, object]:
-    return logged(home, key, op=None) | {"vector": vector}
-
-
-def logged(home: Gallery, key: int, op: str | None = "add") -> dict[str, object]:
-    row = {"tenant": "default", "gallery_key": home.key, "reference_key": key, "revision": key}
-    return row | {"template_version": VERSION} | ({"op": op} if op else {})
+    sample = Sample(FACE, QUALITY, Template(vector, VERSION))
+    reference = KeptReference(f"ref_{number:026x}", NewReference(sample, f"{number:064x}"), now)
+    return Entry(f"subject {number // EACH}", None, {}, now, reference)
 
 
 def home(store: SqlReferenceStore, folder: Path, least: int) -> SnapshotHome:
@@ -158,7 +118,7 @@ def measure(size: int, progress: Progress) -> Figures:
         progress.advance(task)
         snapshot = [begin(url, folder / "snapshots", progress, task) for _ in range(STARTS)]
         used = sum(path.stat().st_size for path in (folder / "snapshots").rglob("*"))
-        deleting = [delete(store, indexes, number) for number in range(1, DELETIONS + 1)]
+        deleting = [delete(store, indexes, number) for number in range(DELETIONS)]
         engine.dispose()
     slow, fast = median(s for s, _ in database), median(s for s, _ in snapshot)
     kind = snapshot[0][1]

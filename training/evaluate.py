@@ -1,10 +1,9 @@
-"""Measures a pack as `facesvc evaluate` does, or a file of vectors that some network gave.
+"""Measures a file of vectors that some network gave; packs are measured by `facesvc evaluate`.
 
-    python -m training.evaluate --pairs pairs.txt --images lfw --report out --pack sface
     python -m training.evaluate --vectors vectors.npy --subjects subjects.txt [--threshold 1.1]
 
-Options other than --vectors are those of `facesvc evaluate`. vectors.npy: (n 128) float, unit rows, NaN where a
-photograph failed to enrol; subjects.txt: n lines. All pairs are compared; the figures are printed as JSON.
+vectors.npy: (n 128) float, unit rows, NaN where a photograph failed to enrol; subjects.txt: n lines. All pairs are
+compared; the figures are printed as JSON.
 """
 
 import argparse
@@ -24,19 +23,14 @@ from facesvc.evaluation.verification import summarise_all_pairs
 
 
 def main(arguments: Sequence[str]) -> None:
-    if any(word.partition("=")[0] == "--vectors" for word in arguments):
-        try:
-            print(json.dumps(of_vectors(arguments), indent=2))
-        except (FaceServiceError, OSError, ValueError) as error:  # ValueError: numpy's for what is no .npy file
-            sys.exit(f"training.evaluate: {error}")
-        return
-    from facesvc.cli import main as facesvc
-
-    facesvc(["evaluate", *arguments])
+    try:
+        print(json.dumps(of_vectors(arguments), indent=2))
+    except (FaceServiceError, OSError, ValueError) as error:  # ValueError: numpy's for what is no .npy file
+        sys.exit(f"training.evaluate: {error}")
 
 
 def of_vectors(arguments: Sequence[str]) -> dict[str, Any]:
-    """The figures of cached vectors. Raises RequestError for files that don't fit each other."""
+    """Return the figures of cached vectors. Raises RequestError for files that don't fit each other."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vectors", type=Path, required=True)
     parser.add_argument("--subjects", type=Path, required=True)
