@@ -15,7 +15,7 @@ from facesvc.cli.samples import fetch
 from facesvc.core.types import Pixels
 from facesvc.pipeline.decode import DecodeLimits, decode
 from tests.support.commandline import CommandLine
-from tests.support.databases import migrated_sqlite, postgresql, postgresql_database
+from tests.support.databases import PostgresqlDatabases, migrated_sqlite, postgresql, postgresql_database
 from tests.support.engines import EngineOpeners, milvus
 from tests.support.hostile import HostileFile, hostile_files
 
@@ -114,6 +114,14 @@ def postgresql_admin() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def postgresql_databases(postgresql_admin: str) -> Iterator[PostgresqlDatabases]:
+    """What gives one test after another a migrated, empty database."""
+    databases = PostgresqlDatabases(postgresql_admin)
+    yield databases
+    databases.close()
+
+
+@pytest.fixture(scope="session")
 def milvus_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """One server for all tests."""
     with milvus(tmp_path_factory.mktemp("milvus") / "data") as server:
@@ -135,5 +143,5 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield migrated_sqlite(tmp_path)
         return
-    with postgresql_database(request.getfixturevalue("postgresql_admin")) as database:
+    with request.getfixturevalue("postgresql_databases").database() as database:
         yield database

@@ -6,7 +6,7 @@ import tempfile
 import uuid
 import warnings
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
@@ -33,6 +33,28 @@ VERSION = "sha256:test"
 MASTER = MasterKey(bytes(32))
 MIGRATED = "facesvc_migrated"
 """Database that new ones are copied from."""
+
+DISCONNECT = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+EMPTY = """
+DO $$
+DECLARE name regclass;
+BEGIN
+    SET LOCAL session_replication_role = replica;  -- neither triggers nor foreign keys
+    FOR name IN SELECT oid FROM pg_class
+        WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relname <> 'alembic_version'
+    LOOP
+        EXECUTE format('DELETE FROM %s', name);
+    END LOOP;
+    PERFORM setval(oid, 1, false) FROM pg_class WHERE relkind = 'S';
+END $$
+"""
+SCHEMA = """
+SELECT md5(string_agg(concat_ws(' ', oid, relacl, relnatts, relrowsecurity, relforcerowsecurity, relhastriggers), ','
+    ORDER BY oid)) || (SELECT count(*) FROM pg_proc) || ' ' || (SELECT count(*) FROM pg_policy) FROM pg_class
+"""
+"""A text that is another one after a change to tables, their rights, policies or functions."""
 
 
 @contextmanager
@@ -69,6 +91,35 @@ def postgresql_database(admin: str, template: str = MIGRATED) -> Iterator[str]:
     _execute(admin, f"DROP DATABASE {name} WITH (FORCE)")
 
 
+class PostgresqlDatabases:
+    """Migrated, empty databases of one server that are used again: to empty one takes a tenth of the time of making
+    and dropping one. One whose schema a test has changed is dropped."""
+
+    def __init__(self, admin: str) -> None:
+        self._admin = admin
+        self._free: list[tuple[ExitStack, str]] = []
+
+    @contextmanager
+    def database(self) -> Iterator[str]:
+        """Yield the URL of a database that is no other's until the context ends."""
+        stack, url = self._free.pop() if self._free else self._new()
+        before = _scalar(url, SCHEMA)
+        yield url
+        _execute(url, DISCONNECT)
+        if _scalar(url, SCHEMA) != before:
+            return stack.close()
+        _execute(url, EMPTY)
+        self._free.append((stack, url))
+
+    def close(self) -> None:
+        for stack, _ in self._free:
+            stack.close()
+
+    def _new(self) -> tuple[ExitStack, str]:
+        stack = ExitStack()
+        return stack, stack.enter_context(postgresql_database(self._admin))
+
+
 def migrated_sqlite(folder: Path) -> str:
     """Return the URL of a new database with all tables, empty."""
     path = folder / "facesvc.db"
@@ -94,6 +145,14 @@ def _execute(admin: str, *statements: str) -> None:
         for statement in statements:
             connection.execute(text(statement))
     engine.dispose()
+
+
+def _scalar(url: str, query: str) -> str:
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        found = connection.execute(text(query)).scalar_one()
+    engine.dispose()
+    return found
 
 
 def _database(admin: str, name: str) -> str:
