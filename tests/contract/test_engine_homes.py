@@ -44,7 +44,7 @@ def assert_equal(store: SqlReferenceStore, home: IndexHome, gallery: str = "staf
     found = store.gallery(gallery)
     wanted = store.changes(found, 0)
     indexes = GalleryIndexes(store, home)
-    order = wanted.added[np.argsort(squared_l2(PROBES, wanted.vectors), axis=1)]
+    order = wanted.added[np.argsort(squared_l2(store.issued(found, PROBES), wanted.vectors), axis=1)]
     assert indexes.search(found, PROBES, len(wanted.added) + 10) == order.tolist()
     assert [loaded.references for loaded in indexes.loaded()] == [found.references]
 

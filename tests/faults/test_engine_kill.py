@@ -44,7 +44,7 @@ class Place:
         """A process that comes now finds exactly what the database holds, in the oracle's order."""
         gallery = store.gallery("staff")
         wanted = store.changes(gallery, 0)
-        order = wanted.added[np.argsort(squared_l2(PROBES, wanted.vectors), axis=1)]
+        order = wanted.added[np.argsort(squared_l2(store.issued(gallery, PROBES), wanted.vectors), axis=1)]
         with closing(EngineHomes(self.address, self.address, self.owner)) as homes:
             indexes = GalleryIndexes(store, homes(self.engine, store))
             assert indexes.search(gallery, PROBES, len(wanted.added) + 100) == order.tolist()

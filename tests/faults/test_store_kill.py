@@ -81,6 +81,8 @@ def assert_index_equals_oracle(store: SqlReferenceStore, follower: GalleryIndexe
     gallery = store.gallery("staff")
     everything = store.changes(gallery, 0)
     probes = unit_vectors(4, seed=10**6)
-    wanted = everything.added[np.argsort(squared_l2(probes, everything.vectors), axis=1)[:, :10]].tolist()
+    wanted = everything.added[
+        np.argsort(squared_l2(store.issued(gallery, probes), everything.vectors), axis=1)[:, :10]
+    ].tolist()
     assert follower.search(gallery, probes, 10) == wanted
     assert GalleryIndexes(store, MemoryHome(FlatIndex)).search(gallery, probes, 10) == wanted
