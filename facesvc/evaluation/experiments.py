@@ -92,7 +92,12 @@ def _one_group(
     name: str, vectors: Vectors, subjects: NDArray[Any], threshold: float, resamples: int, seed: int
 ) -> dict[str, Any]:
     people = len(np.unique(subjects))
-    told: dict[str, Any] = {"group": name, "subjects": people, "photographs": len(subjects), "small": people < SMALL}
+    described: dict[str, Any] = {
+        "group": name,
+        "subjects": people,
+        "photographs": len(subjects),
+        "small": people < SMALL,
+    }
     rates = dict.fromkeys(("fmr", "fnmr"), Interval(float("nan"), 0.0, 1.0))
     mated = non_mated = 0
     if people > 1:
@@ -101,8 +106,8 @@ def _one_group(
         wanted = {"fmr": Fmr(threshold), "fnmr": Fnmr(threshold)}
         rates = bootstrap(comparisons, wanted, resamples=resamples, seed=seed)
     for rate, (value, low, high) in rates.items():
-        told |= {rate: None if np.isnan(value) else value, f"{rate}_interval": (low, high)}
-    return {**told, "mated": mated, "non_mated": non_mated}
+        described |= {rate: None if np.isnan(value) else value, f"{rate}_interval": (low, high)}
+    return {**described, "mated": mated, "non_mated": non_mated}
 
 
 def _ratio(rates: Sequence[float | None]) -> float | None:

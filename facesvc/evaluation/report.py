@@ -224,8 +224,8 @@ TEMPLATE = "report.html.j2"
 def complete(contract: Mapping[str, Any], experiment: Experiment) -> dict[str, Any]:
     """All figures of report.json: what was measured with what, today, and the experiment's own."""
     date = datetime.now(UTC).date().isoformat()
-    told = {**contract, "date": date, "experiment": experiment.kind, **experiment.figures}
-    return {**told, "groups": list(experiment.groups)} if experiment.groups else told
+    content = {**contract, "date": date, "experiment": experiment.kind, **experiment.figures}
+    return {**content, "groups": list(experiment.groups)} if experiment.groups else content
 
 
 def write(
@@ -240,8 +240,8 @@ def write(
     limits: for decoding the photographs that are shown; None leaves pictures out, since they are personal data.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    told = {**figures, "hardest": names(experiment.hard, templates.files)}
-    (folder / "report.json").write_text(json.dumps(told, indent=2) + "\n")
+    content = {**figures, "hardest": names(experiment.hard, templates.files)}
+    (folder / "report.json").write_text(json.dumps(content, indent=2) + "\n")
     with (folder / "scores.csv").open("w", newline="") as stream:
         rows = csv.writer(stream)
         rows.writerow(experiment.columns)

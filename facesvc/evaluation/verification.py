@@ -119,10 +119,10 @@ def enrolment(failures: Mapping[Path, str], photographs: int) -> dict[str, Any]:
 
 def at_threshold(threshold: float, rates: Mapping[str, Interval]) -> dict[str, Any]:
     """FMR and FNMR at the threshold with their intervals, as the report writes them."""
-    told = {}
+    described = {}
     for name in ("fmr", "fnmr"):
-        told |= {name: _known(rates[name].value), f"{name}_interval": rates[name][1:]}
-    return {"threshold": threshold, **told}
+        described |= {name: _known(rates[name].value), f"{name}_interval": rates[name][1:]}
+    return {"threshold": threshold, **described}
 
 
 def _statistics() -> dict[str, Statistic]:
@@ -142,11 +142,11 @@ def _validation_rates(scores: PairScores) -> dict[str, Any] | None:
     """VAL at each false accept rate, with standard error; None for a single fold, which leaves no others."""
     if len(np.unique(scores.folds)) < 2:
         return None
-    told = {}
+    described = {}
     for name, target in TARGETS.items():
         val = metrics.fold_validation_rate(scores.distances, scores.mated, scores.folds, target)
-        told[name] = {"mean": val.mean, "se": val.standard_error, "far": val.false_accept_rate}
-    return told
+        described[name] = {"mean": val.mean, "se": val.standard_error, "far": val.false_accept_rate}
+    return described
 
 
 def _known(value: float) -> float | None:

@@ -26,8 +26,8 @@ def version_of(gallery: Gallery) -> Version:
 def name_of(version: Version) -> str:
     """A short name for it, of letters, digits and an underscore, that tells no more than the gallery's number."""
     key, template_version, issue = version
-    told = f"{template_version} issue {issue}"
-    return f"{key}_{hashlib.sha256(told.encode()).hexdigest()[:16]}"
+    described = f"{template_version} issue {issue}"
+    return f"{key}_{hashlib.sha256(described.encode()).hexdigest()[:16]}"
 
 
 class IndexLost(IndexUnavailable):

@@ -55,8 +55,8 @@ GONE = ("42P01", "3F000")
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """PostgreSQL's failures within as IndexUnavailable, or IndexLost where a table is not there."""
+def translating_errors() -> Iterator[None]:
+    """Turn failures of PostgreSQL into IndexUnavailable, or IndexLost where a table is not there."""
     import psycopg
 
     try:
@@ -70,7 +70,7 @@ def told() -> Iterator[None]:
 @contextmanager
 def transaction(engine: Engine, seconds: int = CALL_SECONDS) -> Iterator[Connection]:
     """Committed at the end. seconds: the longest that a statement may take; 0: without end. Raises IndexUnavailable."""
-    with told(), engine.begin() as connection:
+    with translating_errors(), engine.begin() as connection:
         limit(connection, seconds)
         yield connection
 
@@ -181,7 +181,7 @@ class PgVectorIndex:
             with transaction(self._engine, seconds=0) as connection:
                 yield connection
         else:
-            with told():
+            with translating_errors():
                 yield self._bound
 
     def _count(self, connection: Connection) -> int:
@@ -253,7 +253,7 @@ class InPostgres:
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Raises IndexLost where the table was deleted, IndexUnavailable."""
-        with told(), self._engine.connect() as connection, self.index.within(connection):
+        with translating_errors(), self._engine.connect() as connection, self.index.within(connection):
             self._connection = connection
             try:
                 self._begin(connection)
@@ -265,7 +265,7 @@ class InPostgres:
         """Commits what was written since the last time."""
         connection = self._connection
         assert connection is not None
-        with told():
+        with translating_errors():
             connection.execute(update(STANDINGS).where(STANDINGS.c.name == self.index.name).values(revision=revision))
             self.index.build_graph()
             connection.commit()
@@ -376,7 +376,7 @@ def prepare(connection: Connection) -> None:
 
 def create_extension(connection: Connection) -> None:
     try:
-        with told(), connection.begin_nested():
+        with translating_errors(), connection.begin_nested():
             connection.execute(text("CREATE EXTENSION vector"))
     except IndexUnavailable as error:
         raise IndexUnavailable(f"this database has no extension vector: {ADVICE}") from error

@@ -135,7 +135,7 @@ class Snapshot:
         except FileNotFoundError:
             return None
         except DAMAGE as error:
-            self._tell(error)
+            self._report_damage(error)
             return None
         return found if found.owner == self.owner else None
 
@@ -203,10 +203,10 @@ class Snapshot:
             try:
                 yield
             except DAMAGE as error:
-                self._tell(error)
+                self._report_damage(error)
                 self._delete()
 
-    def _tell(self, error: Exception) -> None:
+    def _report_damage(self, error: Exception) -> None:
         logger.warning("snapshot %s is damaged, the index is built from the database: %s", self.folder.name, error)
 
     def _retained(self, known: Manifest, frame: Frame, keys: Keys) -> list[File]:
