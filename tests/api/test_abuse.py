@@ -24,6 +24,8 @@ from tests.support.keyed import Keyed, serve_keyed
 from tests.support.listening import listening
 from tests.support.live import listen, served_settings
 
+pytestmark = pytest.mark.xdist_group("abuse")  # one worker: what they share is started once
+
 ATTEMPTS = 12
 """Of one address without a valid key, a minute."""
 

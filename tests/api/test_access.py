@@ -22,6 +22,8 @@ from tests.support.keyed import Keyed, serve_keyed
 from tests.support.live import listen
 from tests.support.snapshot import document
 
+pytestmark = pytest.mark.xdist_group("access")  # one worker: what they share is started once
+
 STATIC = {"/openapi.json", "/page"}
 """Answered without a key, and without an operation of ours."""
 PUBLIC = {"/", "/healthz", "/readyz", "/errors/{code}"}

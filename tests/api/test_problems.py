@@ -223,6 +223,7 @@ def test_a_full_queue_says_when_to_come_back(tight: Live, part: Parts) -> None:
     assert ask(0).status_code == 200
 
 
+@pytest.mark.xdist_group("hostile")
 def test_hostile_files_are_named_and_survived(client: httpx.Client, hostile: dict[str, HostileFile]) -> None:
     found = {name: detected(client, file.data) for name, file in hostile.items()}
     assert found == {name: file.code for name, file in hostile.items()}

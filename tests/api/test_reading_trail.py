@@ -18,6 +18,8 @@ from facesvc.core.access import DEFAULT_TENANT, IssuedKey, Rights, Role
 from tests.api.conftest import problem, references
 from tests.support.keyed import Keyed, serve_keyed
 
+pytestmark = pytest.mark.xdist_group("reading-trail")  # one worker: what they share is started once
+
 PEOPLE = "/v1/galleries/staff/subjects"
 
 

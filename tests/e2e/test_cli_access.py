@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.commandline import CommandLine
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cli-access")]  # one worker: the servers start once
 FIRST = re.compile(
     r"the administrator's API key, shown this once and valid for a day: (facesvc_[0-9a-f]{12}_[A-Za-z0-9_-]{43})\n"
 )

@@ -9,6 +9,8 @@ import pytest
 
 from tests.support.commandline import CommandLine
 
+pytestmark = pytest.mark.xdist_group("cli-erasure")  # one worker: what they share is started once
+
 
 @pytest.fixture(scope="module")
 def cli(cli: CommandLine, samples: Path) -> CommandLine:

@@ -11,6 +11,8 @@ from playwright.sync_api import sync_playwright
 
 from tests.support.commandline import CommandLine
 
+pytestmark = pytest.mark.xdist_group("evaluation-report")  # one worker: what they share is started once
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PAIRS = "2\t1\nobama\t1\t2\nobama\t1\tbiden\t1\nobama\t2\t4\nobama\t3\tbiden\t1\n"
 

@@ -12,6 +12,8 @@ import pytest
 
 from tests.support.live import serve, served_settings
 
+pytestmark = pytest.mark.xdist_group("readme")  # one worker: what they share is started once
+
 README = (Path(__file__).parents[2] / "README.md").read_text()
 COMMANDS = [line for block in re.findall(r"```sh run\n(.*?)```", README, re.S) for line in block.splitlines()]
 

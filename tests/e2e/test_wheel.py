@@ -16,6 +16,8 @@ from zipfile import ZipFile
 import httpx
 import pytest
 
+pytestmark = pytest.mark.xdist_group("wheel")  # one worker: it is built once
+
 ROOT = Path(__file__).parents[2]
 UV = Path(sys.executable).with_name("uv")
 SOURCES = ("facesvc", "migrations", "pyproject.toml", "README.md", "LICENSE")

@@ -10,6 +10,8 @@ from facesvc.evaluation.intervals import rates_at_interval
 from tests.support.databases import unit_vectors
 from training.calibration.fit import measure, tally
 
+pytestmark = pytest.mark.xdist_group("calibration-fit")  # one worker: it fits once
+
 PEOPLE = np.repeat(np.arange(26), 20)
 SUBJECTS = [f"p{i:02}" for i in PEOPLE]
 VERSION = "sha256:" + "0" * 64

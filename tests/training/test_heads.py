@@ -150,6 +150,7 @@ def test_too_few_people_for_a_batch() -> None:
         train_head(inputs(data, RECIPE), data.subjects, RECIPE)
 
 
+@pytest.mark.slow
 def test_placing_meets_the_target_on_people_unseen_and_not_by_more_than_a_step() -> None:
     data = people(8, count=80, each=5)
     fitted = cross_fit(inputs(data, RECIPE), data.subjects, RECIPE)

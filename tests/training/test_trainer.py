@@ -26,6 +26,8 @@ from training.errors import CheckpointUnusable, TrainingCollapsed
 from training.run.journal import Row, read
 from training.run.loop import train
 
+pytestmark = pytest.mark.xdist_group("trainer")  # one worker: it trains once
+
 SIDE, PEOPLE, PHOTOGRAPHS = 32, 24, 6
 RECIPE: dict[str, Any] = {
     "backbone": "lenet",

@@ -17,6 +17,8 @@ from facesvc.pipeline.decode import BRANDS, SIGNATURES, DecodeLimits, decode, sn
 from tests.conftest import LIMITS
 from tests.support.hostile import LAID_DOWN, HostileFile, encoded, heic, jpeg, opened, repeated_scans, ycck
 
+pytestmark = pytest.mark.xdist_group("hostile")  # one worker: the files are made once
+
 AFTER_DECODING = {"ok", "no_face"}
 """Codes that decoding knows nothing of: it succeeds."""
 
