@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from facesvc.core.answers import Enrolment, Identification, Verification
     from facesvc.core.decide import DecisionRule
     from facesvc.core.types import FaceChoice
-    from facesvc.service.decisions import FaceService
+    from facesvc.service import FaceService
     from facesvc.service.enrolment import EnrolmentRequest
 
 Photograph = str | os.PathLike[str] | bytes | BinaryIO
@@ -61,7 +61,7 @@ _LAZY = {
     "Enrolment": "facesvc.core.answers",
     "EnrolmentRequest": "facesvc.service.enrolment",
     "FaceChoice": "facesvc.core.types",
-    "FaceService": "facesvc.service.decisions",
+    "FaceService": "facesvc.service",
     "Identification": "facesvc.core.answers",
     "Verification": "facesvc.core.answers",
 }
@@ -104,7 +104,7 @@ def verify(
 
     photographs = read_photograph(probe), read_photograph(reference)
     with open(**settings) as service:
-        return service.verify(*photographs, FaceChoice(face), DecisionRule(threshold, target_fmr))
+        return service.decisions.verify(*photographs, FaceChoice(face), DecisionRule(threshold, target_fmr))
 
 
 def read_photograph(photograph: Photograph) -> bytes:

@@ -8,7 +8,7 @@ from facesvc.core.answers import Enrolment
 from facesvc.core.types import GalleryChange, NewGallery, NewSubject, ShadowState, SubjectChange, Ticket
 from facesvc.errors import ModelChangeConflict, ModelChangeIncomplete
 from facesvc.index.galleries import GalleryIndexes
-from facesvc.service.decisions import FaceService
+from facesvc.service import FaceService
 from facesvc.service.enrolment import EnrolmentRequest, Once
 from tests.support.databases import VERSION
 
@@ -66,7 +66,7 @@ class Direct:
     """Access to the use cases themselves, with ready-made photographs: a name is its own content."""
 
     def __init__(self, service: FaceService) -> None:
-        self.service, self.store = service, service.store
+        self.service, self.store = service, service.resources.store
 
     def content(self, photograph: str) -> bytes:
         return photograph.encode()
@@ -74,10 +74,10 @@ class Direct:
     def enrol(self, gallery: str, person: str, photographs: Sequence[str], key: str | None) -> list[str]:
         asked = EnrolmentRequest(gallery, person, [self.content(name) for name in photographs], strict=False)
         if key is None:
-            return references(self.service.enrol(asked))
+            return references(self.service.enrolments.enrol(asked))
         ticket = Ticket(key, " ".join([gallery, person, *photographs]))
         once = Once(ticket, lambda answer: json.dumps(references(answer)).encode())
-        kept, _ = self.service.enrol_once(once, asked)
+        kept, _ = self.service.enrolments.enrol_once(once, asked)
         return json.loads(kept)
 
     def delete_reference(self, gallery: str, person: str, reference: str) -> None:
@@ -87,7 +87,7 @@ class Direct:
         return self.store.photograph(gallery, person, reference).content
 
     def create_person(self, gallery: str, person: str, called: str, metadata: dict[str, object]) -> None:
-        self.service.create_subject(gallery, NewSubject(person, called, metadata))
+        self.service.subjects.create(gallery, NewSubject(person, called, metadata))
 
     def change_person(self, gallery: str, person: str, called: str, metadata: dict[str, object]) -> None:
         self.store.update_subject(gallery, person, SubjectChange(display_name=called, metadata=metadata))
@@ -96,16 +96,16 @@ class Direct:
         self.store.delete_subject(gallery, person)
 
     def create_gallery(self, gallery: str, keeps: bool) -> None:
-        self.service.create_gallery(NewGallery(gallery, keeps))
+        self.service.galleries.create(NewGallery(gallery, keeps))
 
     def change_gallery(self, gallery: str, keeps: bool) -> None:
         self.store.update_gallery(gallery, GalleryChange(keep_photographs=keeps))
 
     def delete_gallery(self, gallery: str) -> None:
-        self.service.delete_gallery(gallery)
+        self.service.galleries.delete(gallery)
 
     def search(self, gallery: str, photograph: str, top_k: int) -> Candidates:
-        (face,) = self.service.identify(photograph.encode(), gallery, top_k).faces
+        (face,) = self.service.decisions.identify(photograph.encode(), gallery, top_k).faces
         return [(c.subject, c.distance, c.reference) for c in face.candidates]
 
     def change_model(self, gallery: str, turn: float) -> str:
@@ -122,8 +122,8 @@ class Direct:
         return step
 
     def follow(self) -> None:
-        assert isinstance(self.service.indexes, GalleryIndexes)
-        self.service.indexes.follow(lambda: False)
+        assert isinstance(self.service.resources.indexes, GalleryIndexes)
+        self.service.resources.indexes.follow(lambda: False)
 
 
 def references(answer: Enrolment) -> list[str]:

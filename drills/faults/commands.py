@@ -13,7 +13,7 @@ from drills.faults.kinds import kind
 from drills.faults.moments import ANY_TIME
 from drills.faults.served import FACES, Photographs
 from drills.faults.worker import open_service
-from facesvc.service.decisions import FaceService
+from facesvc.service import FaceService
 from facesvc.storage.engine import open_engine
 from tests.support.commandline import CommandLine
 from tests.support.databases import keep_master_key, make_keys
@@ -99,7 +99,7 @@ def kill(cli: CommandLine, command: tuple[object, ...], done: Callable[[], int],
 
 def stored(service: FaceService) -> dict[str, list[str]]:
     """Digests of each subject's photographs, sorted; {} while there is no gallery."""
-    store = service.store
+    store = service.resources.store
     if GALLERY not in {gallery.name for gallery in store.galleries(100).items}:
         return {}
     return {

@@ -10,7 +10,7 @@ from drills.faults.worker import sample
 from drills.faults.world import Person, Place, Places
 from facesvc.core.types import Gallery, Reference, ShadowState, Subject
 from facesvc.errors import PhotographNotFound, SealBroken
-from facesvc.service.decisions import FaceService
+from facesvc.service import FaceService
 
 Content = Callable[[str], bytes]
 LIMIT = 10_000
@@ -21,7 +21,7 @@ class Reader:
     templates known too. violations: what is not as it was sent."""
 
     def __init__(self, service: FaceService, histories: Sequence[History], content: Content | None) -> None:
-        self.service, self.store, self.ready_made = service, service.store, content is None
+        self.service, self.store, self.ready_made = service, service.resources.store, content is None
         encoded = content or str.encode
         self.names = {sha256(encoded(name)).hexdigest(): name for h in histories for name in h.photographs()}
         self.violations: list[str] = []

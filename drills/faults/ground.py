@@ -15,7 +15,7 @@ from drills.faults.inspection import Findings, inspect, misled
 from drills.faults.journal import replay
 from drills.faults.worker import open_service
 from drills.faults.world import World
-from facesvc.service.decisions import FaceService
+from facesvc.service import FaceService
 from facesvc.storage.engine import open_engine
 from tests.support.databases import make_keys
 

@@ -18,7 +18,7 @@ from facesvc.core.types import Gallery, Vectors
 from facesvc.errors import GalleryNotFound, PhotographNotFound, ReferenceNotFound, SealBroken, SubjectNotFound
 from facesvc.index.exact import ExactIndex
 from facesvc.index.sweep import Sweep
-from facesvc.service.decisions import FaceService
+from facesvc.service import FaceService
 from facesvc.storage.engine import open_engine
 from facesvc.storage.tables import GalleryRow, PhotographRow, ReferenceRow, RevisionRow, SubjectRow, Table, TemplateRow
 from tests.support.databases import open_store, unit_vectors
@@ -99,7 +99,7 @@ def resurrected(service: FaceService, histories: Sequence[History]) -> Iterator[
     """What was acknowledged as deleted may not answer: not by its id, nor its photograph."""
     for history in histories:
         for public_id, (gallery, person, _) in list(history.world.erased.items())[-RECENT:]:
-            for read in (service.read_reference, service.store.photograph):
+            for read in (service.references.get, service.resources.store.photograph):
                 with suppress(GalleryNotFound, SubjectNotFound, ReferenceNotFound, PhotographNotFound):
                     read(gallery, person, public_id)
                     yield f"{gallery}/{person}: {public_id} was deleted and answers to {read.__name__}"
@@ -237,9 +237,9 @@ def unlogged(connection: Connection) -> Iterator[str]:
 def vectors(service: FaceService, gallery: Gallery) -> dict[int, Vectors]:
     """Key and vector of every template of ``gallery.template_version``, found one subject at a time and not through the
     log."""
-    subjects = service.store.subjects(gallery.name, LIMIT).items
-    keys = [r.key for s in subjects for r in service.store.references(gallery.name, s.id, LIMIT).items]
-    references = service.store.references_by_key(gallery, keys)
+    subjects = service.resources.store.subjects(gallery.name, LIMIT).items
+    keys = [r.key for s in subjects for r in service.resources.store.references(gallery.name, s.id, LIMIT).items]
+    references = service.resources.store.references_by_key(gallery, keys)
     return {reference.key: reference.sample.template.vector for reference in references}
 
 
@@ -257,7 +257,7 @@ def oracle(rows: Mapping[int, Vectors]) -> list[list[int]]:
 
 def misled(service: FaceService) -> Iterator[str]:
     """An index must hold its gallery's rows of its version and no others, and its shortlists the nearest of them."""
-    for gallery in (g.of(version) for g in service.store.galleries(LIMIT).items for version in g.versions):
+    for gallery in (g.of(version) for g in service.resources.store.galleries(LIMIT).items for version in g.versions):
         try:
             yield from misled_about(service, gallery)
         except SealBroken as error:
@@ -266,11 +266,11 @@ def misled(service: FaceService) -> Iterator[str]:
 
 def misled_about(service: FaceService, gallery: Gallery) -> Iterator[str]:
     rows = vectors(service, gallery)
-    everything = service.indexes.search(gallery, probes()[:1], max(len(rows), 1) + NEAREST)[0]
+    everything = service.resources.indexes.search(gallery, probes()[:1], max(len(rows), 1) + NEAREST)[0]
     if sorted(everything) != sorted(rows):
         yield f"index of {gallery.name} holds {sorted(everything)}, the rows are {sorted(rows)}"
         return
-    shortlists = service.indexes.search(gallery, probes(), NEAREST)
+    shortlists = service.resources.indexes.search(gallery, probes(), NEAREST)
     for probe, wanted, found in zip(probes(), oracle(rows), shortlists, strict=True):
         if nearest(probe, found, rows) != wanted:
             yield f"index of {gallery.name} answers {found}, the rows {wanted}"

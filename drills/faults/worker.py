@@ -24,10 +24,11 @@ from facesvc.index.galleries import GalleryIndexes
 from facesvc.index.growing import GrowingIndex
 from facesvc.index.homes import IndexHome, MemoryHome
 from facesvc.index.local import SnapshotHome
-from facesvc.service.decisions import FaceService
+from facesvc.service import FaceService
 from facesvc.storage.engine import open_engine
 from facesvc.storage.references import SqlReferenceStore
 from tests.support.databases import VERSION, new_reference, open_store, unit_vectors
+from tests.support.services import make_service
 
 FLAT_UNTIL = 25
 """References of the largest gallery whose index is flat; a database's rounds lead beyond, to the compressed kind."""
@@ -80,7 +81,7 @@ class ReadyMade:
 class Packs:
     """core.ports.Extractors of two packs, which have the names of their versions."""
 
-    default = ReadyMade(VERSION)
+    default, default_version = ReadyMade(VERSION), VERSION
 
     def of(self, template_version: str) -> ReadyMade:
         return ReadyMade(template_version)
@@ -105,7 +106,7 @@ def open_service(engine: Engine, snapshots: Path | None = None) -> Iterator[Face
     """snapshots: folder of the indexes', None for a service without."""
     store = open_store(engine)
     try:
-        yield FaceService(Packs(), store, GalleryIndexes(store, open_home(store, snapshots)))
+        yield make_service(Packs(), store, GalleryIndexes(store, open_home(store, snapshots)))
     finally:
         engine.dispose()
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
-from functools import partial
+from functools import cache, partial
 
 import cv2
 
@@ -10,10 +10,10 @@ from facesvc.bootstrap.database import Database, open_database
 from facesvc.bootstrap.indexes import in_memory, open_home
 from facesvc.config import Settings, environment
 from facesvc.core.erasure import Signer
-from facesvc.core.ports import Extractor
+from facesvc.core.ports import Extractor, Extractors
+from facesvc.core.types import NewGallery
 from facesvc.errors import ClusterUnavailable, TemplateVersionMismatch
 from facesvc.index.galleries import GalleryIndexes, following, settling
-from facesvc.models.manifest import Manifest
 from facesvc.models.network import resolve_runtime
 from facesvc.models.packs import Pack, Packs
 from facesvc.pipeline import ray
@@ -22,16 +22,12 @@ from facesvc.pipeline.detect import open_detector
 from facesvc.pipeline.embed import BatchingEmbedder, OnnxEmbedder
 from facesvc.pipeline.extract import PhotographExtractor
 from facesvc.pipeline.gate import Gate, GatedExtractor
-from facesvc.pipeline.packs import LoadedPacks, OpenedPacks, OpenVersion
+from facesvc.pipeline.packs import LazyPacks, LoadedPacks, OpenVersion
 from facesvc.pipeline.ray import ClusterExtractor, Pipeline, Workers
-from facesvc.service.audit import Trail
-from facesvc.service.audited import AuditedModelChanges, AuditedService
+from facesvc.service import FaceService, Resources
 from facesvc.service.disclosure import Alarms, Watch
-from facesvc.service.model_changes import ModelChanges
 from facesvc.service.tenants import Opened, Tenants
 from facesvc.storage.audit import SqlAuditLog
-from facesvc.storage.bulk import SqlExchange
-from facesvc.storage.references import SqlReferenceStore
 
 OpenExtractor = Callable[[Settings, Pack], AbstractContextManager[Extractor]]
 CALLERS = 2
@@ -137,7 +133,7 @@ def open_packs(
     held_versions: Callable[[], Collection[str]],
     serving: bool,
 ) -> Iterator[LoadedPacks]:
-    """``pack``, loaded, and those that galleries of other packs will need, behind one gate."""
+    """Load ``pack``, and when they are needed those of galleries of other packs, behind one gate."""
     gate = Gate(settings.workers, settings.queue, settings.queue_seconds if serving else None)
     others = other_packs(settings, open_extractor, gate)
     with (
@@ -147,59 +143,68 @@ def open_packs(
         yield loaded
 
 
-@contextmanager
-def open_model_changes(settings: Settings) -> Iterator[ModelChanges]:
-    """Model changes of the local store, database migrated; packs are loaded where they are needed."""
+def lazy_packs(settings: Settings, database: Database) -> LazyPacks:
+    """Return packs of which each is loaded when it is first needed."""
     others = other_packs(settings, open_extractor, Gate(settings.workers, settings.queue, None))
-    with open_exchange(settings) as (store, _, trail), closing(OpenedPacks(*others, store.held_versions)) as packs:
-        yield AuditedModelChanges(packs, store, trail)
+    return LazyPacks(cache(lambda: load_pack(settings).template_version), *others, database.held_versions)
 
 
 @contextmanager
 def bootstrap(
-    settings: Settings, open_extractor: OpenExtractor = open_extractor, serving: bool = False
-) -> Iterator[AuditedService]:
-    """The running service of the tenant that the settings name; see ``open_tenants``. Raises TenantNotFound."""
-    with open_tenants(settings, open_extractor, serving) as tenants:
+    settings: Settings, open_extractor: OpenExtractor = open_extractor, serving: bool = False, lazily: bool = False
+) -> Iterator[FaceService]:
+    """Open the running service of the tenant that the settings name; see ``open_tenants``. Raises TenantNotFound."""
+    with open_tenants(settings, open_extractor, serving, lazily) as tenants:
         yield tenants.of(tenants.register.find(settings.tenant).id)
 
 
 @contextmanager
 def open_tenants(
-    settings: Settings, open_extractor: OpenExtractor = open_extractor, serving: bool = False
+    settings: Settings, open_extractor: OpenExtractor = open_extractor, serving: bool = False, lazily: bool = False
 ) -> Iterator[Tenants]:
-    """The running services of all tenants: pack loaded, database migrated, the default gallery of the tenant that the
-    settings name there; closed when the context ends.
+    """Open the running services of all tenants: pack loaded, database migrated, the default gallery of the tenant that
+    the settings name there; closed when the context ends.
 
-    serving: for a process that stays, whose indexes follow the database; others open those that they search. Raises
-    TenantNotFound.
+    serving: for a process that stays, whose indexes follow the database; others open those that they search; lazily:
+    for a process that needs no photograph, which loads no pack before it is needed. Raises TenantNotFound.
     """
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    pack = load_pack(settings)
+    pack = None if lazily else load_pack(settings)
     with (
         open_database(settings, serving) as database,
-        open_packs(settings, pack, open_extractor, database.held_versions, serving) as packs,
+        closing(lazy_packs(settings, database))
+        if pack is None
+        else open_packs(settings, pack, open_extractor, database.held_versions, serving) as packs,
     ):
         alarms = Alarms()
         opener = partial(open_tenant, settings, database, packs, alarms)
         with closing(Tenants(database.register, database.api_keys, packs, alarms, opener)) as tenants:
             own = tenants.register.find(settings.tenant)
-            tenants.of(own.id).ensure_gallery(settings.default_gallery)
+            tenants.of(own.id).galleries.ensure(NewGallery(settings.default_gallery))
             with following(tenants, settings.follow_seconds) if serving else settling(tenants):
                 yield tenants
 
 
 @contextmanager
 def open_tenant(
-    settings: Settings, database: Database, packs: LoadedPacks, alarms: Alarms, tenant: str
+    settings: Settings, database: Database, packs: Extractors, alarms: Alarms, tenant: str
 ) -> Iterator[Opened]:
     """The service of one tenant. Nothing is written: it may be deleted at this moment."""
     store = database.store(tenant)
     with open_home(settings, store, in_memory(settings, store, database.snapshots(tenant))) as home:
-        indexes, trail = GalleryIndexes(store, home), database.trail(tenant)
-        watch, signer = Watch(database.disclosures(tenant), alarms), database.signer(tenant)
-        service = AuditedService(packs, store, indexes, trail, signer, watch, settings.max_references)
-        yield Opened(service, indexes)
+        indexes = GalleryIndexes(store, home)
+        resources = Resources(
+            extractors=packs,
+            store=store,
+            indexes=indexes,
+            exchange=database.exchange(tenant),
+            watch=Watch(database.disclosures(tenant), alarms),
+            signer=database.signer(tenant),
+            api_keys=database.api_keys,
+            pack_of=Packs(settings.packs).of_version,
+            max_references=settings.max_references,
+        )
+        yield Opened(FaceService(resources, database.trail(tenant)), indexes)
 
 
 @contextmanager
@@ -213,7 +218,7 @@ def open_audit(settings: Settings) -> Iterator[tuple[SqlAuditLog, Signer]]:
 @contextmanager
 def bootstrap_on_cluster(
     settings: Settings, address: str | None, workers: int | None
-) -> Iterator[tuple[AuditedService, int]]:
+) -> Iterator[tuple[FaceService, int]]:
     """The running service with its pipeline on a Ray cluster, and the number of photographs to give it at once.
 
     address, workers: as in ``session.connect``, which says what is raised, and ``Workers.open``.
@@ -229,14 +234,10 @@ def bootstrap_on_cluster(
 
 
 @contextmanager
-def open_exchange(settings: Settings) -> Iterator[tuple[SqlReferenceStore, SqlExchange, Trail]]:
-    """The store of the tenant that the settings name, the way for whole galleries out of it and into it, and its audit
-    log, without any model; database migrated. Raises TenantNotFound, MasterKeyUnavailable."""
-    with open_database(settings) as database:
+def open_service(settings: Settings) -> Iterator[FaceService]:
+    """Open the service of the tenant that the settings name, database migrated, with its galleries as they are: nothing
+    is written, and no model is loaded before it is needed. Raises TenantNotFound, MasterKeyUnavailable."""
+    with open_database(settings) as database, closing(lazy_packs(settings, database)) as packs:
         tenant = database.register.find(settings.tenant).id
-        yield database.store(tenant), database.exchange(tenant), database.trail(tenant)
-
-
-def pack_of(settings: Settings, template_version: str) -> Manifest | None:
-    """The manifest of the pack that makes templates of this version, if there is one here; nothing is built."""
-    return Packs(settings.packs).of_version(template_version)
+        with open_tenant(settings, database, packs, Alarms(), tenant) as opened:
+            yield opened.service

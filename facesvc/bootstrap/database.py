@@ -9,14 +9,14 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from facesvc.config import Settings
-from facesvc.core.access import Caller
+from facesvc.core.access import DEFAULT_TENANT, Caller
 from facesvc.core.keys import INSTALLATION
 from facesvc.crypto.codec import Codec
 from facesvc.crypto.envelope import Ed25519Signer, Envelope
 from facesvc.crypto.keyring import Keyring
 from facesvc.crypto.master import MasterKey, from_command, from_file, from_text, make_file
 from facesvc.errors import MasterKeyUnavailable
-from facesvc.service.api_keys import ApiKeys, KeyDesk
+from facesvc.service.api_keys import ApiKeys, TenantApiKeys
 from facesvc.service.audit import Trail
 from facesvc.service.encryption import Encryption, rotate_master
 from facesvc.service.tenants import Register
@@ -101,7 +101,7 @@ class Database:
     @cached_property
     def register(self) -> Register:
         rows = SqlTenants(self.engine, EVERY_TENANT)
-        return Register(rows, self.keyring.tenant(INSTALLATION), self.keyring.maker)
+        return Register(rows, self.keyring.tenant(INSTALLATION), self.keyring.maker, self.trail(DEFAULT_TENANT))
 
     @cached_property
     def api_keys(self) -> ApiKeys:
@@ -135,8 +135,9 @@ class Database:
         log = self.audit(tenant)
         return Trail(log, log.chain, Caller(tenant))
 
-    def key_desk(self, tenant: str) -> KeyDesk:
-        return KeyDesk(self.api_keys, tenant, self.trail(tenant))
+    def tenant_api_keys(self, tenant: str) -> TenantApiKeys:
+        """Return the use cases of a tenant's API keys."""
+        return TenantApiKeys(self.api_keys, tenant, self.trail(tenant))
 
     def encryption(self, tenant: str) -> Encryption:
         """Return what brings the tenant's rows under other keys."""

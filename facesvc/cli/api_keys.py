@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from facesvc.config import Settings
     from facesvc.core.access import IssuedKey
     from facesvc.schemas.access import ApiKey
-    from facesvc.service.api_keys import KeyDesk
+    from facesvc.service.api_keys import TenantApiKeys
 
 app = typer.Typer(no_args_is_help=True, help="Create, list, rotate and revoke API keys.")
 Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the key, as `facesvc api-keys list` shows it.")]
@@ -52,8 +52,8 @@ def create(
     from facesvc.core.access import Rights
 
     rights = Rights(frozenset(role), frozenset(gallery) if gallery else None, label, identities, requests)
-    with opened(context.obj) as desk:
-        tell(desk.issue(rights, expires), as_json)
+    with opened(context.obj) as keys:
+        tell(keys.issue(rights, expires), as_json)
 
 
 @app.command("list")
@@ -64,8 +64,8 @@ def list_keys(context: typer.Context, as_json: options.AsJson = False) -> None:
     """
     from facesvc.schemas.access import ApiKey
 
-    with opened(context.obj) as desk:
-        found = [ApiKey.of(key) for key in desk.all()]
+    with opened(context.obj) as keys:
+        found = [ApiKey.of(key) for key in keys.list()]
     if as_json:
         return answer_json(found)
     answer_table(("Id", "Roles", "Galleries", "State", "Expires", "Label"), (cells(key) for key in found))
@@ -77,8 +77,8 @@ def revoke(context: typer.Context, key: Id) -> None:
 
     Example: facesvc api-keys revoke 4be07c1a99d2
     """
-    with opened(context.obj) as desk:
-        desk.revoke(key)
+    with opened(context.obj) as keys:
+        keys.revoke(key)
     say(f"API key {key} is revoked")
 
 
@@ -96,17 +96,17 @@ def rotate(
 
     Example: facesvc api-keys rotate 4be07c1a99d2 --overlap 12h
     """
-    with opened(context.obj) as desk:
-        tell(desk.rotate(key, overlap, expires), as_json)
+    with opened(context.obj) as keys:
+        tell(keys.rotate(key, overlap, expires), as_json)
 
 
 @contextmanager
-def opened(settings: "Settings") -> "Iterator[KeyDesk]":
+def opened(settings: "Settings") -> "Iterator[TenantApiKeys]":
     """Open the keys of the tenant that the settings name. Raises TenantNotFound."""
     from facesvc.bootstrap.database import open_database
 
     with open_database(settings) as database:
-        yield database.key_desk(database.register.find(settings.tenant).id)
+        yield database.tenant_api_keys(database.register.find(settings.tenant).id)
 
 
 def tell(issued: "IssuedKey", as_json: bool) -> None:

@@ -271,7 +271,7 @@ def check_verification(settings: "Settings", samples: Path) -> Finding:
     first, second, other = (path.read_bytes() for path in people)
     try:
         with bootstrap(settings) as service:
-            mated, non_mated = service.verify(first, second), service.verify(first, other)
+            mated, non_mated = service.decisions.verify(first, second), service.decisions.verify(first, other)
     except FaceServiceError as error:
         return Finding("verification", "fail", f"{error.detail} [{error.code}]", "facesvc models check")
     detail = f"one person at {mated.distance:.3f}, two at {non_mated.distance:.3f}, threshold {mated.threshold.value:g}"

@@ -24,7 +24,7 @@ def list_galleries(context: typer.Context, as_json: options.AsJson = False, serv
 
     Example: facesvc galleries list
     """
-    with open_backend(context.obj, server) as backend:
+    with open_backend(context.obj, server, photographs=False) as backend:
         found = list(backend.galleries())
     if as_json:
         return answer_json(found)
@@ -46,7 +46,7 @@ def create(
 
     Example: facesvc galleries create staff
     """
-    with open_backend(context.obj, server) as backend:
+    with open_backend(context.obj, server, photographs=False) as backend:
         made = backend.create_gallery(name, keep_photographs)
     describe(made, as_json)
 
@@ -57,7 +57,7 @@ def show(context: typer.Context, name: Name, as_json: options.AsJson = False, se
 
     Example: facesvc galleries show staff --json
     """
-    with open_backend(context.obj, server) as backend:
+    with open_backend(context.obj, server, photographs=False) as backend:
         found = backend.gallery(name)
     describe(found, as_json)
 
@@ -68,7 +68,7 @@ def delete(context: typer.Context, name: Name, yes: options.Yes = False, server:
 
     Example: facesvc galleries delete staff --yes
     """
-    with open_backend(context.obj, server) as backend:
+    with open_backend(context.obj, server, photographs=False) as backend:
         found = backend.gallery(name)
         confirm(f"Delete gallery {name} with {found.subjects} subjects, {found.references} references?", yes)
         backend.delete_gallery(name)

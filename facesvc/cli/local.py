@@ -22,14 +22,14 @@ from facesvc.schemas.galleries import (
     Subject,
     photograph_outcome,
 )
-from facesvc.service.audited import AuditedService
+from facesvc.service import FaceService
 from facesvc.service.enrolment import EnrolmentRequest
-from facesvc.service.subject_export import archive
 
 
 @contextmanager
-def open_local(settings: Settings) -> Iterator["LocalBackend"]:
-    with bootstrap(settings) as service:
+def open_local(settings: Settings, lazily: bool = False) -> Iterator["LocalBackend"]:
+    """lazily: no model is loaded before it is needed."""
+    with bootstrap(settings, lazily=lazily) as service:
         yield LocalBackend(service, settings.workers)
 
 
@@ -43,60 +43,62 @@ def open_on_cluster(settings: Settings, cluster: Cluster) -> Iterator["LocalBack
 class LocalBackend:
     """Implements ``Backend`` over the use cases."""
 
-    def __init__(self, service: AuditedService, workers: int) -> None:
+    def __init__(self, service: FaceService, workers: int) -> None:
         self.service, self.workers = service, workers
 
     def model(self, gallery: str) -> Model:
-        return Model.of(self.service.model(gallery))
+        return Model.of(self.service.decisions.model(gallery))
 
     def verify(self, probe: bytes, reference: bytes, face: str, rule: DecisionRule) -> Verification:
-        return Verification.of(self.service.verify(probe, reference, FaceChoice(face), rule))
+        return Verification.of(self.service.decisions.verify(probe, reference, FaceChoice(face), rule))
 
     def identify(self, photograph: bytes, gallery: str, top_k: int, face: str, rule: DecisionRule) -> Identification:
-        return Identification.of(self.service.identify(photograph, gallery, top_k, FaceChoice(face), rule))
+        return Identification.of(self.service.decisions.identify(photograph, gallery, top_k, FaceChoice(face), rule))
 
     def enrol(
         self, gallery: str, subject: str, photograph: bytes, face: str, strict: bool
     ) -> EnrolledPhotograph | RejectedPhotograph:
-        answer = self.service.enrol(EnrolmentRequest(gallery, subject, [photograph], FaceChoice(face), strict))
+        answer = self.service.enrolments.enrol(
+            EnrolmentRequest(gallery, subject, [photograph], FaceChoice(face), strict)
+        )
         return photograph_outcome(answer.outcomes[0])
 
     def galleries(self) -> Iterator[Gallery]:
-        return map(Gallery.of, every(self.service.store.galleries))
+        return map(Gallery.of, every(self.service.galleries.list))
 
     def gallery(self, name: str) -> Gallery:
-        return Gallery.of(self.service.store.gallery(name))
+        return Gallery.of(self.service.galleries.get(name))
 
     def create_gallery(self, name: str, keep_photographs: bool = False) -> Gallery:
-        return Gallery.of(self.service.create_gallery(NewGallery(name, keep_photographs)))
+        return Gallery.of(self.service.galleries.create(NewGallery(name, keep_photographs)))
 
     def delete_gallery(self, name: str) -> None:
-        self.service.delete_gallery(name)
+        self.service.galleries.delete(name)
 
     def subjects(self, gallery: str) -> Iterator[Subject]:
-        return map(Subject.of, every(partial(self.service.list_subjects, gallery)))
+        return map(Subject.of, every(partial(self.service.subjects.list, gallery)))
 
     def subject(self, gallery: str, subject: str) -> Subject:
-        return Subject.of(self.service.read_subject(gallery, subject))
+        return Subject.of(self.service.subjects.get(gallery, subject))
 
     def rename_subject(self, gallery: str, subject: str, display_name: str) -> Subject:
-        return Subject.of(self.service.update_subject(gallery, subject, SubjectChange(display_name)))
+        return Subject.of(self.service.subjects.update(gallery, subject, SubjectChange(display_name)))
 
     def mark_canary(self, gallery: str, subject: str, canary: bool) -> None:
-        self.service.mark_canary(gallery, subject, canary)
+        self.service.subjects.mark_canary(gallery, subject, canary)
 
     def retain_subject(self, gallery: str, subject: str, consent: str | None, expires_at: datetime | None) -> Subject:
         change = SubjectChange(retention=Retention(consent, expires_at))
-        return Subject.of(self.service.update_subject(gallery, subject, change))
+        return Subject.of(self.service.subjects.update(gallery, subject, change))
 
     def erase_subject(self, gallery: str, subject: str) -> ErasureReceipt:
-        return ErasureReceipt.of(self.service.erase(gallery, subject))
+        return ErasureReceipt.of(self.service.subjects.erase(gallery, subject))
 
     def export_subject(self, gallery: str, subject: str, file: BinaryIO) -> None:
-        file.writelines(archive(self.service, gallery, subject))
+        file.writelines(self.service.subject_exports.archive(gallery, subject))
 
     def delete_subject(self, gallery: str, subject: str) -> None:
-        self.service.delete_subject(gallery, subject)
+        self.service.subjects.delete(gallery, subject)
 
     def references(self, gallery: str, subject: str) -> Iterator[Reference]:
-        return map(Reference.of, every(partial(self.service.list_references, gallery, subject)))
+        return map(Reference.of, every(partial(self.service.references.list, gallery, subject)))

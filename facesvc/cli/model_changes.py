@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from facesvc.config import Settings
     from facesvc.core.types import Gallery
     from facesvc.schemas.model_changes import DecisionTable
-    from facesvc.service.model_changes import ModelChanges
+    from facesvc.service import FaceService
 
 app = typer.Typer(no_args_is_help=True, help="Move a gallery to another model pack while it is served.")
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the gallery.")]
@@ -24,11 +24,11 @@ LeaveBehind = Annotated[
 
 
 @contextmanager
-def opened(settings: "Settings") -> Iterator["ModelChanges"]:
-    from facesvc.bootstrap import open_model_changes  # here: loads the networks' runtime and the database driver
+def opened(settings: "Settings") -> Iterator["FaceService"]:
+    from facesvc.bootstrap import open_service  # here: loads the networks' runtime and the database driver
 
-    with open_model_changes(settings) as changes:
-        yield changes
+    with open_service(settings) as service:
+        yield service
 
 
 @app.command()
@@ -44,8 +44,8 @@ def start(
 
     Example: facesvc galleries model start staff --to fusion
     """
-    with opened(context.obj) as changes:
-        describe(changes.start(name, to), as_json)
+    with opened(context.obj) as service:
+        describe(service.model_changes.start(name, to), as_json)
 
 
 @app.command()
@@ -57,11 +57,13 @@ def run(context: typer.Context, name: Name, workers: options.Workers = None, as_
 
     Example: facesvc galleries model run staff
     """
-    with opened(context.obj) as changes:
-        found = changes.store.gallery(name)
+    with opened(context.obj) as service:
+        found = service.galleries.get(name)
         done = found.shadow.templates if found.shadow else 0
         with progress("embed", done, count=lambda: found.references, unit="references") as advance:
-            reached = changes.run(name, lambda count: repeat(advance, count), workers or context.obj.workers)
+            reached = service.model_changes.run(
+                name, lambda count: repeat(advance, count), workers or context.obj.workers
+            )
     describe(reached, as_json)
     raise typer.Exit(1 if missing(reached) else 0)
 
@@ -72,8 +74,8 @@ def status(context: typer.Context, name: Name, as_json: options.AsJson = False) 
 
     Example: facesvc galleries model status staff --json
     """
-    with opened(context.obj) as changes:
-        describe(changes.store.gallery(name), as_json)
+    with opened(context.obj) as service:
+        describe(service.galleries.get(name), as_json)
 
 
 @app.command()
@@ -92,8 +94,8 @@ def agreement(
     """
     from facesvc.schemas.model_changes import Agreement
 
-    with opened(context.obj) as changes:
-        found = Agreement.of(changes.agreement(name, sample, seed))
+    with opened(context.obj) as service:
+        found = Agreement.of(service.model_changes.agreement(name, sample, seed))
     if as_json:
         return answer_json(found)
     answer(f"{found.references} references, thresholds {found.old.threshold} and {found.new.threshold}")
@@ -113,8 +115,8 @@ def cut_over(
 
     Example: facesvc galleries model cut-over staff
     """
-    with opened(context.obj) as changes:
-        describe(changes.cut_over(name, leave_behind), as_json)
+    with opened(context.obj) as service:
+        describe(service.model_changes.cut_over(name, leave_behind), as_json)
 
 
 @app.command("roll-back")
@@ -125,8 +127,8 @@ def roll_back(
 
     Example: facesvc galleries model roll-back staff
     """
-    with opened(context.obj) as changes:
-        describe(changes.roll_back(name, leave_behind), as_json)
+    with opened(context.obj) as service:
+        describe(service.model_changes.roll_back(name, leave_behind), as_json)
 
 
 @app.command()
@@ -136,8 +138,8 @@ def finish(context: typer.Context, name: Name, yes: options.Yes = False, as_json
     Example: facesvc galleries model finish staff --yes
     """
     confirm(f"Delete the templates of gallery {name} from before its cut-over?", yes)
-    with opened(context.obj) as changes:
-        describe(changes.finish(name), as_json)
+    with opened(context.obj) as service:
+        describe(service.model_changes.finish(name), as_json)
 
 
 @app.command()
@@ -147,8 +149,8 @@ def abandon(context: typer.Context, name: Name, yes: options.Yes = False, as_jso
     Example: facesvc galleries model abandon staff --yes
     """
     confirm(f"Delete the templates of gallery {name} that do not answer?", yes)
-    with opened(context.obj) as changes:
-        describe(changes.abandon(name), as_json)
+    with opened(context.obj) as service:
+        describe(service.model_changes.abandon(name), as_json)
 
 
 @app.command("left-behind")
@@ -160,8 +162,8 @@ def left_behind(context: typer.Context, name: Name, as_json: options.AsJson = Fa
     from facesvc.core.types import every
     from facesvc.schemas.model_changes import LeftBehind
 
-    with opened(context.obj) as changes:
-        found = [LeftBehind.of(one) for one in every(partial(changes.left_behind, name))]
+    with opened(context.obj) as service:
+        found = [LeftBehind.of(one) for one in every(partial(service.model_changes.left_behind, name))]
     if as_json:
         return answer_json(found)
     answer_table(("Reference", "Subject", "Reason"), [(f.reference, f.subject, f.code) for f in found])

@@ -11,11 +11,12 @@ if TYPE_CHECKING:
 
 
 def open_backend(
-    settings: "Settings", server: str | None = None, cluster: Cluster | None = None
+    settings: "Settings", server: str | None = None, cluster: Cluster | None = None, photographs: bool = True
 ) -> AbstractContextManager[Backend]:
     """Open the server at ``server``, or else the local store; close it when the context ends.
 
-    cluster: processes the local store's photographs in place of this process.
+    cluster: processes the local store's photographs in place of this process; photographs: whether any will be sent:
+    without, no model is loaded here before it is needed.
     """
     if server:
         from facesvc.cli.remote import open_remote
@@ -23,7 +24,7 @@ def open_backend(
         return open_remote(server, settings.workers, api_key(settings))
     from facesvc.cli import local  # here: loads the networks' runtime and the database driver
 
-    return local.open_on_cluster(settings, cluster) if cluster else local.open_local(settings)
+    return local.open_on_cluster(settings, cluster) if cluster else local.open_local(settings, lazily=not photographs)
 
 
 def api_key(settings: "Settings") -> str | None:

@@ -31,7 +31,7 @@ def list_subjects(
 
     Example: facesvc subjects list --gallery staff
     """
-    with open_backend(context.obj, server) as backend:
+    with open_backend(context.obj, server, photographs=False) as backend:
         found = list(islice(backend.subjects(gallery), limit))
     if as_json:
         return answer_json(found)
@@ -51,7 +51,7 @@ def show(
 
     Example: facesvc subjects show ada --gallery staff
     """
-    with open_backend(context.obj, server) as backend:
+    with open_backend(context.obj, server, photographs=False) as backend:
         found = backend.subject(gallery, subject)
         references = list(backend.references(gallery, subject))
     if as_json:
@@ -74,7 +74,7 @@ def rename(
 
     Example: facesvc subjects rename ada "Ada Lovelace" --gallery staff
     """
-    with open_backend(context.obj, server) as backend:
+    with open_backend(context.obj, server, photographs=False) as backend:
         found = backend.rename_subject(gallery, subject, name)
     if as_json:
         return answer_json(found)
@@ -101,7 +101,7 @@ def retain(
     Example: facesvc subjects retain ada --gallery staff --consent "form 117" --expires 2027-12-31
     """
     at = expires.replace(tzinfo=UTC) if expires else None
-    with open_backend(context.obj, server) as backend:
+    with open_backend(context.obj, server, photographs=False) as backend:
         found = backend.retain_subject(gallery, subject, consent, at)
     if as_json:
         return answer_json(found)
@@ -120,7 +120,7 @@ def export(
 
     Example: facesvc subjects export ada --gallery staff --output ada.zip
     """
-    with open_backend(context.obj, server) as backend, output_file(output) as file:
+    with open_backend(context.obj, server, photographs=False) as backend, output_file(output) as file:
         backend.export_subject(gallery, subject, file)
     say(f"all that is kept of subject {subject} is in {output}")
 
@@ -143,7 +143,7 @@ def erase(
     Example: facesvc subjects erase ada --gallery staff --receipt ada-erased.json --yes
     """
     confirm(f"Erase subject {subject} of gallery {gallery} with all that is kept of it?", yes)
-    with open_backend(context.obj, server) as backend:
+    with open_backend(context.obj, server, photographs=False) as backend:
         made = backend.erase_subject(gallery, subject)
     if receipt is None:
         answer_json(made)
@@ -166,7 +166,7 @@ def canary(
 
     Example: facesvc subjects canary p-20931 --gallery staff
     """
-    with open_backend(context.obj, server) as backend:
+    with open_backend(context.obj, server, photographs=False) as backend:
         backend.mark_canary(gallery, subject, not off)
     say(f"subject {subject} of gallery {gallery} is {'no canary any more' if off else 'a canary'}")
 
@@ -183,7 +183,7 @@ def delete(
 
     Example: facesvc subjects delete ada --gallery staff --yes
     """
-    with open_backend(context.obj, server) as backend:
+    with open_backend(context.obj, server, photographs=False) as backend:
         found = backend.subject(gallery, subject)
         confirm(f"Delete subject {subject} of gallery {gallery} with {found.references} references?", yes)
         backend.delete_subject(gallery, subject)

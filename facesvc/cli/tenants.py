@@ -23,14 +23,12 @@ def create(context: typer.Context, name: Name, as_json: options.AsJson = False) 
     Example: facesvc tenants create acme
     """
     from facesvc.bootstrap.database import open_database
-    from facesvc.core.access import DEFAULT_TENANT, Rights, Role
+    from facesvc.core.access import Rights, Role
 
     with open_database(context.obj) as database:
-        with database.trail(DEFAULT_TENANT).changing("create_tenant") as outcome:
-            made = database.register.create(name)
-            outcome.told = {"tenant": made.id}
+        made = database.register.create(name)
         rights = Rights(frozenset({Role.ADMINISTER}), label="first administrator")
-        issued = database.key_desk(made.id).issue(rights, None)
+        issued = database.tenant_api_keys(made.id).issue(rights, None)
     say(f"tenant {name} has the id {made.id}")
     tell(issued, as_json)
 
@@ -58,19 +56,16 @@ def delete(context: typer.Context, name: Name, yes: options.Yes = False) -> None
     Example: facesvc tenants delete acme --yes
     """
     from facesvc.bootstrap.database import open_database
-    from facesvc.core.access import DEFAULT_TENANT
 
     with open_database(context.obj) as database:
         tenant = database.register.find(name)
         confirm(f"Delete tenant {tenant.name} and everything that is its?", yes)
-        with database.trail(DEFAULT_TENANT).changing("delete_tenant") as outcome:
-            outcome.told = {"tenant": tenant.id}
-            drop(context, database, tenant)
+        drop(context, database, tenant)
     say(f"tenant {tenant.name} deleted")
 
 
 def drop(context: typer.Context, database: "Database", tenant: "Tenant") -> None:
-    """Its indexes, its rows, and the indexes again: a server may have made them anew in between."""
+    """Delete its rows, its indexes and their snapshots."""
     from shutil import rmtree
 
     from facesvc.bootstrap.indexes import in_memory, open_home, snapshots_of
@@ -78,8 +73,5 @@ def drop(context: typer.Context, database: "Database", tenant: "Tenant") -> None
     store = database.store(tenant.id)
     in_memory_of = in_memory(context.obj, store, database.snapshots(tenant.id))
     with open_home(context.obj, store, in_memory_of) as home:
-        database.register.require_deletable(tenant)
-        home.sweep(lambda: ())
-        database.register.delete(tenant)
-        home.sweep(lambda: ())
+        database.register.delete(tenant, lambda: home.sweep(lambda: ()))
     rmtree(snapshots_of(context.obj, tenant.id).parent, ignore_errors=True)

@@ -5,7 +5,7 @@ is people and photographs: every photograph is enrolled anew.
 """
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -30,8 +30,6 @@ from facesvc.cli.rows import numbers
 from facesvc.errors import (
     FaceServiceError,
     FileUnreadable,
-    GalleryExists,
-    GalleryNotFound,
     ImportInvalid,
     RequestError,
     TemplateVersionMismatch,
@@ -120,12 +118,8 @@ def deepface(folder: Path) -> Iterator[Foreign]:
 
 if TYPE_CHECKING:
     from facesvc.config import Settings
-    from facesvc.core.ports import ReferenceStore
-    from facesvc.core.types import Gallery
-    from facesvc.exchange.layout import Header
     from facesvc.exchange.reader import Import
     from facesvc.exchange.sealing import Sealing
-    from facesvc.service.subjects import Expiry
 
 PassphraseFile = Annotated[
     Path | None,
@@ -154,24 +148,16 @@ def export_gallery(
 
     Example: facesvc galleries export staff --output staff.parquet --passphrase-file secret
     """
-    from facesvc.bootstrap import open_exchange
-    from facesvc.exchange.writer import write
+    from facesvc.bootstrap import open_service
 
     require_new(output, force)
     if plain == (passphrase_file is not None):
         raise RequestError("give either --passphrase-file, or --plain for a file that anybody can read")
     seal = sealing(passphrase_file)
-    with open_exchange(context.obj) as (store, exchange, trail), output_file(output) as stream:
-        found = store.gallery(name)
-        with (
-            trail.asked("export_gallery", name) as outcome,
-            progress("export", count=lambda: found.references, unit="rows") as advance,
-            closing(exchange.entries(name, photographs, found.template_version)) as entries,
-        ):
-            written = write(
-                entries, header_of(context.obj, found, photographs and found.keep_photographs), stream, advance, seal
-            )
-            outcome.told = {"references": written.references, "photographs": written.photographs, "sealed": not plain}
+    with open_service(context.obj) as service, output_file(output) as stream:
+        found = service.galleries.get(name)
+        with progress("export", count=lambda: found.references, unit="rows") as advance:
+            written = service.transfers.export(name, stream, photographs, seal, advance)
     if photographs and not written.photographs:
         say(f"gallery {name} has no photographs: there are none in {output}")
     summary = {"subjects": written.subjects, "references": written.references, "photographs": written.photographs}
@@ -202,25 +188,6 @@ def require_new(output: Path, force: bool) -> None:
         raise RequestError(f"--output {output}: use a name that ends with .parquet")
     if output.exists() and not force:
         raise RequestError(f"{output} exists: --force replaces it")
-
-
-def header_of(settings: "Settings", found: "Gallery", photographs: bool) -> "Header":
-    from facesvc.bootstrap import pack_of
-    from facesvc.exchange.layout import FORMAT, Header
-    from facesvc.version import __version__
-
-    pack = pack_of(settings, found.template_version)
-    return Header(
-        format=FORMAT,
-        facesvc=__version__,
-        gallery=found.name,
-        template_version=found.template_version,
-        keep_photographs=found.keep_photographs,
-        photographs=photographs,
-        metadata=found.metadata,
-        pack=pack.name if pack else None,
-        norm=pack.norm if pack else None,
-    )
 
 
 def import_gallery(
@@ -274,68 +241,20 @@ def import_gallery(
 
 def import_file(settings: "Settings", path: Path, gallery: str, passphrase_file: Path | None = None) -> "Import":
     """Raises ImportInvalid, FileUnreadable, TemplateVersionMismatch, RequestError for a wrong passphrase or none."""
-    from facesvc.bootstrap import open_exchange, pack_of
-    from facesvc.exchange.reader import GalleryFile, Import, RowRules
-    from facesvc.pipeline.decode import sniff
-    from facesvc.service.audited import AuditedExpiry
+    from facesvc.bootstrap import open_service
+    from facesvc.exchange.reader import GalleryFile
 
-    with (
-        closing(GalleryFile(path, sealing(passphrase_file))) as file,
-        open_exchange(settings) as (store, exchange, trail),
-        trail.changing("import_gallery", gallery) as outcome,
-    ):
-        header = file.header
-        erase_expired(AuditedExpiry(store, trail))
-        ensure_target(store, gallery, header, settings)
-        pack = pack_of(settings, header.template_version)
-        norm = pack.norm if pack else header.norm
-        run = Import(RowRules(header.template_version, norm, settings.max_image_bytes, sniff))
+    with closing(GalleryFile(path, sealing(passphrase_file))) as file, open_service(settings) as service:
+        run = service.transfers.reading(file.header, settings.max_image_bytes)
         try:
             with progress("import", count=lambda: file.rows, unit="rows") as advance:
-                run.run(file, partial(exchange.add, gallery), advance)
+                service.transfers.import_file(gallery, file, run, advance, say)
+        except (TemplateVersionMismatch, RequestError):  # nothing was begun
+            raise
         except (KeyboardInterrupt, FaceServiceError):
             say(f"stopped: {told(run)}. What was imported stays, the same command continues")
             raise
-        outcome.told = {"references": run.added.references}
     return run
-
-
-def erase_expired(expiry: "Expiry") -> None:
-    """All who have expired, where no service runs that does it: what came to their ids would go with them."""
-    while expiry.purge_expired():
-        pass
-
-
-def ensure_target(store: "ReferenceStore", name: str, header: "Header", settings: "Settings") -> None:
-    """Makes the gallery, with the file's template version, if it is new. Raises TemplateVersionMismatch where it has
-    another one."""
-    from facesvc.core.types import NewGallery
-
-    try:
-        found = store.gallery(name)
-    except GalleryNotFound:
-        new = NewGallery(name, header.keep_photographs, header.metadata)
-        with suppress(GalleryExists):  # another process was faster
-            store.create_gallery(new, header.template_version)
-            say(f"gallery {name} created")
-        found = store.gallery(name)
-    if found.template_version != header.template_version:
-        raise TemplateVersionMismatch(
-            f"gallery {name!r} has template version {found.template_version}, the file has {header.template_version}: "
-            "import it into a new gallery"
-        )
-    if header.photographs and not found.keep_photographs:
-        say(f"gallery {name} keeps no photographs: those of the file are left out")
-    tell_pack(settings, name, header)
-
-
-def tell_pack(settings: "Settings", name: str, header: "Header") -> None:
-    """Says so where no pack here can search the gallery."""
-    from facesvc.bootstrap import pack_of
-
-    if pack_of(settings, header.template_version) is None:
-        needed = header.pack or "of its templates"
-        say(f"searching gallery {name} needs the pack {needed}: its template version is {header.template_version}")
 
 
 def summary_of(run: "Import", source: str, gallery: str) -> dict[str, Any]:

@@ -148,7 +148,12 @@ class Extractors(VersionedExtractors, Protocol):
 
     @property
     def default(self) -> Extractor:
-        """Of the pack in use: for comparisons without a gallery, and for new galleries."""
+        """Of the pack in use: for comparisons without a gallery."""
+        ...
+
+    @property
+    def default_version(self) -> str:
+        """Template version of the pack in use, for new galleries; no network is loaded for it."""
         ...
 
 

@@ -86,5 +86,32 @@ class LoadedPacks(OpenedPacks):
     def of(self, template_version: str) -> Extractor:
         return self.default if template_version == self.default.template_version else super().of(template_version)
 
+    @property
+    def default_version(self) -> str:
+        return self.default.template_version
+
     def version_of(self, pack: str) -> str:
         return self.default.template_version if pack == self.default.pack else super().version_of(pack)
+
+
+class LazyPacks(OpenedPacks):
+    """core.ports.Extractors for commands that need no photograph: the pack in use, too, is opened when it is first
+    needed. in_use: its template version, which builds it if need be."""
+
+    def __init__(
+        self,
+        in_use: Callable[[], str],
+        open_version: OpenVersion = no_other_pack,
+        version_of: Callable[[str], str] = no_other_name,
+        living: Callable[[], Collection[str]] = set,
+    ) -> None:
+        super().__init__(open_version, version_of, living)
+        self._in_use = in_use
+
+    @property
+    def default(self) -> Extractor:
+        return self.of(self.default_version)
+
+    @property
+    def default_version(self) -> str:
+        return self._in_use()

@@ -1,6 +1,4 @@
-"""The API keys of one tenant, as administrators make, replace and revoke them: each with a line in the audit log.
-
-The use cases of API keys: made, found by what a request brings, replaced, revoked.
+"""The use cases of API keys: created, found by what a request brings, replaced, revoked.
 
 A key's text is ``facesvc_<id>_<secret>``: the id is public and names the key in lists and logs, the secret is 32
 random bytes. Stored is HMAC-SHA-256 of tenant, id and secret with a key that is not in the database, so that whoever
@@ -14,6 +12,7 @@ import json
 import re
 import secrets
 from base64 import urlsafe_b64encode
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -200,41 +199,47 @@ def _moment(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
-class KeyDesk:
-    """Raises what ``apikeys.ApiKeys`` raises."""
+class TenantApiKeys:
+    """The API keys of one tenant, as administrators care for them. Each change writes its lines in the audit log. All
+    raise what ``ApiKeys`` raises."""
 
-    def __init__(self, keys: ApiKeys, tenant: str, trail: Trail) -> None:
-        self._keys, self._tenant, self._trail = keys, tenant, trail
+    def __init__(self, keys: ApiKeys, tenant: str, audit: Trail) -> None:
+        self.keys, self.tenant, self.audit = keys, tenant, audit
 
-    def all(self) -> list[ApiKey]:
-        """Also those that are not valid any more, oldest first."""
-        return self._keys.of_tenant(self._tenant)
+    def list(self) -> Sequence[ApiKey]:
+        """Return all keys, also those that are not valid any more, oldest first."""
+        return self.keys.of_tenant(self.tenant)
 
-    def find(self, key: str) -> ApiKey:
-        return self._keys.find(self._tenant, key)
+    def get(self, key: str) -> ApiKey:
+        """Return a key by its id. Raises ApiKeyNotFound."""
+        return self.keys.find(self.tenant, key)
 
     def issue(self, rights: Rights, lifetime: timedelta | None) -> IssuedKey:
-        with self._trail.changing("create_api_key") as outcome:
-            issued = self._keys.issue(self._tenant, rights, lifetime)
+        """Create a key. lifetime: None for ever. Raises RequestError for a lifetime that is not positive."""
+        with self.audit.change("create_api_key") as outcome:
+            issued = self.keys.issue(self.tenant, rights, lifetime)
             outcome.told = {"api_key": issued.key.id, "roles": sorted(rights.roles)}
         return issued
 
     def issue_first(self) -> IssuedKey | None:
-        """As ``ApiKeys.issue_first``. Its line comes after it, so that starts that make none leave none; until then
-        nobody knows its text."""
-        issued = self._keys.issue_first(self._tenant)
+        """Create an administrator's key where there is none at all; see ``ApiKeys.issue_first``. Its line comes after
+        it, so that starts that make none leave none; until then nobody knows its text."""
+        issued = self.keys.issue_first(self.tenant)
         if issued is not None:
-            with self._trail.asked("create_api_key") as outcome:
+            with self.audit.question("create_api_key") as outcome:
                 outcome.told = {"api_key": issued.key.id, "roles": sorted(issued.key.rights.roles)}
         return issued
 
     def rotate(self, key: str, overlap: timedelta, lifetime: timedelta | None) -> IssuedKey:
-        with self._trail.changing("rotate_api_key") as outcome:
-            issued = self._keys.rotate(self._tenant, key, overlap, lifetime)
+        """Create a key with the rights of another, which stays valid for ``overlap``. Raises ApiKeyNotFound,
+        RequestError for a negative overlap."""
+        with self.audit.change("rotate_api_key") as outcome:
+            issued = self.keys.rotate(self.tenant, key, overlap, lifetime)
             outcome.told = {"api_key": key, "replaced_by": issued.key.id}
         return issued
 
     def revoke(self, key: str) -> None:
-        with self._trail.changing("revoke_api_key") as outcome:
+        """Revoke a key, for every process at once. Raises ApiKeyNotFound."""
+        with self.audit.change("revoke_api_key") as outcome:
             outcome.told = {"api_key": key}
-            self._keys.revoke(self._tenant, key)
+            self.keys.revoke(self.tenant, key)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from facesvc.core.access import Caller
-from facesvc.core.audit import AuditLog, Chain, Head, canonical
+from facesvc.core.audit import AuditLog, Chain, Head, Line, canonical
 from facesvc.errors import FaceServiceError, Overloaded
 
 BEGUN = "begun"
@@ -40,7 +40,7 @@ class Trail:
         return mine
 
     @contextmanager
-    def asked(self, action: str, gallery: str | None = None, subject: str | None = None) -> Iterator[Outcome]:
+    def question(self, action: str, gallery: str | None = None, subject: str | None = None) -> Iterator[Outcome]:
         """Around a question, whose outcome is filled in within. An error ends it with its code; but where the service
         was too busy to look at it, nothing was told, and a line for each would cost most when there is least to spare.
         """
@@ -48,14 +48,14 @@ class Trail:
             yield outcome
 
     @contextmanager
-    def changing(self, action: str, gallery: str | None = None, subject: str | None = None) -> Iterator[Outcome]:
+    def change(self, action: str, gallery: str | None = None, subject: str | None = None) -> Iterator[Outcome]:
         """The same around a change that begins at once; however it ends is said."""
-        self.begun(action, gallery, subject)
+        self.begin(action, gallery, subject)
         with self._until_end(action, gallery, subject) as outcome:
             yield outcome
 
-    def begun(self, action: str, gallery: str | None = None, subject: str | None = None) -> None:
-        """The line before a change. For one that begins within ``asked``, which says how it ended."""
+    def begin(self, action: str, gallery: str | None = None, subject: str | None = None) -> None:
+        """The line before a change. For one that begins within ``question``, which says how it ended."""
         self._write(action, gallery, subject, {"state": BEGUN})
 
     @contextmanager
@@ -71,11 +71,16 @@ class Trail:
             raise
         outcome.head = self._write(action, gallery, subject, outcome.told)
 
+    def lines(self, after: int = 0, until: int | None = None) -> Iterator[Line]:
+        """Read the log's lines after number ``after``, up to and with ``until``; None for all there are."""
+        return iter(self.log.lines(after, until))
+
     def gallery(self, name: str) -> str:
-        """Its stand-in in the log."""
+        """Return the stand-in of a gallery's name in the log."""
         return gallery_token(self.chain, name)
 
     def subject(self, gallery: str, name: str) -> str:
+        """Return the stand-in of a subject's id in the log."""
         return subject_token(self.chain, gallery, name)
 
     def _write(self, action: str, gallery: str | None, subject: str | None, told: dict[str, Any]) -> Head:

@@ -1,5 +1,4 @@
-"""The use cases: verify, identify, detect; enrolment and the care of what is kept are in ``facesvc.service.enrolment``
-and ``facesvc.service.subjects``. Stages and ports come by argument.
+"""The use cases of decisions: verify, identify, detect.
 
 Whatever concerns a gallery is answered by the model pack of that gallery, with that pack's threshold.
 
@@ -12,17 +11,15 @@ don't make everybody's search slow.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import copy
 from time import perf_counter
-from typing import Self, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from facesvc.core.answers import Identification, IdentifiedFace, Verification
 from facesvc.core.compare import distance, fuse_minimum, require_version, similarity, squared_l2
 from facesvc.core.decide import OWN_THRESHOLD, DecisionRule, Threshold, choose_threshold
-from facesvc.core.model_change import ModelChangeStore
-from facesvc.core.ports import ComparableStore, Extractor, Extractors
+from facesvc.core.ports import ComparableStore, Extractor, Extractors, ReferenceStore
 from facesvc.core.types import (
     Candidate,
     Capture,
@@ -34,9 +31,8 @@ from facesvc.core.types import (
 )
 from facesvc.errors import FaceServiceError, RequestError, SubjectNotFound
 from facesvc.index.galleries import GalleryIndexes
-from facesvc.service.enrolment import Enrolments
-from facesvc.service.model_changes import ModelChanges
-from facesvc.service.subjects import Holdings
+from facesvc.service.audit import Trail
+from facesvc.service.disclosure import Watch
 
 FIRST = 4
 """References asked for at first for each subject that is wanted, and how many times more whenever they are too few."""
@@ -148,33 +144,14 @@ def blame(source: str) -> Iterator[None]:
         raise
 
 
-class FaceService(Enrolments, Holdings):
-    """Everything the edges (HTTP, CLI) may ask for, for one tenant's store."""
+class Decisions:
+    """Decide whose faces are on photographs, for one caller. Each decision writes its line in the audit log."""
 
     def __init__(
-        self,
-        extractors: Extractors,
-        store: ModelChangeStore,
-        indexes: GalleryIndexes,
-        max_references: int | None = None,
+        self, extractors: Extractors, store: ReferenceStore, indexes: GalleryIndexes, audit: Trail, watch: Watch
     ) -> None:
-        Enrolments.__init__(self, extractors, store, max_references)
-        Holdings.__init__(self, extractors, store, indexes)
-        self.changing = store
-
-    @property
-    def model_changes(self) -> ModelChanges:
-        return ModelChanges(self.extractors, self.changing)
-
-    def seen_by(self, galleries: frozenset[str] | None) -> Self:
-        """The same service for who may use these galleries only, None for all: others are not there."""
-        if galleries is None:
-            return self
-        mine = copy(self)
-        mine.store = mine.changing = self.changing.seen_by(galleries)
-        return mine
-
-    # --- decisions ---------------------------------------------------------------------------------
+        self.extractors, self.store, self.indexes = extractors, store, indexes
+        self.audit, self.watch = audit, watch
 
     def verify(
         self,
@@ -183,16 +160,19 @@ class FaceService(Enrolments, Holdings):
         choice: FaceChoice = FaceChoice.PROMINENT,
         rule: DecisionRule = OWN_THRESHOLD,
     ) -> Verification:
-        """Do two photographs show one person, by the pack in use? Raises ImageError, SampleError, DecisionError with
-        their source."""
-        pack = self.extractors.default
-        threshold = _threshold(pack, rule)
-        a, b = _sample(pack, probe, choice, "probe"), _sample(pack, reference, choice, "reference")
-        start = perf_counter()
-        value = distance(a.samples[0].template, b.samples[0].template)
-        timings = {**_add(a.timings, b.timings), "compare": (perf_counter() - start) * 1000}
-        acceptable = a.samples[0].quality.acceptable and b.samples[0].quality.acceptable
-        return _verification(pack, value, threshold, acceptable, a, b, timings)
+        """Decide whether two photographs show one person, by the pack in use. Raises ImageError, SampleError,
+        DecisionError with their source."""
+        with self.audit.question("verify") as outcome:
+            pack = self.extractors.default
+            threshold = _threshold(pack, rule)
+            a, b = _sample(pack, probe, choice, "probe"), _sample(pack, reference, choice, "reference")
+            start = perf_counter()
+            value = distance(a.samples[0].template, b.samples[0].template)
+            timings = {**_add(a.timings, b.timings), "compare": (perf_counter() - start) * 1000}
+            acceptable = a.samples[0].quality.acceptable and b.samples[0].quality.acceptable
+            answer = _verification(pack, value, threshold, acceptable, a, b, timings)
+            outcome.told = _decided(answer)
+        return answer
 
     def verify_subject(
         self,
@@ -202,7 +182,7 @@ class FaceService(Enrolments, Holdings):
         choice: FaceChoice = FaceChoice.PROMINENT,
         rule: DecisionRule = OWN_THRESHOLD,
     ) -> Verification:
-        """Is the person of the photograph this subject? The subject's references fuse by minimum distance.
+        """Decide whether the person of a photograph is a subject, whose references fuse by minimum distance.
 
         Raises GalleryNotFound, SubjectNotFound (also for a subject without references), TemplateVersionMismatch where
         the gallery's model pack is not here.
@@ -222,7 +202,11 @@ class FaceService(Enrolments, Holdings):
             acceptable = sample.quality.acceptable
             return _verification(pack, nearest.distance, threshold, acceptable, capture, nearest, timings)
 
-        return self._by_pack_of(gallery, ask)
+        with self.audit.question("verify", gallery, subject) as outcome:
+            answer = self._by_pack_of(gallery, ask)
+            canary = self.watch.verified(answer, self.audit.caller, self.audit.request)
+            outcome.told = _decided(answer) | _alarm(canary)
+        return answer
 
     def identify(
         self,
@@ -232,13 +216,11 @@ class FaceService(Enrolments, Holdings):
         choice: FaceChoice = FaceChoice.ALL,
         rule: DecisionRule = OWN_THRESHOLD,
     ) -> Identification:
-        """Who is it? The top_k nearest subjects for each face; unknown where none is below the threshold.
+        """Find the top_k nearest subjects of each face; a face is unknown where none is below the threshold.
 
         Raises GalleryNotFound, ImageError, NoFace, SeveralFaces, DecisionError, TemplateVersionMismatch where the
         gallery's model pack is not here.
         """
-        if top_k < 1:
-            raise RequestError("top_k must be at least 1")
 
         def ask(pack: Extractor) -> Identification:
             threshold = _threshold(pack, rule)
@@ -253,15 +235,21 @@ class FaceService(Enrolments, Holdings):
             timings = {**capture.timings, "search": (perf_counter() - start) * 1000}
             return Identification(faces, capture, gallery, current.templates, threshold, _with_total(timings))
 
-        return self._by_pack_of(gallery, ask)
+        with self.audit.question("identify", gallery) as outcome:
+            if top_k < 1:
+                raise RequestError("top_k must be at least 1")
+            answer = self._by_pack_of(gallery, ask)
+            canary = self.watch.identified(answer, self.audit.caller, self.audit.request)
+            outcome.told = {**self._identified(gallery, answer), **_alarm(canary)}
+        return answer
 
     def model(self, gallery: str | None = None) -> Extractor:
-        """The pack in use, or that of a gallery. Raises GalleryNotFound, TemplateVersionMismatch for one that is not
-        here."""
+        """Return the pack in use, or that of a gallery. Raises GalleryNotFound, TemplateVersionMismatch for one that is
+        not here."""
         return self.extractors.default if gallery is None else self._by_pack_of(gallery, lambda pack: pack)
 
     def detect(self, photograph: bytes) -> Capture:
-        """All faces with box, landmarks and quality. Raises ImageError, TooManyFaces."""
+        """Find all faces, with box, landmarks and quality. Raises ImageError, TooManyFaces."""
         with blame("image"):
             return self.extractors.default.detect(photograph)
 
@@ -294,6 +282,36 @@ class FaceService(Enrolments, Holdings):
         """The nearest subjects of each sample."""
         probes = [sample.template for sample in capture.samples]
         return Search(self.store, self.indexes, gallery, probes).nearest(top_k)
+
+    def _identified(self, gallery: str, answer: Identification) -> dict[str, Any]:
+        """What a line says of it."""
+        faces = [
+            {
+                "decision": face.decision,
+                "candidates": [self.audit.subject(gallery, candidate.subject) for candidate in face.candidates],
+                "matches": sum(face.threshold.matches(candidate.distance) for candidate in face.candidates),
+            }
+            for face in answer.faces
+        ]
+        return {"faces": faces, **_by(answer.threshold)}
+
+
+def _by(threshold: Threshold) -> dict[str, Any]:
+    """What a decision rests on."""
+    return {
+        "threshold": threshold.value,
+        "fmr": threshold.fmr,
+        "template_version": threshold.template_version,
+        "calibration": threshold.calibration,
+    }
+
+
+def _alarm(canary: bool) -> dict[str, Any]:
+    return {"alarm": "canary"} if canary else {}
+
+
+def _decided(answer: Verification) -> dict[str, Any]:
+    return {"decision": answer.decision.value, "match": answer.match, **_by(answer.threshold)}
 
 
 def _nothing_to_compare(gallery: str, subject: str, what: str) -> SubjectNotFound:

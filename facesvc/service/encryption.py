@@ -32,7 +32,7 @@ class Encryption:
     def rotate_data_key(self) -> Iterator[int]:
         """Make a new data key, bring all under it that was under the one before, and delete that at the end. Yields
         the number of rows of each step. Continues a rotation that was interrupted."""
-        with self._store.alone("keys"), self._audit.changing("rotate_data_key"):
+        with self._store.alone("keys"), self._audit.change("rotate_data_key"):
             self._rows.change(self._maker, partial(self._maker.with_data_key, self._rows.tenant))
             while True:
                 yield from self._rewrapping.rewrap()
@@ -46,7 +46,7 @@ class Encryption:
         done: list[str] = []
         for name in names:
             try:
-                with self._audit.changing("reissue_templates", name):
+                with self._audit.change("reissue_templates", name):
                     self._rewrapping.reissue(name)
             except GalleryNotFound:
                 if gallery is not None:
@@ -61,11 +61,13 @@ class Encryption:
 
 
 def rotate_master(rows: Transactions, old: MasterKey, new: MasterKey, trails: Iterable[Trail]) -> int:
-    """Wrap all tenants' keys with another master key, in one transaction, and return how many have some. rows: of
-    every tenant; trails: of each of them. Processes that run keep
-    what they have opened; they have to be started again with the new key before they meet keys that it wrapped.
-    Raises MasterKeyUnavailable, and changes nothing, where the one in use is not the right one."""
+    """Wrap all tenants' keys with another master key, in one transaction, and return how many have some.
+
+    rows: of every tenant; trails: of each of them. Processes that run keep what they have opened; they have to be
+    started again with the new key before they meet keys that it wrapped. Raises MasterKeyUnavailable, and changes
+    nothing, where the one in use is not the right one.
+    """
     with ExitStack() as noted:
         for audit in trails:
-            noted.enter_context(audit.changing("rotate_master_key"))
+            noted.enter_context(audit.change("rotate_master_key"))
         return rewrap_all(rows, lambda tenant, wrapped: rewrap(old, new, tenant, wrapped))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,8 @@ from facesvc.errors import (
     SubjectExists,
     TemplateVersionMismatch,
 )
-from facesvc.service.subjects import Expiry
+from facesvc.service.audit import Trail
+from facesvc.service.expiry import Expiry
 
 Assessed = NewReference | FaceServiceError
 """What is to be stored of a photograph, or the error that refused it."""
@@ -53,38 +55,55 @@ class Once:
     render: Callable[[Enrolment], bytes]
 
 
-class Enrolments(Expiry):
-    """Enrolment into one tenant's store. max_references: of one subject; None for any number."""
+class Enrolments:
+    """Enrol photographs into one tenant's store, for one caller. Each request writes its line in the audit log, and
+    one more before anything is stored."""
 
-    def __init__(self, extractors: Extractors, store: ReferenceStore, max_references: int | None = None) -> None:
+    def __init__(
+        self,
+        extractors: Extractors,
+        store: ReferenceStore,
+        expiry: Expiry,
+        audit: Trail,
+        max_references: int | None = None,
+    ) -> None:
+        """max_references: of one subject; None for any number."""
         self.extractors, self.store, self.max_references = extractors, store, max_references
+        self.expiry, self.audit = expiry, audit
 
     def enrol(self, asked: EnrolmentRequest) -> Enrolment:
-        """Adds references to a subject, made if it is new; each photograph has its own outcome. Those that are not
+        """Add references to a subject, made if it is new; each photograph has its own outcome. Those that are not
         refused are stored together, or none is.
 
         Raises GalleryNotFound, TemplateVersionMismatch where the gallery's model pack is not here, TooManyReferences,
         RequestError for a bad name.
         """
-        return self._enrol(asked)
+        with self.audit.question("enrol", asked.gallery, asked.subject) as outcome:
+            answer = self._enrol(asked)
+            outcome.told = _enrolled(answer)
+        return answer
 
     def enrol_once(self, once: Once, asked: EnrolmentRequest) -> tuple[bytes, Enrolment | None]:
-        """``enrol`` with a request that is done at most once: its rendered answer, and the enrolment unless an
-        earlier request of the same ticket had made it.
+        """Enrol at most once: return the request's rendered answer, and the enrolment unless an earlier request of the
+        same ticket had made it.
 
         Also raises IdempotencyKeyInUse while that runs, IdempotencyKeyReused where it asked for something else.
         A request that fails is forgotten: it may be tried again.
         """
-        known = self.store.claim(once.ticket)
-        if known is not None:
-            return known, None
-        try:
-            enrolment = self._enrol(asked, once)
-        except BaseException:
-            with suppress(StoreError):  # then the claim lapses by itself
-                self.store.release(once.ticket)
-            raise
-        return once.render(enrolment), enrolment
+        with self.audit.question("enrol", asked.gallery, asked.subject) as outcome:
+            known = self.store.claim(once.ticket)
+            if known is not None:
+                outcome.told = {"repeated": True}
+                return known, None
+            try:
+                enrolment = self._enrol(asked, once)
+            except BaseException:
+                with suppress(StoreError):  # then the claim lapses by itself
+                    self.store.release(once.ticket)
+                raise
+            rendered = once.render(enrolment)
+            outcome.told = _enrolled(enrolment)
+        return rendered, enrolment
 
     def _enrol(self, asked: EnrolmentRequest, once: Once | None = None) -> Enrolment:
         require_name(asked.subject)
@@ -92,15 +111,16 @@ class Enrolments(Expiry):
             target = self.store.gallery(asked.gallery)
             assessed = [self._assess(target, photograph, asked) for photograph in asked.photographs]
             try:
-                return self.stored(target, asked, assessed, once)
+                return self._store(target, asked, assessed, once)
             except TemplateVersionMismatch:  # it has come to hold another version: that one's templates are made too
                 if self.store.gallery(asked.gallery).versions == target.versions:
                     raise
 
-    def stored(
+    def _store(
         self, target: Gallery, asked: EnrolmentRequest, assessed: Sequence[Assessed], once: Once | None
     ) -> Enrolment:
         """The change itself: until here, nothing was written of it."""
+        self.audit.begin("enrol", asked.gallery, asked.subject)
         receipt = None
         if once:
             receipt = Receipt(once.ticket, lambda stored: once.render(_enrolment(asked, assessed, stored)))
@@ -110,7 +130,7 @@ class Enrolments(Expiry):
             try:
                 return _enrolment(asked, assessed, self.store.add_references(*wanted))
             except SubjectExists:  # one that has expired: the new one takes its place
-                self.make_place(asked.gallery, asked.subject)
+                self.expiry.make_place(asked.gallery, asked.subject)
 
     def _assess(self, gallery: Gallery, photograph: bytes, asked: EnrolmentRequest) -> Assessed:
         extractor = self.extractors.of(gallery.template_version)
@@ -154,6 +174,12 @@ def _enrolment(asked: EnrolmentRequest, assessed: Sequence[Assessed], stored: Se
         for found in assessed
     )
     return Enrolment(asked.gallery, asked.subject, outcomes)
+
+
+def _enrolled(answer: Enrolment) -> dict[str, Any]:
+    """What a line says of it."""
+    refused = [outcome.error.code for outcome in answer.outcomes if outcome.error]
+    return {"references": [o.reference.id for o in answer.outcomes if o.reference], "refused": refused}
 
 
 def _require_quality(sample: Sample) -> None:

@@ -34,6 +34,7 @@ from facesvc.errors import (
     SampleError,
     SubjectNotFound,
 )
+from facesvc.service.audit import Outcome, Trail
 from facesvc.service.enrolment import template_of
 
 AT_ONCE = 24
@@ -54,21 +55,22 @@ def nothing(count: int) -> None:
 
 
 class ModelChanges:
-    """Model changes of one tenant's galleries. All raise GalleryNotFound and StoreUnavailable; what is not possible at
-    the moment raises ModelChangeConflict."""
+    """Change the models of one tenant's galleries, for one caller. Each step writes its lines in the audit log. All
+    raise GalleryNotFound and StoreUnavailable; what is not possible at the moment raises ModelChangeConflict."""
 
-    def __init__(self, extractors: VersionedExtractors, store: ModelChangeStore) -> None:
-        self.extractors, self.store = extractors, store
+    def __init__(self, extractors: VersionedExtractors, store: ModelChangeStore, audit: Trail) -> None:
+        self.extractors, self.store, self.audit = extractors, store, audit
 
     def start(self, gallery: str, pack: str) -> Gallery:
-        """From now on enrolments are embedded by both packs. Started again, nothing changes. Raises RequestError for
-        a pack that is not here, ModelError for one that can't be loaded."""
-        self.store.gallery(gallery)  # first: building a pack takes a while
-        try:
-            template_version = self.extractors.version_of(pack)
-        except (PackNotFound, PackInvalid) as error:
-            raise RequestError(error.detail) from error
-        return self.store.start_model_change(gallery, template_version)
+        """Embed enrolments by both packs from now on. Started again, nothing changes. Raises RequestError for a pack
+        that is not here, ModelError for one that can't be loaded."""
+        with self.audit.change("start_model_change", gallery) as outcome:
+            self.store.gallery(gallery)  # first: building a pack takes a while
+            try:
+                template_version = self.extractors.version_of(pack)
+            except (PackNotFound, PackInvalid) as error:
+                raise RequestError(error.detail) from error
+            return _noted(outcome, self.store.start_model_change(gallery, template_version))
 
     def run(
         self,
@@ -77,7 +79,7 @@ class ModelChanges:
         workers: int = 1,
         patience: float | None = None,
     ) -> Gallery:
-        """Gives templates of the other version to all references that lack one and have a photograph; where there is
+        """Give templates of the other version to all references that lack one and have a photograph; where there is
         none to be had, notes why. Killed or stopped, it goes on when it is run again: what has a template is done.
 
         One process at a time does so for a gallery; raises StoreUnavailable where it is not this one's turn within
@@ -96,8 +98,8 @@ class ModelChanges:
         return self.store.gallery(gallery)
 
     def agreement(self, gallery: str, sample: int = SAMPLE, seed: int = 0, worst: int = WORST) -> Agreement:
-        """How the two models decide about references that have templates of both: about ``sample`` of them, of whole
-        subjects, drawn by ``seed``. Old is the model before the cut-over, whichever answers now."""
+        """Compare how the two models decide about references that have templates of both: about ``sample`` of them, of
+        whole subjects, drawn by ``seed``. Old is the model before the cut-over, whichever answers now."""
         current, shadow = self._changing(gallery)
         versions = (current.template_version, shadow.template_version)
         old, new = versions if shadow.state is ShadowState.FILLING else versions[::-1]
@@ -119,25 +121,29 @@ class ModelChanges:
         )
 
     def cut_over(self, gallery: str, leave_behind: bool = False) -> Gallery:
-        """From now on the new version answers; the old one is held beside it. Raises ModelChangeIncomplete while
+        """Let the new version answer from now on; the old one is held beside it. Raises ModelChangeIncomplete while
         references lack the new version, unless they are to be left behind."""
-        return self.store.swap_versions(gallery, ShadowState.FILLING, leave_behind)
+        with self.audit.change("cut_over", gallery) as outcome:
+            return _noted(outcome, self.store.swap_versions(gallery, ShadowState.FILLING, leave_behind))
 
     def roll_back(self, gallery: str, leave_behind: bool = False) -> Gallery:
-        """The old version answers again, and the new one is held beside it, to be cut over to or abandoned. Raises
+        """Let the old version answer again; the new one is held beside it, to be cut over to or abandoned. Raises
         ModelChangeIncomplete while references lack the old version (imported since), unless they are to be left."""
-        return self.store.swap_versions(gallery, ShadowState.STANDBY, leave_behind)
+        with self.audit.change("roll_back", gallery) as outcome:
+            return _noted(outcome, self.store.swap_versions(gallery, ShadowState.STANDBY, leave_behind))
 
     def finish(self, gallery: str) -> Gallery:
-        """Deletes the old version's templates after a cut-over: there is no way back then. Killed, run it again."""
-        return self._delete(self.store.release_shadow(gallery, ShadowState.STANDBY))
+        """Delete the old version's templates after a cut-over: there is no way back then. Killed, run it again."""
+        with self.audit.change("finish_model_change", gallery) as outcome:
+            return _noted(outcome, self._delete(self.store.release_shadow(gallery, ShadowState.STANDBY)))
 
     def abandon(self, gallery: str) -> Gallery:
-        """Deletes the new version's templates before a cut-over, or after a roll-back. Killed, run it again."""
-        return self._delete(self.store.release_shadow(gallery, ShadowState.FILLING))
+        """Delete the new version's templates before a cut-over, or after a roll-back. Killed, run it again."""
+        with self.audit.change("abandon_model_change", gallery) as outcome:
+            return _noted(outcome, self._delete(self.store.release_shadow(gallery, ShadowState.FILLING)))
 
     def left_behind(self, gallery: str, limit: int, cursor: str | None = None) -> Page[LeftBehind]:
-        """References that a cut-over would leave behind, or that earlier ones did, with the reason."""
+        """Return a page of the references that a cut-over would leave behind, or earlier ones did, with the reason."""
         return self.store.left_behind(gallery, limit, cursor)
 
     # --- parts ---------------------------------------------------------------------------------------
@@ -185,3 +191,9 @@ class ModelChanges:
         while not self.store.delete_shadow(gallery, DELETED_AT_ONCE):
             pass
         return self.store.gallery(gallery.name)
+
+
+def _noted(outcome: Outcome, changed: Gallery) -> Gallery:
+    """The gallery, whose version that answers is said in the line."""
+    outcome.told = {"template_version": changed.template_version}
+    return changed

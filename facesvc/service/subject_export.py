@@ -13,13 +13,16 @@ import json
 import mimetypes
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
-from facesvc.core.types import Photograph, Reference, Subject
+from facesvc.core.ports import ReferenceStore
+from facesvc.core.types import Photograph, Reference, Subject, every
 from facesvc.errors import PhotographNotFound, ReferenceNotFound
 from facesvc.schemas import galleries
-from facesvc.service.audited import AuditedService
+from facesvc.service.audit import Trail
+from facesvc.service.disclosure import Watch
 
 README = """What facesvc keeps of one subject of one gallery.
 
@@ -33,40 +36,50 @@ audit.jsonl     When the subject was asked for, enrolled, changed or told of, an
 """
 
 
-def archive(service: AuditedService, gallery: str, subject: str) -> Iterator[bytes]:
-    """The archive (zip), in pieces: one photograph at a time is in memory, and nothing of it on any disk. The line in
-    the audit log is written before this returns.
+class SubjectExports:
+    """Write what is kept of a subject into an archive, for one caller."""
 
-    Raises GalleryNotFound, SubjectNotFound, StoreUnavailable; so does the iterator where the subject is erased, or the
-    database leaves, while it is read: what came before is no whole archive then."""
-    with service.trail.asked("export_subject", gallery, subject) as outcome:
-        kept = service.store.subject(gallery, subject)
-        service.watch.told([kept], service.trail.caller)
-        references = list(service.references(gallery, subject))
-        outcome.told = {"references": len(references)}
-    return filter(None, _written(service, kept, references, outcome.head.sequence))
+    def __init__(self, store: ReferenceStore, audit: Trail, watch: Watch) -> None:
+        self.store, self.audit, self.watch = store, audit, watch
 
+    def archive(self, gallery: str, subject: str) -> Iterator[bytes]:
+        """Return the archive (zip), in pieces: one photograph at a time is in memory, and nothing of it on any disk.
+        The line in the audit log is written before this returns.
 
-def _written(
-    service: AuditedService, kept: Subject, references: Sequence[Reference], last_line: int
-) -> Generator[bytes, None, None]:
-    token, described = service.trail.subject(kept.gallery, kept.id), galleries.Subject.of(kept).model_dump(mode="json")
-    described |= {"references": [_reference(reference) for reference in references]}
-    pieces = _Pieces()
-    with ZipFile(pieces, "w", ZIP_DEFLATED) as written:
-        written.writestr("README.txt", README.format(token=token))
-        written.writestr("subject.json", json.dumps(described, ensure_ascii=False, indent=2) + "\n")
-        for reference in references:
-            if reference.has_photograph:
-                with suppress(ReferenceNotFound, PhotographNotFound):  # deleted since the archive was begun
-                    photograph = service.store.photograph(kept.gallery, kept.id, reference.id)
-                    written.writestr(_named(reference, photograph), photograph.content, ZIP_STORED)
-                yield pieces.taken()
-        with written.open("audit.jsonl", "w") as lines:
-            for line in _lines(service, token, last_line):
-                lines.write(line + b"\n")
-                yield pieces.taken()
-    yield pieces.taken()
+        Raises GalleryNotFound, SubjectNotFound, IdentityBudgetSpent, StoreUnavailable; so does the iterator where the
+        subject is erased, or the database leaves, while it is read: what came before is no whole archive then."""
+        with self.audit.question("export_subject", gallery, subject) as outcome:
+            kept = self.store.subject(gallery, subject)
+            self.watch.told([kept], self.audit.caller)
+            references = list(every(partial(self.store.references, gallery, subject)))
+            outcome.told = {"references": len(references)}
+        return filter(None, self._written(kept, references, outcome.head.sequence))
+
+    def _written(self, kept: Subject, references: Sequence[Reference], last_line: int) -> Generator[bytes, None, None]:
+        token, pieces = self.audit.subject(kept.gallery, kept.id), _Pieces()
+        described = galleries.Subject.of(kept).model_dump(mode="json")
+        described |= {"references": [_reference(reference) for reference in references]}
+        with ZipFile(pieces, "w", ZIP_DEFLATED) as written:
+            written.writestr("README.txt", README.format(token=token))
+            written.writestr("subject.json", json.dumps(described, ensure_ascii=False, indent=2) + "\n")
+            for reference in references:
+                if reference.has_photograph:
+                    with suppress(ReferenceNotFound, PhotographNotFound):  # deleted since the archive was begun
+                        photograph = self.store.photograph(kept.gallery, kept.id, reference.id)
+                        written.writestr(_named(reference, photograph), photograph.content, ZIP_STORED)
+                    yield pieces.taken()
+            with written.open("audit.jsonl", "w") as lines:
+                for line in self._lines(token, last_line):
+                    lines.write(line + b"\n")
+                    yield pieces.taken()
+        yield pieces.taken()
+
+    def _lines(self, token: str, last: int) -> Iterator[bytes]:
+        """In which the subject comes up at all, until this one."""
+        wanted = f'"{token}"'.encode()
+        for line in self.audit.lines(until=last):
+            if wanted in line.entry:
+                yield line.entry
 
 
 class _Pieces:
@@ -99,11 +112,3 @@ def _reference(reference: Reference) -> dict[str, Any]:
     vector = reference.sample.template.vector.astype("<f4").tobytes()
     described = galleries.Reference.of(reference).model_dump(mode="json")
     return described | {"template": base64.b64encode(vector).decode() if vector else None}
-
-
-def _lines(service: AuditedService, token: str, last: int) -> Iterator[bytes]:
-    """In which the subject comes up at all, until this one."""
-    wanted = f'"{token}"'.encode()
-    for line in service.trail.log.lines(until=last):
-        if wanted in line.entry:
-            yield line.entry

@@ -1,119 +1,93 @@
-"""The care of what is kept: galleries, subjects, references, photographs.
+"""The use cases of subjects: the people of a gallery."""
 
-The end of those who may be kept no longer: they answer nothing from that moment on, and are erased by whoever looks
-next, or needs their place.
-"""
-
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
-from functools import partial
 
-from facesvc.core.erasure import Deleted, Erased, Erasure, Expired
-from facesvc.core.ports import Extractors, ReferenceStore
-from facesvc.core.types import (
-    Gallery,
-    GalleryChange,
-    NewGallery,
-    NewSubject,
-    Page,
-    Photograph,
-    Reference,
-    Subject,
-    SubjectChange,
-    every,
-)
-from facesvc.errors import FaceServiceError, GalleryExists, GalleryNotFound, SubjectExists, SubjectNotFound
+from facesvc.core.erasure import Erased, Erasure, ErasureReceipt, Signer, receipt, statement
+from facesvc.core.ports import ReferenceStore
+from facesvc.core.types import NewSubject, Page, Subject, SubjectChange
+from facesvc.errors import SubjectExists
 from facesvc.index.galleries import GalleryIndexes
-
-PURGED_AT_ONCE = 100
-
-
-class Expiry:
-    """Of one tenant's subjects. All raise StoreUnavailable."""
-
-    store: ReferenceStore
-
-    def purge_expired(self, limit: int = PURGED_AT_ONCE) -> int:
-        """Erases subjects that have expired, at most so many; how many it were. What stops one's erasure stops no
-        other's: raises the first failure at the end. Their vectors leave the indexes as these follow the database."""
-        expired, failures = self.store.expired(limit), list[FaceServiceError]()
-        for one in expired:
-            try:
-                self._erase(one)
-            except FaceServiceError as error:
-                failures.append(error)
-        if failures:
-            raise failures[0]
-        return len(expired)
-
-    def make_place(self, gallery: str, subject: str) -> bool:
-        """Erases the subject of that name if it has expired; whether it had. Raises GalleryNotFound."""
-        expired = self.store.expired_subject(gallery, subject)
-        if expired is not None:
-            self._erase(expired)
-        return expired is not None
-
-    def erase_expired(self, expired: Expired) -> Sequence[Deleted]:
-        """The references that went with it. Raises SubjectNotFound."""
-        return self.store.delete_expired(expired.key)
-
-    def _erase(self, expired: Expired) -> None:
-        with suppress(SubjectNotFound):  # another process was faster
-            self.erase_expired(expired)
+from facesvc.service.audit import Trail
+from facesvc.service.disclosure import Watch
+from facesvc.service.expiry import Expiry, counted
 
 
-class Holdings(Expiry):
-    """What one tenant keeps. All raise StoreUnavailable."""
+class Subjects:
+    """The subjects of one tenant's galleries, for one caller, who is told of no more of them than its
+    identities_per_day. Each use case writes its lines in the audit log. All raise StoreUnavailable."""
 
-    def __init__(self, extractors: Extractors, store: ReferenceStore, indexes: GalleryIndexes) -> None:
-        self.extractors, self.store, self.indexes = extractors, store, indexes
+    def __init__(
+        self,
+        store: ReferenceStore,
+        indexes: GalleryIndexes,
+        expiry: Expiry,
+        audit: Trail,
+        watch: Watch,
+        signer: Signer,
+    ) -> None:
+        """signer: of the tenant's receipts."""
+        self.store, self.indexes, self.expiry = store, indexes, expiry
+        self.audit, self.watch, self.signer = audit, watch, signer
 
-    def create_gallery(self, new: NewGallery) -> Gallery:
-        """Create a gallery for templates of the pack in use. Raises GalleryExists."""
-        return self.store.create_gallery(new, self.extractors.default.template_version)
+    def list(self, gallery: str, limit: int, cursor: str | None = None) -> Page[Subject]:
+        """Return a page of a gallery's subjects. Raises GalleryNotFound, InvalidCursor, IdentityBudgetSpent,
+        RequestError for a limit below one."""
+        with self.audit.question("list_subjects", gallery) as outcome:
+            page = self.store.subjects(gallery, limit, cursor)
+            self.watch.told(page.items, self.audit.caller)
+            outcome.told = {"subjects": len(page.items)}
+        return page
 
-    def ensure_gallery(self, name: str) -> Gallery:
-        """The gallery of that name, created if it is new."""
-        try:
-            return self.store.gallery(name)
-        except GalleryNotFound:
-            with suppress(GalleryExists):  # another process was faster
-                return self.create_gallery(NewGallery(name))
-            return self.store.gallery(name)
+    def get(self, gallery: str, subject: str) -> Subject:
+        """Return a subject. Raises GalleryNotFound, SubjectNotFound, IdentityBudgetSpent."""
+        with self.audit.question("read_subject", gallery, subject):
+            found = self.store.subject(gallery, subject)
+            self.watch.told([found], self.audit.caller)
+        return found
 
-    def delete_gallery(self, name: str) -> None:
-        """Deletes the gallery, its subjects, references, photographs and index. Raises GalleryNotFound."""
-        gallery = self.store.gallery(name)
-        self.store.delete_gallery(name)
-        self.indexes.drop(gallery)
-
-    def create_subject(self, gallery: str, new: NewSubject) -> Subject:
+    def create(self, gallery: str, new: NewSubject) -> Subject:
         """Create a subject, in the place of one of that id that has expired. Raises GalleryNotFound, SubjectExists."""
-        while True:
-            try:
-                return self.store.create_subject(gallery, new)
-            except SubjectExists:
-                if not self.make_place(gallery, new.id):
-                    raise
+        with self.audit.change("create_subject", gallery, new.id):
+            while True:
+                try:
+                    return self.store.create_subject(gallery, new)
+                except SubjectExists:
+                    if not self.expiry.make_place(gallery, new.id):
+                        raise
 
-    def update_gallery(self, name: str, change: GalleryChange) -> Gallery:
-        """Change a gallery. Raises GalleryNotFound."""
-        return self.store.update_gallery(name, change)
-
-    def update_subject(self, gallery: str, subject: str, change: SubjectChange) -> Subject:
-        """Change a subject. Raises GalleryNotFound, SubjectNotFound."""
-        return self.store.update_subject(gallery, subject, change)
+    def update(self, gallery: str, subject: str, change: SubjectChange) -> Subject:
+        """Change a subject. Raises GalleryNotFound, SubjectNotFound, IdentityBudgetSpent."""
+        with self.audit.change("update_subject", gallery, subject):
+            if self.audit.caller.identities_per_day is not None:  # the answer tells of all that was there before
+                self.watch.told([self.store.subject(gallery, subject)], self.audit.caller)
+            return self.store.update_subject(gallery, subject, change)
 
     def mark_canary(self, gallery: str, subject: str, canary: bool) -> None:
-        """Raises GalleryNotFound, SubjectNotFound."""
-        self.store.mark_canary(gallery, subject, canary)
+        """Raise an alarm, or none any more, where the subject matches. Raises GalleryNotFound, SubjectNotFound."""
+        with self.audit.change("mark_canary", gallery, subject) as outcome:
+            outcome.told = {"canary": canary}
+            self.store.mark_canary(gallery, subject, canary)
 
-    def delete_subject(self, gallery: str, subject: str) -> None:
-        """Raises GalleryNotFound, SubjectNotFound."""
-        self.store.delete_subject(gallery, subject)
+    def delete(self, gallery: str, subject: str) -> None:
+        """Delete a subject with its references and photographs. Raises GalleryNotFound, SubjectNotFound."""
+        with self.audit.change("delete_subject", gallery, subject):
+            self.store.delete_subject(gallery, subject)
 
-    def purged(self, gallery: str, erasure: Erasure) -> Erased:
+    def erase(self, gallery: str, subject: str) -> ErasureReceipt:
+        """Delete the subject with all that is kept of it, take its vectors out of the indexes and their snapshots, look
+        whether anything is left, and sign what was done. Where that ended early, asking again goes on with it; for a
+        day after its end, the receipt is given again. Raises GalleryNotFound, SubjectNotFound, IndexUnavailable."""
+        with self.audit.change("erase", gallery, subject) as outcome:
+            erasure = self.store.begin_erasure(gallery, subject)
+            erased = self._purge(gallery, erasure) if erasure.statement is None else None
+            outcome.told = counted(erasure.references) if erased else {"repeated": True}
+        stated = erasure.statement or {}
+        if erased:
+            caller = self.audit.caller
+            stated = self.store.finish_erasure(erasure, statement(erased, caller.tenant, caller.key, outcome.head))
+        return receipt(stated, gallery, subject, self.signer)
+
+    def _purge(self, gallery: str, erasure: Erasure) -> Erased:
         """Takes the vectors of what an erasure deleted out of the indexes and their snapshots, and looks whether
         anything is left. Raises GalleryNotFound, IndexUnavailable, OSError; can be done again."""
         home = self.store.gallery(gallery)
@@ -124,31 +98,3 @@ class Holdings(Expiry):
             erased_at=datetime.now(UTC),
             remaining={"database": self.store.remaining(erasure), "snapshots": on_disk},
         )
-
-    def delete_reference(self, gallery: str, subject: str, reference: str) -> None:
-        """Raises GalleryNotFound, SubjectNotFound, ReferenceNotFound."""
-        self.store.delete_reference(gallery, subject, reference)
-
-    def photograph(self, gallery: str, subject: str, reference: str) -> Photograph:
-        """Raises GalleryNotFound, SubjectNotFound, ReferenceNotFound, PhotographNotFound."""
-        return self.store.photograph(gallery, subject, reference)
-
-    def list_subjects(self, gallery: str, limit: int, cursor: str | None = None) -> Page[Subject]:
-        """Raises GalleryNotFound, InvalidCursor, RequestError for a limit below one."""
-        return self.store.subjects(gallery, limit, cursor)
-
-    def read_subject(self, gallery: str, subject: str) -> Subject:
-        """Raises GalleryNotFound, SubjectNotFound."""
-        return self.store.subject(gallery, subject)
-
-    def list_references(self, gallery: str, subject: str, limit: int, cursor: str | None = None) -> Page[Reference]:
-        """Oldest first. Raises GalleryNotFound, SubjectNotFound, InvalidCursor, RequestError for a limit below one."""
-        return self.store.references(gallery, subject, limit, cursor)
-
-    def read_reference(self, gallery: str, subject: str, reference: str) -> Reference:
-        """Raises GalleryNotFound, SubjectNotFound, ReferenceNotFound."""
-        return self.store.reference(gallery, subject, reference)
-
-    def references(self, gallery: str, subject: str) -> Iterator[Reference]:
-        """All of a subject's, oldest first. Raises GalleryNotFound, SubjectNotFound."""
-        return every(partial(self.store.references, gallery, subject))

@@ -20,8 +20,9 @@ from facesvc.core.types import LoadedIndex
 from facesvc.crypto.envelope import Envelope
 from facesvc.errors import FaceServiceError, RequestError, TenantExists, TenantNotFound
 from facesvc.index.galleries import GalleryIndexes
+from facesvc.service import FaceService
 from facesvc.service.api_keys import ApiKeys
-from facesvc.service.audited import AuditedService
+from facesvc.service.audit import Trail
 from facesvc.service.disclosure import Alarms
 
 
@@ -32,50 +33,55 @@ class Secrets(Protocol):
 
 
 class Register:
-    """Of all tenants. All raise StoreUnavailable."""
+    """All tenants. Each change writes its lines in the default tenant's audit log. All raise StoreUnavailable."""
 
-    def __init__(self, rows: TenantRows, secrets: Secrets, maker: KeyMaker) -> None:
-        """secrets: of the installation; maker: of new tenants' keys."""
+    def __init__(self, rows: TenantRows, secrets: Secrets, maker: KeyMaker, audit: Trail) -> None:
+        """secrets: of the installation; maker: of new tenants' keys; audit: of the default tenant."""
         self._rows, self._names, self._maker = rows, secrets.envelope("tenant names"), maker
+        self._audit = audit
 
     def ping(self) -> None:
-        """Raises StoreUnavailable unless the database answers; costs the same however many there are."""
+        """Raise StoreUnavailable unless the database answers; costs the same however many there are."""
         self._rows.ping()
 
     def tenants(self) -> list[Tenant]:
-        """In the order in which they were made, the default one among them."""
+        """Return all in the order in which they were made, the default one among them."""
         return [self._opened(stored) for stored in self._rows.all()]
 
     def ids(self) -> list[str]:
+        """Return the ids of all, in the order in which they were made."""
         return [stored.id for stored in self._rows.all()]
 
     def find(self, called: str) -> Tenant:
-        """By id or name. Raises TenantNotFound."""
+        """Return the tenant of this id or name. Raises TenantNotFound."""
         there = self.tenants()
         for tenant in (*(t for t in there if t.id == called), *(t for t in there if t.name == called)):
             return tenant
         raise TenantNotFound(f"no tenant {called!r}")
 
     def create(self, name: str) -> Tenant:
-        """Raises TenantExists, RequestError for a bad name, MasterKeyUnavailable."""
-        require_name(name)
-        with self._rows.alone("tenants"):
-            if any(name in (tenant.name, tenant.id) for tenant in self.tenants()):
-                raise TenantExists(f"tenant {name!r} exists already")
-            new = Tenant(f"t-{secrets.token_hex(8)}", name, datetime.now(UTC))
-            sealed = self._names.seal(name.encode(), new.id)
-            self._rows.add(StoredTenant(new.id, sealed, new.created_at), self._maker)
+        """Create a tenant. Raises TenantExists, RequestError for a bad name, MasterKeyUnavailable."""
+        with self._audit.change("create_tenant") as outcome:
+            require_name(name)
+            with self._rows.alone("tenants"):
+                if any(name in (tenant.name, tenant.id) for tenant in self.tenants()):
+                    raise TenantExists(f"tenant {name!r} exists already")
+                new = Tenant(f"t-{secrets.token_hex(8)}", name, datetime.now(UTC))
+                sealed = self._names.seal(name.encode(), new.id)
+                self._rows.add(StoredTenant(new.id, sealed, new.created_at), self._maker)
+            outcome.told = {"tenant": new.id}
         return new
 
-    def require_deletable(self, tenant: Tenant) -> None:
-        """Raises RequestError for the default tenant."""
-        if tenant.id == DEFAULT_TENANT:
-            raise RequestError("the default tenant can't be deleted: delete its galleries")
-
-    def delete(self, tenant: Tenant) -> None:
-        """Deletes every row of it. Raises TenantNotFound, RequestError for the default tenant."""
-        self.require_deletable(tenant)
-        self._rows.delete(tenant.id)
+    def delete(self, tenant: Tenant, drop_indexes: Callable[[], object] = lambda: None) -> None:
+        """Delete every row of a tenant, and its indexes before and after: a server may have made them anew in between.
+        Raises TenantNotFound, RequestError for the default tenant, and what ``drop_indexes`` raises."""
+        with self._audit.change("delete_tenant") as outcome:
+            outcome.told = {"tenant": tenant.id}
+            if tenant.id == DEFAULT_TENANT:
+                raise RequestError("the default tenant can't be deleted: delete its galleries")
+            drop_indexes()
+            self._rows.delete(tenant.id)
+            drop_indexes()
 
     def _opened(self, stored: StoredTenant) -> Tenant:
         name = stored.id if stored.sealed is None else self._names.open(stored.sealed, stored.id).decode()
@@ -86,7 +92,7 @@ class Register:
 class Opened:
     """A tenant's service, and the indexes behind it."""
 
-    service: AuditedService
+    service: FaceService
     indexes: GalleryIndexes
 
 
@@ -115,14 +121,14 @@ class Tenants:
         self._places: dict[str, _Place] = {}
         self._lock = Lock()
 
-    def of(self, tenant: str) -> AuditedService:
-        """The service of a tenant, by its id. Raises TenantNotFound, StoreUnavailable."""
+    def of(self, tenant: str) -> FaceService:
+        """Return the service of a tenant, by its id. Raises TenantNotFound, StoreUnavailable."""
         return self._opened(tenant).service
 
     def loaded(self) -> Iterator[LoadedIndex]:
         """The indexes in this process's memory, of all tenants."""
         for opened in self._all_opened():
-            yield from opened.service.indexes.loaded()
+            yield from opened.indexes.loaded()
 
     def ready(self) -> None:
         """Raises StoreUnavailable unless the database answers."""
@@ -139,11 +145,11 @@ class Tenants:
                 return
             with noting(failures):
                 opened = self._opened(tenant, known=True)
-                service = opened.service.by(Caller(tenant, RETENTION))
+                expiry = opened.service.by(Caller(tenant, RETENTION)).expiry
                 with noting(failures):
-                    service.purge_expired()
+                    expiry.purge()
                 with noting(failures):
-                    service.store.forget_lapsed()
+                    expiry.forget_lapsed()
                 opened.indexes.follow(ended)
         for tenant in self._gone(there):  # their last look has deleted what was kept of them
             self._close(tenant)

@@ -26,8 +26,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from facesvc.config import Settings
 from facesvc.core.access import DEFAULT_TENANT, Caller, Role
 from facesvc.errors import Forbidden, RequestError, Unauthenticated
-from facesvc.service.api_keys import KeyDesk, claimed_id
-from facesvc.service.audited import AuditedService
+from facesvc.service import FaceService
+from facesvc.service.api_keys import claimed_id
 from facesvc.service.tenants import Tenants
 from facesvc.web.errors import problem
 from facesvc.web.observe import Metrics, Readiness
@@ -159,11 +159,11 @@ ReadinessDep = Annotated[Readiness, Depends(_readiness)]
 CallerDep = Annotated[Caller, Depends(_asking)]
 
 
-def _service(request: Request, caller: CallerDep, tenants: TenantsDep) -> AuditedService:
-    return tenants.of(caller.tenant).by(caller, request.state.request_id).seen_by(caller.galleries)
+def _service(request: Request, caller: CallerDep, tenants: TenantsDep) -> FaceService:
+    return tenants.of(caller.tenant).by(caller, request.state.request_id)
 
 
-ServiceDep = Annotated[AuditedService, Depends(_service)]
+ServiceDep = Annotated[FaceService, Depends(_service)]
 """The service of the caller's tenant, with the galleries that the caller may use; what is asked is noted as theirs."""
 
 
@@ -210,7 +210,7 @@ def is_local(scope: Scope) -> bool:
 def announce_first_key(tenants: Tenants) -> None:
     """Makes and prints it, on standard error, where there is no key at all; of several processes that start at once,
     one does."""
-    issued = KeyDesk(tenants.api_keys, DEFAULT_TENANT, tenants.of(DEFAULT_TENANT).trail).issue_first()
+    issued = tenants.of(DEFAULT_TENANT).api_keys.issue_first()
     if issued is not None:
         sys.stderr.write(f"the administrator's API key, shown this once and valid for a day: {issued.text}\n")
         sys.stderr.flush()

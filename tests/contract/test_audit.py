@@ -64,7 +64,8 @@ def test_tenants_have_chains_of_their_own(log: SqlAuditLog) -> None:
     theirs = database.audit(database.register.create("acme").id)
     log.append([b"ours"])
     theirs.append([b"theirs"])
-    assert [[line.entry for line in of.lines()] for of in (log, theirs)] == [[b"ours"], [b"theirs"]]
+    told = [line.entry for line in log.lines(after=2)], [line.entry for line in theirs.lines()]  # 2 of the new tenant
+    assert told == ([b"ours"], [b"theirs"])
     change(log, "DELETE FROM audit WHERE tenant = 'default'")
     assert theirs.verify() == 1
 
@@ -138,7 +139,7 @@ def test_heads_of_other_tenants_do_not_do(log: SqlAuditLog) -> None:
     )
     with pytest.raises(AuditBroken):
         database.audit(acme).append([b"2"])
-    assert log.append([b"2"]).sequence == 2
+    assert log.append([b"2"]).sequence == 4  # after the two that the new tenant left
 
 
 def test_a_tenant_that_was_deleted_gets_no_lines(log: SqlAuditLog) -> None:
@@ -163,9 +164,9 @@ def test_one_flipped_byte_is_found(log: SqlAuditLog) -> None:
 
 def test_lines_say_who_asked_what_and_name_nobody(log: SqlAuditLog) -> None:
     trail = Trail(log, log.chain, Caller(key="k1"), "r-1")
-    with trail.asked("verify", "staff", "Ada Lovelace") as outcome:
+    with trail.question("verify", "staff", "Ada Lovelace") as outcome:
         outcome.told = {"decision": "match"}
-    with pytest.raises(SubjectNotFound), trail.by(Caller(key="k2")).changing("erase", "staff", "Bob"):
+    with pytest.raises(SubjectNotFound), trail.by(Caller(key="k2")).change("erase", "staff", "Bob"):
         raise SubjectNotFound("no subject 'Bob'")
     told = [line.told for line in log.lines()]
     assert [(t["key"], t["request"], t["action"], t["outcome"]) for t in told] == [
@@ -183,10 +184,10 @@ def test_lines_say_who_asked_what_and_name_nobody(log: SqlAuditLog) -> None:
 
 def test_who_was_turned_away_unheard_leaves_no_line_but_a_change_does(log: SqlAuditLog) -> None:
     trail = Trail(log, log.chain, Caller())
-    with pytest.raises(Overloaded), trail.asked("identify", "staff"):
+    with pytest.raises(Overloaded), trail.question("identify", "staff"):
         raise Overloaded("busy")
     assert list(log.lines()) == []
-    with pytest.raises(Overloaded), trail.changing("erase", "staff", "ada"):
+    with pytest.raises(Overloaded), trail.change("erase", "staff", "ada"):
         raise Overloaded("busy")
     assert [line.told["outcome"] for line in log.lines()] == [{"state": "begun"}, {"error": "overloaded"}]
 
@@ -194,6 +195,6 @@ def test_who_was_turned_away_unheard_leaves_no_line_but_a_change_does(log: SqlAu
 def test_without_the_log_there_is_no_answer(log: SqlAuditLog) -> None:
     change(log, "DROP TABLE audit")
     answered = False
-    with pytest.raises(FaceServiceError), Trail(log, log.chain, Caller()).changing("erase", "staff", "ada"):
+    with pytest.raises(FaceServiceError), Trail(log, log.chain, Caller()).change("erase", "staff", "ada"):
         answered = True
     assert not answered

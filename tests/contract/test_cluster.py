@@ -208,7 +208,7 @@ def test_a_photograph_that_ends_every_worker_is_a_row_of_its_own(
         yield ClusterExtractor(workers, pipeline, DEFAULT_PACK, "poisoned", 1.0, 1.1, None)
 
     with closing(Workers(2)) as workers, bootstrap.bootstrap(settings, open_extractor) as service:
-        service.enrol(EnrolmentRequest("default", "obama", [photographs["obama"]]))
+        service.enrolments.enrol(EnrolmentRequest("default", "obama", [photographs["obama"]]))
         question = Question("default", 1, "all", DecisionRule())
         identifier = Identifier(LocalBackend(service, 4), question, settings.max_image_bytes, 4)
         found = [(path, row) for path, rows in identifier.run(iter(paths), Tally()) for row in rows]

@@ -23,12 +23,12 @@ from facesvc.index.flat import FlatIndex
 from facesvc.index.galleries import GalleryIndexes
 from facesvc.index.homes import InMemory, MemoryHome, PlacedIndex
 from facesvc.pipeline.packs import LoadedPacks
-from facesvc.service.audited import AuditedService
-from facesvc.service.disclosure import Alarms, Watch
+from facesvc.service import FaceService
 from facesvc.storage.references import SqlReferenceStore
 from facesvc.storage.tables import ErasureRow, Table
 from tests.contract.values import JPEG, rows
 from tests.support.databases import VERSION, new_reference
+from tests.support.services import make_service
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 TICKET = Ticket("a" * 64, "b" * 64)
@@ -64,124 +64,123 @@ def home() -> Away:
 
 
 @pytest.fixture
-def service(database: Database, home: Away) -> AuditedService:
+def service(database: Database, home: Away) -> FaceService:
     return process(database, home)
 
 
 @pytest.fixture
-def other(database: Database) -> AuditedService:
+def other(database: Database) -> FaceService:
     """Another process's, whose index answers."""
     return process(database, MemoryHome(FlatIndex))
 
 
-def process(database: Database, home: MemoryHome) -> AuditedService:
-    store, trail = database.store("default"), database.trail("default")
-    watch, packs = Watch(database.disclosures("default"), Alarms()), LoadedPacks(cast(Extractor, None))
-    return AuditedService(packs, store, GalleryIndexes(store, home), trail, database.signer("default"), watch)
+def process(database: Database, home: MemoryHome) -> FaceService:
+    store, packs = database.store("default"), LoadedPacks(cast(Extractor, None))
+    return make_service(packs, store, GalleryIndexes(store, home), database)
 
 
-def enrolled(service: AuditedService, *seeds: int, subject: str = "ada") -> list[Reference]:
+def enrolled(service: FaceService, *seeds: int, subject: str = "ada") -> list[Reference]:
     new = [new_reference(seed, photograph=JPEG if seed == 1 else None) for seed in seeds]
-    return service.store.add_references("staff", subject, new)
+    return service.resources.store.add_references("staff", subject, new)
 
 
-def told(service: AuditedService) -> list[object]:
-    return [line.told["outcome"] for line in service.trail.log.lines()]
+def told(service: FaceService) -> list[object]:
+    return [line.told["outcome"] for line in service.audit.lines()]
 
 
 def verify(receipt: ErasureReceipt) -> None:
     require_signed(canonical(receipt.statement), receipt.signature.value, receipt.signature.public_key)
 
 
-def in_time(service: AuditedService) -> None:
+def in_time(service: FaceService) -> None:
     """All that is kept for a while is kept no longer."""
-    store = cast(SqlReferenceStore, service.store)
+    store = cast(SqlReferenceStore, service.resources.store)
     with store.writing() as session:
         session.execute(update(ErasureRow).values(expires_at=LONG_AGO))
 
 
 @pytest.mark.parametrize("failure", [IndexUnavailable("away"), OSError("no space"), KeyboardInterrupt("killed")])
 def test_an_erasure_that_was_cut_off_gives_its_receipt(
-    service: AuditedService, other: AuditedService, home: Away, failure: BaseException
+    service: FaceService, other: FaceService, home: Away, failure: BaseException
 ) -> None:
     stored = enrolled(service, 1, 2)
     home.failure = failure
     for _ in range(2):
         with pytest.raises(type(failure)):
-            service.erase("staff", "ada")
+            service.subjects.erase("staff", "ada")
     with pytest.raises(SubjectNotFound):
-        service.store.subject("staff", "ada")
+        service.resources.store.subject("staff", "ada")
 
-    made = other.by(Caller(key="k2")).erase("staff", "ada")
+    made = other.by(Caller(key="k2")).subjects.erase("staff", "ada")
     verify(made)
     assert (made.statement["gallery"], made.statement["subject"], made.statement["key"]) == ("staff", "ada", "k2")
     assert (made.statement["references"], made.statement["photographs"]) == ([r.id for r in stored], 1)
     assert made.statement["remaining"] == {"database": 0, "snapshots": 0}
-    (end,) = other.trail.log.lines(made.statement["audit"]["sequence"] - 1)
+    (end,) = other.audit.lines(made.statement["audit"]["sequence"] - 1)
     assert (end.told["outcome"], end.digest.hex()) == (
         {"references": 2, "photographs": 1},
         made.statement["audit"]["digest"],
     )
 
 
-def test_the_same_receipt_is_given_for_a_day(service: AuditedService, other: AuditedService) -> None:
+def test_the_same_receipt_is_given_for_a_day(service: FaceService, other: FaceService) -> None:
     enrolled(service, 1)
-    made = service.erase("staff", "ada")
-    assert other.by(Caller(key="another")).erase("staff", "ada") == made
+    made = service.subjects.erase("staff", "ada")
+    assert other.by(Caller(key="another")).subjects.erase("staff", "ada") == made
     assert told(service)[-2:] == [{"state": "begun"}, {"repeated": True}]
-    service.store.forget_lapsed()
-    assert service.erase("staff", "ada") == made
+    service.resources.store.forget_lapsed()
+    assert service.subjects.erase("staff", "ada") == made
     in_time(service)
     with pytest.raises(SubjectNotFound):
-        service.erase("staff", "ada")
-    service.store.forget_lapsed()
-    assert rows(cast(SqlReferenceStore, service.store), ErasureRow) == 0
+        service.subjects.erase("staff", "ada")
+    service.resources.store.forget_lapsed()
+    assert rows(cast(SqlReferenceStore, service.resources.store), ErasureRow) == 0
 
 
-def test_one_of_several_at_once_makes_the_receipt(service: AuditedService) -> None:
+def test_one_of_several_at_once_makes_the_receipt(service: FaceService) -> None:
     enrolled(service, 1, 2)
     with ThreadPoolExecutor(4) as pool:
-        first, *others = pool.map(lambda _: service.erase("staff", "ada"), range(4))
+        first, *others = pool.map(lambda _: service.subjects.erase("staff", "ada"), range(4))
     verify(first)
     assert others == [first] * 3
 
 
-def test_who_is_enrolled_anew_before_the_end_is_erased_with_what_was_there(service: AuditedService, home: Away) -> None:
+def test_who_is_enrolled_anew_before_the_end_is_erased_with_what_was_there(service: FaceService, home: Away) -> None:
     """One statement of all that was deleted, whoever asked for it first."""
     (before,) = enrolled(service, 1)
     home.failure = IndexUnavailable()
     with pytest.raises(IndexUnavailable):
-        service.erase("staff", "ada")
+        service.subjects.erase("staff", "ada")
     (after,) = enrolled(service, 2)
-    assert service.store.subject("staff", "ada").references == 1
+    assert service.resources.store.subject("staff", "ada").references == 1
     home.failure = None
-    made = service.erase("staff", "ada")
+    made = service.subjects.erase("staff", "ada")
     assert (made.statement["references"], made.statement["photographs"]) == ([before.id, after.id], 1)
-    assert service.erase("staff", "ada") == made
+    assert service.subjects.erase("staff", "ada") == made
 
 
-def test_who_is_enrolled_anew_after_the_receipt_is_erased_anew(service: AuditedService) -> None:
+def test_who_is_enrolled_anew_after_the_receipt_is_erased_anew(service: FaceService) -> None:
     enrolled(service, 1)
-    first = service.erase("staff", "ada")
+    first = service.subjects.erase("staff", "ada")
     (after,) = enrolled(service, 2)
-    second = service.erase("staff", "ada")
+    second = service.subjects.erase("staff", "ada")
     assert (second.statement["references"], second.statement["photographs"]) == ([after.id], 0)
-    assert service.erase("staff", "ada") == second != first
+    assert service.subjects.erase("staff", "ada") == second != first
 
 
-def test_an_erasure_is_its_gallerys_and_its_tenants(service: AuditedService, database: Database) -> None:
+def test_an_erasure_is_its_gallerys_and_its_tenants(service: FaceService, database: Database) -> None:
     enrolled(service, 1)
-    service.store.create_gallery(NewGallery("guests"), VERSION)
-    service.erase("staff", "ada")
+    service.resources.store.create_gallery(NewGallery("guests"), VERSION)
+    service.subjects.erase("staff", "ada")
     for asked in (
-        lambda: service.erase("guests", "ada"),
-        lambda: service.erase("staff", "ADA"),
-        lambda: service.seen_by(frozenset({"guests"})).erase("guests", "ada"),
+        lambda: service.subjects.erase("guests", "ada"),
+        lambda: service.subjects.erase("staff", "ADA"),
+        lambda: service.by(Caller(galleries=frozenset({"guests"}))).subjects.erase("guests", "ada"),
     ):
         with pytest.raises(SubjectNotFound):
             asked()
-    service.store.delete_gallery("staff")
-    assert rows(cast(SqlReferenceStore, service.store), ErasureRow) == 0
+    service.resources.store.delete_gallery("staff")
+    assert rows(cast(SqlReferenceStore, service.resources.store), ErasureRow) == 0
 
 
 def test_what_is_kept_of_an_erasure_names_nobody(database: Database) -> None:
@@ -199,16 +198,16 @@ def test_what_is_kept_of_an_erasure_names_nobody(database: Database) -> None:
     assert [secret for secret in ("Lovelace", "visitors", *digests) if secret in kept] == []
 
 
-def test_rows_that_were_left_are_counted_by_their_keys(database: Database, service: AuditedService) -> None:
+def test_rows_that_were_left_are_counted_by_their_keys(database: Database, service: FaceService) -> None:
     """Without cascades, every row but the subject's own stays; none of them can be joined with it any more."""
     database.store("default").claim(TICKET)
     new = [new_reference(1, photograph=JPEG), new_reference(2)]
-    service.store.add_references("staff", "ada", new, Receipt(TICKET, lambda _: b"told"))
+    service.resources.store.add_references("staff", "ada", new, Receipt(TICKET, lambda _: b"told"))
     enrolled(service, 3, subject="bob")
     with without_cascades(database):
-        erasure = service.store.begin_erasure("staff", "ada")
-    assert service.store.remaining(erasure) == 6  # two references, two templates, a photograph, an answer
-    assert service.erase("staff", "ada").statement["remaining"] == {"database": 6, "snapshots": 0}
+        erasure = service.resources.store.begin_erasure("staff", "ada")
+    assert service.resources.store.remaining(erasure) == 6  # two references, two templates, a photograph, an answer
+    assert service.subjects.erase("staff", "ada").statement["remaining"] == {"database": 6, "snapshots": 0}
 
 
 class without_cascades:  # noqa: N801  reads as a statement

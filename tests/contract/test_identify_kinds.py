@@ -13,11 +13,11 @@ from facesvc.index.exact import ExactIndex
 from facesvc.index.galleries import GalleryIndexes
 from facesvc.index.homes import MemoryHome
 from facesvc.pipeline.packs import LoadedPacks
-from facesvc.service.decisions import FaceService
 from facesvc.storage.references import SqlReferenceStore
 from tests.contract.indexes import KINDS
 from tests.support.databases import VERSION, new_reference, unit_vectors
 from tests.support.engines import ENGINE_PARAMETERS, ENGINES
+from tests.support.services import make_service
 
 TOP = 3
 """Subjects asked for; the service asks its index for four times as many references."""
@@ -74,11 +74,11 @@ def test_crowded_subjects(store: SqlReferenceStore, open_index: Callable[[], Tem
     for i, vector in enumerate(around(centre, 60, 0.3, rng)):
         store.add_references("staff", f"other {i}", [reference(vector, 1_000 + i)])
     service, oracle = (
-        FaceService(LoadedPacks(Vector()), store, GalleryIndexes(store, MemoryHome(kind)))
+        make_service(LoadedPacks(Vector()), store, GalleryIndexes(store, MemoryHome(kind)))
         for kind in (open_index, ExactIndex)
     )
     for probe in around(centre, 10, 0.05, rng):
-        (found,), (wanted,) = (s.identify(probe.tobytes(), "staff", TOP).faces for s in (service, oracle))
+        (found,), (wanted,) = (s.decisions.identify(probe.tobytes(), "staff", TOP).faces for s in (service, oracle))
         assert [(c.subject, c.reference, c.distance) for c in found.candidates] == [
             (c.subject, c.reference, c.distance) for c in wanted.candidates
         ]

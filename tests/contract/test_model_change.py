@@ -34,13 +34,14 @@ from facesvc.index.exact import ExactIndex
 from facesvc.index.galleries import GalleryIndexes
 from facesvc.index.homes import MemoryHome
 from facesvc.pipeline.packs import LoadedPacks
-from facesvc.service.decisions import FaceService
+from facesvc.service import FaceService
 from facesvc.service.enrolment import EnrolmentRequest
 from facesvc.service.model_changes import ModelChanges
 from facesvc.storage.bulk import SqlExchange
 from facesvc.storage.references import SqlReferenceStore
 from tests.contract.values import paged
 from tests.support.databases import VERSION, new_reference, unit_vectors
+from tests.support.services import make_service
 
 NEXT = "sha256:next"
 FILLING, STANDBY, LEAVING = ShadowState
@@ -91,7 +92,7 @@ class Both(LoadedPacks):
 @pytest.fixture
 def service(store: SqlReferenceStore) -> FaceService:
     store.create_gallery(NewGallery("album", True), VERSION)
-    return FaceService(Both(), store, GalleryIndexes(store, MemoryHome(ExactIndex)))
+    return make_service(Both(), store, GalleryIndexes(store, MemoryHome(ExactIndex)))
 
 
 @pytest.fixture
@@ -100,14 +101,15 @@ def changes(service: FaceService) -> ModelChanges:
 
 
 def enrol(service: FaceService, subject: str, *seeds: int, gallery: str = "album") -> list[str]:
-    done = service.enrol(EnrolmentRequest(gallery, subject, [str(seed).encode() for seed in seeds], strict=False))
+    photographs = [str(seed).encode() for seed in seeds]
+    done = service.enrolments.enrol(EnrolmentRequest(gallery, subject, photographs, strict=False))
     return [outcome.reference.id for outcome in done.outcomes if outcome.reference]
 
 
 def held(service: FaceService, version: str, gallery: str = "album") -> dict[int, bytes]:
     """Every template of a version that an index would take over from the start."""
-    home = service.store.gallery(gallery).of(version)
-    found = service.store.vectors(home, service.store.changes(home, 0).added.tolist())
+    home = service.resources.store.gallery(gallery).of(version)
+    found = service.resources.store.vectors(home, service.resources.store.changes(home, 0).added.tolist())
     return {key: vector.tobytes() for key, vector in found.items()}
 
 
@@ -118,7 +120,7 @@ def vectors(pack: Seeded, seeds: Sequence[int]) -> dict[int, bytes]:
 
 def nearest(service: FaceService, seed: int, gallery: str = "album") -> tuple[str, float, str, float]:
     """Subject and distance, version and threshold of an identification."""
-    answer = service.identify(str(seed).encode(), gallery, 1)
+    answer = service.decisions.identify(str(seed).encode(), gallery, 1)
     found = answer.faces[0].candidates[0]
     return found.subject, found.distance, answer.threshold.template_version, answer.threshold.value
 
@@ -133,7 +135,7 @@ def test_a_gallery_moves_and_comes_back_and_moves(service: FaceService, changes:
     assert shadow(changes.start("album", "new")) == (VERSION, Shadow(NEXT, FILLING, 0))
     assert shadow(changes.start("album", "new")) == (VERSION, Shadow(NEXT, FILLING, 0))
     enrol(service, "eve", 4)  # by both
-    assert shadow(service.store.gallery("album")) == (VERSION, Shadow(NEXT, FILLING, 1))
+    assert shadow(service.resources.store.gallery("album")) == (VERSION, Shadow(NEXT, FILLING, 1))
     with pytest.raises(ModelChangeIncomplete, match=f"3 references have no template of {NEXT}"):
         changes.cut_over("album")
     told: list[int] = []
@@ -148,7 +150,7 @@ def test_a_gallery_moves_and_comes_back_and_moves(service: FaceService, changes:
     enrol(service, "fay", 5)
     assert shadow(changes.roll_back("album")) == (VERSION, Shadow(NEXT, FILLING, 5))
     assert nearest(service, 5) == ("fay", 0.0, VERSION, 1.1)
-    service.store.delete_subject("album", "ada")
+    service.resources.store.delete_subject("album", "ada")
     assert shadow(changes.cut_over("album")) == (NEXT, Shadow(VERSION, STANDBY, 3))
     assert nearest(service, 5) == ("fay", 0.0, NEXT, 0.9)
     assert shadow(changes.finish("album")) == (NEXT, None)
@@ -165,7 +167,7 @@ def test_versions_are_never_compared(service: FaceService, changes: ModelChanges
     for pack in (OLD, NEW):
         wanted = float(np.square(pack.vector(7).astype(float) - pack.vector(1).astype(float)).sum())
         assert nearest(service, 7)[1:] == (pytest.approx(wanted, abs=1e-12), pack.template_version, pack.threshold)
-        one = service.verify_subject(b"7", "album", "ada")
+        one = service.decisions.verify_subject(b"7", "album", "ada")
         assert (one.distance, one.threshold.template_version) == (
             pytest.approx(wanted, abs=1e-12),
             pack.template_version,
@@ -175,7 +177,7 @@ def test_versions_are_never_compared(service: FaceService, changes: ModelChanges
 
 
 def test_who_is_left_behind_is_told(service: FaceService, changes: ModelChanges) -> None:
-    store = service.store
+    store = service.resources.store
     (faceless,) = enrol(service, "ada", 95)
     (kept,) = enrol(service, "ada", 1)
     store.add_references("album", "bob", [new_reference(2)])
@@ -193,8 +195,8 @@ def test_who_is_left_behind_is_told(service: FaceService, changes: ModelChanges)
     assert [left.reference for left in changes.left_behind("album", 9).items] == [faceless, bare]
     assert [r.has_template for r in store.references("album", "ada", 9).items] == [False, True]
     with pytest.raises(SubjectNotFound, match="left behind by a model change: enrol it again"):
-        service.verify_subject(b"2", "album", "bob")
-    answer = service.identify(b"1", "album")
+        service.decisions.verify_subject(b"2", "album", "bob")
+    answer = service.decisions.identify(b"1", "album")
     assert (answer.references, [c.reference for c in answer.faces[0].candidates]) == (1, [kept])
     store.add_references("album", "bob", [replace(new_reference(2), sample=_sample(NEW, 2))])
     assert [(r.id, r.has_template) for r in store.references("album", "bob", 9).items] == [(bare, True)]
@@ -210,8 +212,8 @@ def test_a_change_that_is_abandoned_and_begun_anew(service: FaceService, changes
     enrol(service, "ada", 1, 2, 3)
     changes.start("album", "new")
     changes.run("album")
-    follower = service.indexes
-    store = service.store
+    follower = service.resources.indexes
+    store = service.resources.store
     probe = NEW.vector(1)[None]
     assert sorted(follower.search(store.gallery("album").of(NEXT), probe, 9)[0]) == [1, 2, 3]
     assert shadow(changes.abandon("album")) == (VERSION, None)
@@ -232,7 +234,7 @@ def test_a_run_that_stopped_half_way_goes_on(service: FaceService, changes: Mode
 
     with pytest.raises(KeyboardInterrupt):
         changes.run("album", stop)
-    assert shadow(service.store.gallery("album")) == (VERSION, Shadow(NEXT, FILLING, 24))
+    assert shadow(service.resources.store.gallery("album")) == (VERSION, Shadow(NEXT, FILLING, 24))
     told: list[int] = []
     changes.run("album", told.append)
     assert told == [6]
@@ -246,7 +248,7 @@ def test_deletion_that_was_killed_goes_on(service: FaceService, changes: ModelCh
     changes.cut_over("album")
     leaving = changes.store.release_shadow("album", STANDBY)
     assert changes.store.delete_shadow(leaving, 2) is False
-    assert shadow(service.store.gallery("album")) == (NEXT, Shadow(VERSION, LEAVING, 1))
+    assert shadow(service.resources.store.gallery("album")) == (NEXT, Shadow(VERSION, LEAVING, 1))
     enrol(service, "bob", 4)
     assert nearest(service, 4) == ("bob", 0.0, NEXT, 0.9)
     for impossible in (changes.roll_back, changes.cut_over, changes.run, changes.agreement):
@@ -340,13 +342,13 @@ def moved(changes: ModelChanges) -> Callable[[], object]:
 def test_a_request_whose_version_is_gone_at_its_end_is_done_again(service: FaceService, request_: str) -> None:
     enrol(service, "ada", 1)
     enrol(service, "bob", 2)
-    slow = FaceService(Meddler(moved(service.model_changes)), service.model_changes.store, service.indexes)
+    slow = make_service(Meddler(moved(service.model_changes)), service.resources.store, service.resources.indexes)
     wanted = float(np.square(NEW.vector(7).astype(float) - NEW.vector(2).astype(float)).sum())
     if request_ == "verify":
-        one = slow.verify_subject(b"7", "album", "bob")
+        one = slow.decisions.verify_subject(b"7", "album", "bob")
         found = one.distance, one.threshold.template_version, one.threshold.value
     else:
-        answer = slow.identify(b"7", "album", 2)
+        answer = slow.decisions.identify(b"7", "album", 2)
         (bob,) = (c for c in answer.faces[0].candidates if c.subject == "bob")
         found = bob.distance, answer.threshold.template_version, answer.threshold.value
     assert found == (pytest.approx(wanted, abs=1e-12), NEXT, 0.9)
@@ -354,7 +356,7 @@ def test_a_request_whose_version_is_gone_at_its_end_is_done_again(service: FaceS
 
 def test_an_enrolment_during_the_whole_change_is_of_the_new_version(service: FaceService) -> None:
     enrol(service, "ada", 1)
-    slow = FaceService(Meddler(moved(service.model_changes)), service.model_changes.store, service.indexes)
+    slow = make_service(Meddler(moved(service.model_changes)), service.resources.store, service.resources.indexes)
     enrol(slow, "bob", 2)
     assert (held(service, VERSION), held(service, NEXT)) == ({}, vectors(NEW, [1, 2]))
     assert nearest(service, 2) == ("bob", 0.0, NEXT, 0.9)
@@ -362,9 +364,11 @@ def test_an_enrolment_during_the_whole_change_is_of_the_new_version(service: Fac
 
 def test_a_gallery_deleted_meanwhile_is_not_found(service: FaceService) -> None:
     enrol(service, "ada", 1)
-    slow = FaceService(Meddler(lambda: service.delete_gallery("album")), service.model_changes.store, service.indexes)
+    slow = make_service(
+        Meddler(lambda: service.galleries.delete("album")), service.resources.store, service.resources.indexes
+    )
     with pytest.raises(GalleryNotFound):
-        slow.identify(b"1", "album")
+        slow.decisions.identify(b"1", "album")
 
 
 def test_an_export_is_of_one_version(service: FaceService, changes: ModelChanges) -> None:
@@ -405,7 +409,7 @@ def test_threads_that_ask_and_enrol_while_the_model_goes_to_and_fro(service: Fac
     def change() -> int:
         rounds = 0
         while not ended.is_set():
-            target = "new" if service.store.gallery("album").template_version == VERSION else "old"
+            target = "new" if service.resources.store.gallery("album").template_version == VERSION else "old"
             changes.start("album", target)
             changes.run("album")
             changes.cut_over("album")
@@ -425,5 +429,5 @@ def test_threads_that_ask_and_enrol_while_the_model_goes_to_and_fro(service: Fac
             ended.set()
         assert changing.result() > 0
     assert wrong == [[], [], []]
-    gallery = service.store.gallery("album")
+    gallery = service.resources.store.gallery("album")
     assert (gallery.templates, gallery.references) == (19, 19)

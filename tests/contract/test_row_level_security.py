@@ -8,6 +8,7 @@ from alembic import command
 from sqlalchemy import Engine, make_url, text
 from sqlalchemy.exc import ProgrammingError
 
+from facesvc.bootstrap.database import Database
 from facesvc.core.access import Rights, Role
 from facesvc.core.keys import INSTALLATION
 from facesvc.core.types import Added, NewGallery
@@ -122,7 +123,7 @@ def test_the_service_works_so(engine: Engine) -> None:
     keyring = Keyring(MasterKey(bytes(32)), partial(SqlKeyRows, engine))
     secrets = keyring.tenant(INSTALLATION)
     register, keys = (
-        Register(SqlTenants(engine, EVERY_TENANT), secrets, keyring.maker),
+        Register(SqlTenants(engine, EVERY_TENANT), secrets, keyring.maker, Database(engine, keyring).trail("default")),
         ApiKeys(SqlApiKeys(Locks(engine, EVERY_TENANT)), secrets),
     )
     made = register.create("acme")

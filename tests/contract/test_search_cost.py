@@ -27,10 +27,11 @@ from facesvc.index.exact import ExactIndex
 from facesvc.index.galleries import GalleryIndexes
 from facesvc.index.homes import MemoryHome
 from facesvc.pipeline.packs import LoadedPacks
-from facesvc.service.decisions import FaceService, Search
+from facesvc.service.decisions import Search
 from facesvc.storage.references import SqlReferenceStore
 from tests.contract.test_identify_kinds import Vector, around, reference
 from tests.support.databases import VERSION, new_reference, unit_vectors
+from tests.support.services import make_service
 
 CROWD = 400
 """References of each of a few subjects."""
@@ -149,15 +150,15 @@ def test_probes_are_looked_for_apart(crowded: Counted) -> None:
 
 
 def test_a_verification_opens_one_vector_of_each_reference(crowded: Counted) -> None:
-    service = FaceService(LoadedPacks(Vector()), crowded, GalleryIndexes(crowded, MemoryHome(ExactIndex)))
+    service = make_service(LoadedPacks(Vector()), crowded, GalleryIndexes(crowded, MemoryHome(ExactIndex)))
     probe = around(unit_vectors(1)[0], 1, 0.05, np.random.default_rng(5))[0]
-    answer = service.verify_subject(probe.tobytes(), "staff", "ada")
+    answer = service.decisions.verify_subject(probe.tobytes(), "staff", "ada")
     ((_, wanted, distance),) = (found for found in slow(crowded, probe, 9) if found[0] == "ada")
     assert (answer.reference.reference, answer.distance) == (wanted, distance)  # type: ignore[union-attr]
     assert crowded.read == {"vectors": CROWD, "references": 1}
     for subject, said in (("nobody", "has no references"), ("gone", "no subject"), ("eve", "no subject")):
         with pytest.raises(SubjectNotFound, match=said):
-            service.verify_subject(probe.tobytes(), "staff", subject)
+            service.decisions.verify_subject(probe.tobytes(), "staff", subject)
 
 
 def test_a_subject_has_so_many_references(store: SqlReferenceStore) -> None:

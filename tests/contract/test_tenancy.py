@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from facesvc.errors import FaceServiceError, RequestError, SealBroken, SubjectEx
 from facesvc.index.galleries import GalleryIndexes
 from facesvc.index.local import SnapshotHome, Snapshotted
 from facesvc.pipeline.packs import LoadedPacks
+from facesvc.service import FaceService
 from facesvc.service.disclosure import Alarms
 from facesvc.service.enrolment import EnrolmentRequest
 from facesvc.service.tenants import Tenants
@@ -111,14 +113,14 @@ def test_the_default_tenant_stays(database: Database) -> None:
 def test_nobody_is_opened_who_is_not_there(tenants: Tenants) -> None:
     with pytest.raises(TenantNotFound):
         tenants.of("t-0123456789abcdef")
-    assert tenants.of("default").store.galleries(10).items == ()
+    assert tenants.of("default").galleries.list(10).items == ()
 
 
 def test_each_searches_its_own(tenants: Tenants, database: Database) -> None:
     acme = database.register.create("acme").id
     for seed, tenant in enumerate((acme, "default"), start=1):
         gallery = enrolled(database, tenant, seed)
-        found = tenants.of(tenant).indexes.search(gallery, new_reference(1).sample.template.vector[None], 5)
+        found = tenants.of(tenant).resources.indexes.search(gallery, new_reference(1).sample.template.vector[None], 5)
         stored = database.store(tenant).references("staff", "ada", 5).items
         assert found == [[reference.key for reference in stored]]
     assert sorted(index.references for index in tenants.loaded()) == [1, 1]
@@ -131,7 +133,7 @@ def test_following_opens_all_and_deletes_nothing_of_each_other(
     kept = []
     for seed, tenant in enumerate((acme, "default")):
         gallery = enrolled(database, tenant, seed)
-        index = cast(GalleryIndexes, tenants.of(tenant).indexes).caught_up(gallery)
+        index = cast(GalleryIndexes, tenants.of(tenant).resources.indexes).caught_up(gallery)
         home = in_memory(settings, database.store(tenant), database.snapshots(tenant))("auto")
         assert isinstance(home, SnapshotHome)
         assert isinstance(index, Snapshotted)
@@ -232,16 +234,16 @@ def test_who_takes_the_place_of_one_that_has_expired_says_so_in_the_log(tenants:
     service = tenants.of("default").by(Caller(key="k7"))
     gone = {"expired": True, "references": 1, "photographs": 0}
     expire(database, "bob", 2, ago=timedelta(days=1))
-    assert service.create_subject("staff", NewSubject("bob", "Another")).references == 0
+    assert service.subjects.create("staff", NewSubject("bob", "Another")).references == 0
     assert erasures(database) == [(True, gone)]
     with pytest.raises(SubjectExists):
-        service.create_subject("staff", NewSubject("bob", "A third"))
+        service.subjects.create("staff", NewSubject("bob", "A third"))
 
     expire(database, "carl", 3, ago=timedelta(days=1))
-    service.extractors = cast(Extractors, OnePhotograph())
-    outcome = service.enrol(EnrolmentRequest("staff", "carl", [b"a photograph"])).outcomes[0]
+    service = FaceService(replace(service.resources, extractors=cast(Extractors, OnePhotograph())), service.audit)
+    outcome = service.enrolments.enrol(EnrolmentRequest("staff", "carl", [b"a photograph"])).outcomes[0]
     assert outcome.reference is not None
-    assert [r.id for r in service.references("staff", "carl")] == [outcome.reference.id]
+    assert [r.id for r in database.store("default").references("staff", "carl", 9).items] == [outcome.reference.id]
     assert erasures(database) == [(True, gone), (True, gone)]
     lines = [(line.told["key"], line.told["action"]) for line in database.audit("default").lines()][-4:]
     assert lines == [("k7", "enrol"), ("k7", "erase"), ("k7", "erase"), ("k7", "enrol")]

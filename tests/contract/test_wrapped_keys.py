@@ -168,7 +168,7 @@ TAKINGS = {
 @pytest.mark.parametrize("what", TAKINGS)
 def test_no_root_is_made_where_one_was_taken_away(engine: Engine, what: str) -> None:
     """Else a new, empty tenant would hide that the right keys are gone."""
-    enrolled(engine).key_desk("default").issue(Rights(frozenset({Role.VERIFY})), None)
+    enrolled(engine).tenant_api_keys("default").issue(Rights(frozenset({Role.VERIFY})), None)
     change(engine, *TAKINGS[what])
     with pytest.raises(SealBroken, match=TAKEN):
         started(engine).store("default")
@@ -178,7 +178,7 @@ def test_no_root_is_made_where_one_was_taken_away(engine: Engine, what: str) -> 
 
 def test_who_removes_everything_has_a_new_installation_that_knows_no_api_key(engine: Engine) -> None:
     """What remains: it is empty, and callers notice."""
-    issued = enrolled(engine).key_desk("default").issue(Rights(frozenset({Role.VERIFY})), None)
+    issued = enrolled(engine).tenant_api_keys("default").issue(Rights(frozenset({Role.VERIFY})), None)
     for table in ("tenants", "data_keys", "audit", "galleries", "api_keys"):
         change(engine, f"DELETE FROM {table}")
     anew = started(engine)

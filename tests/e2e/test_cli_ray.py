@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from facesvc.bootstrap import open_exchange
+from facesvc.bootstrap import open_service
 from facesvc.config import Settings
 from tests.support.clusters import cluster
 from tests.support.commandline import CommandLine
@@ -71,8 +71,10 @@ def test_the_same_references(
 
 def templates(cli: CommandLine, gallery: str) -> dict[tuple[str, str], list[float]]:
     """Vectors by subject and photograph."""
-    with open_exchange(Settings(data=cli.data)) as (store, *_):
-        references = [r for name in ("biden", "obama") for r in store.references(gallery, name, 100).items]
+    with open_service(Settings(data=cli.data)) as service:
+        references = [
+            r for name in ("biden", "obama") for r in service.resources.store.references(gallery, name, 100).items
+        ]
     return {(r.subject, r.image_sha256): r.sample.template.vector.tolist() for r in references}
 
 

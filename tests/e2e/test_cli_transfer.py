@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from facesvc.bootstrap import open_exchange
+from facesvc.bootstrap import open_service
 from facesvc.config import Settings
 from facesvc.core.types import Retention, SubjectChange
 from tests.e2e.transferring import Here, answers, local, stored
@@ -168,16 +168,16 @@ def test_who_has_expired_is_erased_before_others_come_to_the_id(cli: CommandLine
     file, expiring = tmp_path / "some.parquet", ("--gallery", "expiring")
     write_file(file, [entry(1, "ada")])
     cli.json("galleries", "import", file, *expiring)
-    with open_exchange(Settings(data=cli.data)) as (store, _, _trail):
-        (before,) = store.references("expiring", "ada", 9).items
-        store.update_subject(
+    with open_service(Settings(data=cli.data)) as service:
+        (before,) = service.resources.store.references("expiring", "ada", 9).items
+        service.resources.store.update_subject(
             "expiring", "ada", SubjectChange(retention=Retention(expires_at=datetime.now(UTC) - timedelta(days=1)))
         )
     summary = cli.json("galleries", "import", file, *expiring)
     assert (summary["subjects"], summary["references"], summary["already"]) == (1, 1, 0)
-    with open_exchange(Settings(data=cli.data)) as (store, _, trail):
-        (after,) = store.references("expiring", "ada", 9).items
-        told = [line.told for line in trail.log.lines()]
+    with open_service(Settings(data=cli.data)) as service:
+        (after,) = service.resources.store.references("expiring", "ada", 9).items
+        told = [line.told for line in service.audit.lines()]
     assert after.key != before.key
     assert last_erasure(told) == {"expired": True, "references": 1, "photographs": 0}
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from facesvc.bootstrap import open_exchange
+from facesvc.bootstrap import open_service
 from facesvc.cli import main
 from facesvc.config import Settings
 from tests.support.commandline import CommandLine
@@ -36,8 +36,8 @@ class Here(CommandLine):
 
 def stored(cli: CommandLine, url: str, gallery: str = "staff") -> list[dict[str, Any]]:
     """All there is in a gallery, photographs too, as the master key of the data folder opens it."""
-    with open_exchange(Settings(data=cli.data, database_url=url)) as (_, exchange, _trail):
-        found = values(exchange.entries(gallery, photographs=True))
+    with open_service(Settings(data=cli.data, database_url=url)) as service:
+        found = values(service.resources.exchange.entries(gallery, photographs=True))
     return sorted(found, key=lambda row: row["subject"])
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from facesvc.bootstrap import open_exchange
+from facesvc.bootstrap import open_service
 from facesvc.config import Settings
 from facesvc.errors import GalleryNotFound
 from facesvc.storage.bulk import SqlExchange
@@ -51,8 +51,8 @@ def test_killed_in_the_middle(url: str, tmp_path: Path) -> None:
     write_file(file, WENT)
     cli = CommandLine(tmp_path / "data")
     run = ("--database-url", url, "galleries", "import", file, "--gallery", "staff")
-    with open_exchange(Settings(data=cli.data, database_url=url)) as (store, exchange, _):
-        kill_and_repeat(cli, run, store, exchange)
+    with open_service(Settings(data=cli.data, database_url=url)) as service:
+        kill_and_repeat(cli, run, service.resources.store, service.resources.exchange)
 
 
 def kill_and_repeat(cli: CommandLine, run: tuple[object, ...], store: SqlReferenceStore, exchange: SqlExchange) -> None:

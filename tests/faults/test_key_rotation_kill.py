@@ -11,11 +11,11 @@ import pytest
 from drills.faults.worker import Packs, open_home
 from facesvc.core.types import NewGallery
 from facesvc.index.galleries import GalleryIndexes
-from facesvc.service.decisions import FaceService
 from facesvc.service.enrolment import EnrolmentRequest
 from facesvc.storage.engine import open_engine
 from tests.support.databases import VERSION, process
 from tests.support.galleryfiles import bare
+from tests.support.services import make_service
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -28,15 +28,15 @@ def client(url: str, name: str, ended: Event) -> tuple[list[str], list[str]]:
     """A service process's work: whom it enrolled, and what failed."""
     database = process(open_engine(url))
     store = database.store("default")
-    service = FaceService(Packs(), store, GalleryIndexes(store, open_home(store, None)))  # type: ignore[arg-type]
+    service = make_service(Packs(), store, GalleryIndexes(store, open_home(store, None)))
     enrolled: list[str] = []
     failed: list[str] = []
     while not ended.is_set() or len(enrolled) < 3:
         person = f"{name} {len(enrolled) + 1}"
         try:
-            service.enrol(EnrolmentRequest("staff", person, [person.encode()], strict=False))
-            answer = service.verify_subject(person.encode(), "staff", person)
-            found = service.identify(person.encode(), "staff", 1).faces[0].candidates[0].subject
+            service.enrolments.enrol(EnrolmentRequest("staff", person, [person.encode()], strict=False))
+            answer = service.decisions.verify_subject(person.encode(), "staff", person)
+            found = service.decisions.identify(person.encode(), "staff", 1).faces[0].candidates[0].subject
             if (answer.distance, found) != (0.0, person):
                 failed.append(f"{person}: {answer.distance} {found}")
         except Exception as error:  # whatever it is, it is what the test looks for

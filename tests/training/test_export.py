@@ -12,13 +12,19 @@ from facesvc.bootstrap import open_extractor
 from facesvc.config import Settings
 from facesvc.core.types import FaceChoice, Pixels
 from facesvc.errors import PackInvalid, RequestError
+from facesvc.index.exact import ExactIndex
+from facesvc.index.galleries import GalleryIndexes
+from facesvc.index.homes import MemoryHome
 from facesvc.models import manifest as manifests
 from facesvc.models.network import OnnxRuntimeNetwork
 from facesvc.models.packs import Packs
 from facesvc.pipeline.align import align
 from facesvc.pipeline.packs import LoadedPacks
-from facesvc.service.decisions import FaceService
+from facesvc.storage.engine import open_engine
+from facesvc.storage.references import SqlReferenceStore
+from tests.support.databases import migrated_sqlite
 from tests.support.portraits import portrait_chips
+from tests.support.services import make_service
 from training.backbones import build_backbone
 from training.backbones.backbone import Backbone
 from training.config import TrainConfig
@@ -95,8 +101,10 @@ def test_the_service_verifies_with_the_exported_pack(
     pack = packs.build("mine", weights=[exported / "network.onnx"], manifest=exported / "manifest.json")
     settings = Settings(data=tmp_path, pack="mine", workers=1)
     with open_extractor(settings, pack) as extractor:
-        service = FaceService(LoadedPacks(extractor), None, None)  # type: ignore[arg-type]  # verify needs neither store nor index
-        verified = service.verify(photographs["obama"], photographs["biden"])
+        engine = open_engine(migrated_sqlite(tmp_path))
+        store = SqlReferenceStore(engine)
+        service = make_service(LoadedPacks(extractor), store, GalleryIndexes(store, MemoryHome(ExactIndex)))
+        verified = service.decisions.verify(photographs["obama"], photographs["biden"])
         faces = [extractor.extract(photographs[name], FaceChoice.PROMINENT).samples[0] for name in ("obama", "biden")]
     chips = np.stack(
         [

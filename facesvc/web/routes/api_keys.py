@@ -6,8 +6,7 @@ from fastapi import APIRouter, Depends, Response
 
 from facesvc.core.access import Role
 from facesvc.schemas.access import ApiKey, ApiKeys, Caller, IssuedApiKey
-from facesvc.service.api_keys import KeyDesk
-from facesvc.web.access import EVERY_ROLE, CallerDep, ServiceDep, SettingsDep, TenantsDep, allows
+from facesvc.web.access import EVERY_ROLE, CallerDep, ServiceDep, SettingsDep, allows
 from facesvc.web.intake import SMALL_JSON, Intake
 from facesvc.web.openapi import BODY, CHANGE, READ, problems
 from facesvc.web.requests import KeyPath, NewApiKey, Rotation
@@ -15,13 +14,6 @@ from facesvc.web.requests import KeyPath, NewApiKey, Rotation
 router = APIRouter(prefix="/v1", tags=["API keys"])
 creation = Intake[NewApiKey](json=NewApiKey, max_json=SMALL_JSON)
 rotation = Intake[Rotation](json=Rotation, max_json=SMALL_JSON)
-
-
-def _desk(caller: CallerDep, service: ServiceDep, tenants: TenantsDep) -> KeyDesk:
-    return KeyDesk(tenants.api_keys, caller.tenant, service.trail)
-
-
-DeskDep = Annotated[KeyDesk, Depends(_desk)]
 
 
 @router.get("/caller")
@@ -33,24 +25,26 @@ def read_caller(caller: CallerDep, settings: SettingsDep) -> Caller:
 
 @router.get("/api-keys", responses=problems(503))
 @allows(Role.ADMINISTER)
-def list_api_keys(desk: DeskDep) -> ApiKeys:
+def list_api_keys(service: ServiceDep) -> ApiKeys:
     """The keys of your tenant, without their secrets."""
-    return ApiKeys.of(desk.all())
+    return ApiKeys.of(service.api_keys.list())
 
 
 @router.post("/api-keys", status_code=201, responses=BODY, openapi_extra=creation.openapi)
 @allows(Role.ADMINISTER)
-def create_api_key(asked: Annotated[NewApiKey, Depends(creation)], desk: DeskDep, response: Response) -> IssuedApiKey:
+def create_api_key(
+    asked: Annotated[NewApiKey, Depends(creation)], service: ServiceDep, response: Response
+) -> IssuedApiKey:
     """Makes a key for your tenant. Its text is in this answer and nowhere else."""
-    issued = desk.issue(asked.rights, asked.lifetime)
+    issued = service.api_keys.issue(asked.rights, asked.lifetime)
     response.headers["Location"] = f"/v1/api-keys/{issued.key.id}"
     return IssuedApiKey.of(issued)
 
 
 @router.get("/api-keys/{key}", responses=READ)
 @allows(Role.ADMINISTER)
-def read_api_key(key: KeyPath, desk: DeskDep) -> ApiKey:
-    return ApiKey.of(desk.find(key))
+def read_api_key(key: KeyPath, service: ServiceDep) -> ApiKey:
+    return ApiKey.of(service.api_keys.get(key))
 
 
 @router.post(
@@ -63,17 +57,17 @@ def read_api_key(key: KeyPath, desk: DeskDep) -> ApiKey:
 def rotate_api_key(
     key: KeyPath,
     asked: Annotated[Rotation, Depends(rotation)],
-    desk: DeskDep,
+    service: ServiceDep,
     response: Response,
 ) -> IssuedApiKey:
     """Makes a key with the same rights; the old one stays valid for the overlap, and no longer than it was to."""
-    issued = desk.rotate(key, asked.overlap, asked.lifetime)
+    issued = service.api_keys.rotate(key, asked.overlap, asked.lifetime)
     response.headers["Location"] = f"/v1/api-keys/{issued.key.id}"
     return IssuedApiKey.of(issued)
 
 
 @router.delete("/api-keys/{key}", status_code=204, responses=READ)
 @allows(Role.ADMINISTER)
-def revoke_api_key(key: KeyPath, desk: DeskDep) -> None:
+def revoke_api_key(key: KeyPath, service: ServiceDep) -> None:
     """Revokes the key, for every process at once. It stays in the list."""
-    desk.revoke(key)
+    service.api_keys.revoke(key)

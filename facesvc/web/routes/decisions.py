@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends
 from facesvc.core import answers
 from facesvc.core.access import Role
 from facesvc.schemas.decisions import Detection, Identification, Verification
-from facesvc.service.decisions import FaceService
+from facesvc.service.decisions import Decisions
 from facesvc.web.access import MetricsDep, ServiceDep, SettingsDep, allows
 from facesvc.web.intake import Intake
 from facesvc.web.openapi import BODY, CHANGE
@@ -22,7 +22,7 @@ AskedDetect = Annotated[DetectForm | DetectJson, Depends(detect_intake)]
 @allows(Role.VERIFY)
 def detect(asked: AskedDetect, service: ServiceDep, metrics: MetricsDep) -> Detection:
     """Finds all faces with box, landmarks and quality. A photograph without a face answers an empty list."""
-    capture = service.detect(asked.photograph)
+    capture = service.decisions.detect(asked.photograph)
     metrics.record_stages(capture.timings)
     return Detection.of(capture)
 
@@ -40,7 +40,7 @@ def identify(asked: AskedIdentify, service: ServiceDep, settings: SettingsDep, m
     with `match: false`.
     """
     gallery = asked.gallery or settings.default_gallery
-    answer = service.identify(asked.photograph, gallery, asked.top_k, asked.choice, asked.rule)
+    answer = service.decisions.identify(asked.photograph, gallery, asked.top_k, asked.choice, asked.rule)
     for face in answer.faces:
         metrics.record_decision("identify", face.decision)
     metrics.record_stages(answer.timings)
@@ -58,15 +58,15 @@ def verify(asked: AskedVerify, service: ServiceDep, settings: SettingsDep, metri
 
     `match` is `distance < threshold`. `decision` says `inconclusive` where a face failed its quality checks.
     """
-    answer = _decide(asked, service, settings.default_gallery)
+    answer = _decide(asked, service.decisions, settings.default_gallery)
     metrics.record_decision("verify", answer.decision.value)
     metrics.record_stages(answer.timings)
     return Verification.of(answer)
 
 
-def _decide(asked: VerifyForm | VerifyJson, service: FaceService, default_gallery: str) -> answers.Verification:
+def _decide(asked: VerifyForm | VerifyJson, decisions: Decisions, default_gallery: str) -> answers.Verification:
     against = asked.against
     if isinstance(against, bytes):
-        return service.verify(asked.photograph, against, asked.choice, asked.rule)
+        return decisions.verify(asked.photograph, against, asked.choice, asked.rule)
     gallery = against.gallery or default_gallery
-    return service.verify_subject(asked.photograph, gallery, against.subject, asked.choice, asked.rule)
+    return decisions.verify_subject(asked.photograph, gallery, against.subject, asked.choice, asked.rule)

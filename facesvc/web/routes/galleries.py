@@ -21,7 +21,7 @@ change = Intake[GalleryChange](json=GalleryChange, max_json=SMALL_JSON)
 @allows(Role.IDENTIFY, Role.ENROL)
 def list_galleries(service: ServiceDep, limit: Limit = 50, cursor: Cursor = None) -> Page[Gallery]:
     """All galleries, each once; in an order that lasts, and tells nothing of their names."""
-    return Page[Gallery].of(service.store.galleries(limit, cursor), Gallery.of)
+    return Page[Gallery].of(service.galleries.list(limit, cursor), Gallery.of)
 
 
 @router.post(
@@ -33,7 +33,7 @@ def list_galleries(service: ServiceDep, limit: Limit = 50, cursor: Cursor = None
 @allows(Role.ADMINISTER)
 def create_gallery(asked: Annotated[NewGallery, Depends(creation)], service: ServiceDep, response: Response) -> Gallery:
     """Creates a gallery for templates of the model pack in use."""
-    made = service.create_gallery(asked.new)
+    made = service.galleries.create(asked.new)
     response.headers["Location"] = gallery_address(made.name)
     return Gallery.of(made)
 
@@ -41,7 +41,7 @@ def create_gallery(asked: Annotated[NewGallery, Depends(creation)], service: Ser
 @router.get("/{gallery}", responses=READ)
 @allows(Role.IDENTIFY, Role.ENROL)
 def read_gallery(gallery: GalleryPath, service: ServiceDep) -> Gallery:
-    return Gallery.of(service.store.gallery(gallery))
+    return Gallery.of(service.galleries.get(gallery))
 
 
 @router.patch("/{gallery}", responses=CHANGE, openapi_extra=change.openapi)
@@ -50,14 +50,14 @@ def change_gallery(
     gallery: GalleryPath, asked: Annotated[GalleryChange, Depends(change)], service: ServiceDep
 ) -> Gallery:
     """Changes the fields that are given."""
-    return Gallery.of(service.update_gallery(gallery, asked.change))
+    return Gallery.of(service.galleries.update(gallery, asked.change))
 
 
 @router.delete("/{gallery}", status_code=204, responses=READ)
 @allows(Role.ADMINISTER)
 def delete_gallery(gallery: GalleryPath, service: ServiceDep) -> None:
     """Deletes the gallery with its subjects, references and photographs, for good."""
-    service.delete_gallery(gallery)
+    service.galleries.delete(gallery)
 
 
 model_router = APIRouter(prefix="/v1", tags=["model"])
@@ -67,11 +67,11 @@ model_router = APIRouter(prefix="/v1", tags=["model"])
 @allows(*EVERY_ROLE)
 def read_model(service: ServiceDep) -> Model:
     """Template version, threshold and what the error rates rest on."""
-    return Model.of(service.model())
+    return Model.of(service.decisions.model())
 
 
 @model_router.get("/galleries/{gallery}/model", responses=READ | problems(409))
 @allows(*EVERY_ROLE)
 def read_gallery_model(gallery: GalleryPath, service: ServiceDep) -> Model:
     """The same of a gallery, which may be served by another pack than the one in use."""
-    return Model.of(service.model(gallery))
+    return Model.of(service.decisions.model(gallery))

@@ -30,7 +30,7 @@ ACT = READ | problems(409)
 @allows(Role.ADMINISTER)
 def read_model_change(gallery: GalleryPath, service: ServiceDep) -> ModelChange:
     """Where the change is: which version answers, how many references have which template."""
-    return ModelChange.of(service.store.gallery(gallery))
+    return ModelChange.of(service.galleries.get(gallery))
 
 
 @router.post("", status_code=201, responses=CHANGE, openapi_extra=start.openapi)

@@ -29,7 +29,7 @@ After = Annotated[int, Query(ge=0, lt=2**63, description="Lines after this numbe
 @allows(Role.ADMINISTER)
 def list_audit_lines(service: ServiceDep, after: After = 0, limit: Limit = 50) -> AuditLines:
     """Who asked what, with which API key, and what was decided; names by their stand-ins."""
-    return AuditLines.of(islice(service.trail.log.lines(after), limit))
+    return AuditLines.of(islice(service.audit.lines(after), limit))
 
 
 router = APIRouter(tags=["operations"])

@@ -47,7 +47,7 @@ def list_references(
     gallery: GalleryPath, subject: SubjectPath, service: ServiceDep, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[Reference]:
     """The references of a subject, oldest first, without their templates."""
-    return Page[Reference].of(service.list_references(gallery, subject, limit, cursor), Reference.of)
+    return Page[Reference].of(service.references.list(gallery, subject, limit, cursor), Reference.of)
 
 
 @router.post("", status_code=201, response_model=Enrolment, responses=ENROL, openapi_extra=intake.openapi)
@@ -72,11 +72,11 @@ def enrol(
         raise RequestTooLarge(f"{len(asked.photographs)} photographs; one request may have {settings.max_images}")
     wanted = EnrolmentRequest(gallery, subject, asked.photographs, asked.choice, asked.strict)
     if key is None:
-        answer = service.enrol(wanted)
+        answer = service.enrolments.enrol(wanted)
         metrics.record_enrolment(answer)
         return _answered(answer)
     named = ticket(caller.key, key, (gallery, subject, asked.face, asked.strict), asked.photographs)
-    kept, made = service.enrol_once(Once(named, lambda answer: pack(_answered(answer))), wanted)
+    kept, made = service.enrolments.enrol_once(Once(named, lambda answer: pack(_answered(answer))), wanted)
     if made:
         metrics.record_enrolment(made)
     return unpack(kept)
@@ -87,14 +87,14 @@ def enrol(
 def read_reference(
     gallery: GalleryPath, subject: SubjectPath, reference: ReferencePath, service: ServiceDep
 ) -> Reference:
-    return Reference.of(service.read_reference(gallery, subject, reference))
+    return Reference.of(service.references.get(gallery, subject, reference))
 
 
 @router.delete("/{reference}", status_code=204, responses=READ)
 @allows(Role.ENROL)
 def delete_reference(gallery: GalleryPath, subject: SubjectPath, reference: ReferencePath, service: ServiceDep) -> None:
     """Deletes the reference and its photograph, for good."""
-    service.delete_reference(gallery, subject, reference)
+    service.references.delete(gallery, subject, reference)
 
 
 @router.get("/{reference}/photograph", response_class=Response, responses=PHOTOGRAPH)
@@ -103,7 +103,7 @@ def read_photograph(
     gallery: GalleryPath, subject: SubjectPath, reference: ReferencePath, service: ServiceDep
 ) -> Response:
     """The photograph of a reference, where the gallery keeps them."""
-    kept = service.photograph(gallery, subject, reference)
+    kept = service.references.photograph(gallery, subject, reference)
     return Response(kept.content, media_type=kept.media_type)
 
 

@@ -11,7 +11,6 @@ from fastapi.responses import StreamingResponse
 from facesvc.core.access import Role
 from facesvc.schemas.base import Page
 from facesvc.schemas.galleries import ErasureReceipt, Subject
-from facesvc.service.subject_export import archive
 from facesvc.web.access import ServiceDep, allows
 from facesvc.web.intake import SMALL_JSON, Intake
 from facesvc.web.openapi import CHANGE, READ, Responses
@@ -26,7 +25,7 @@ change = Intake[SubjectChange](json=SubjectChange, max_json=SMALL_JSON)
 @allows(Role.ENROL)
 def list_subjects(gallery: GalleryPath, service: ServiceDep, limit: Limit = 50, cursor: Cursor = None) -> Page[Subject]:
     """The subjects of a gallery, each once; in an order that lasts, and tells nothing of their ids."""
-    return Page[Subject].of(service.list_subjects(gallery, limit, cursor), Subject.of)
+    return Page[Subject].of(service.subjects.list(gallery, limit, cursor), Subject.of)
 
 
 @router.post("", status_code=201, responses=CHANGE, openapi_extra=creation.openapi)
@@ -35,7 +34,7 @@ def create_subject(
     gallery: GalleryPath, asked: Annotated[NewSubject, Depends(creation)], service: ServiceDep, response: Response
 ) -> Subject:
     """Creates a subject without references. Enrolling photographs creates it too, without a display name."""
-    made = service.create_subject(gallery, asked.new)
+    made = service.subjects.create(gallery, asked.new)
     response.headers["Location"] = subject_address(gallery, made.id)
     return Subject.of(made)
 
@@ -43,7 +42,7 @@ def create_subject(
 @router.get("/{subject}", responses=READ)
 @allows(Role.ENROL)
 def read_subject(gallery: GalleryPath, subject: SubjectPath, service: ServiceDep) -> Subject:
-    return Subject.of(service.read_subject(gallery, subject))
+    return Subject.of(service.subjects.get(gallery, subject))
 
 
 @router.patch("/{subject}", responses=CHANGE, openapi_extra=change.openapi)
@@ -55,28 +54,28 @@ def change_subject(
     service: ServiceDep,
 ) -> Subject:
     """Changes the fields that are given."""
-    return Subject.of(service.update_subject(gallery, subject, asked.change))
+    return Subject.of(service.subjects.update(gallery, subject, asked.change))
 
 
 @router.put("/{subject}/canary", status_code=204, responses=READ)
 @allows(Role.ADMINISTER)
 def mark_canary(gallery: GalleryPath, subject: SubjectPath, service: ServiceDep) -> None:
     """Raises an alarm from now on where the subject matches. Nothing that other keys can read tells of it."""
-    service.mark_canary(gallery, subject, True)
+    service.subjects.mark_canary(gallery, subject, True)
 
 
 @router.delete("/{subject}/canary", status_code=204, responses=READ)
 @allows(Role.ADMINISTER)
 def unmark_canary(gallery: GalleryPath, subject: SubjectPath, service: ServiceDep) -> None:
     """It is a subject as any other again."""
-    service.mark_canary(gallery, subject, False)
+    service.subjects.mark_canary(gallery, subject, False)
 
 
 @router.delete("/{subject}", status_code=204, responses=READ)
 @allows(Role.ENROL)
 def delete_subject(gallery: GalleryPath, subject: SubjectPath, service: ServiceDep) -> None:
     """Deletes the subject with its references and photographs, for good."""
-    service.delete_subject(gallery, subject)
+    service.subjects.delete(gallery, subject)
 
 
 ARCHIVE: Responses = READ | {
@@ -90,13 +89,13 @@ def erase_subject(gallery: GalleryPath, subject: SubjectPath, service: ServiceDe
     """Erases the subject from database, indexes and snapshots, looks whether anything is left, and answers a receipt
     signed with Ed25519 over the statement's canonical JSON. Other processes forget it within seconds. Safe to repeat:
     an erasure that ended early goes on, and for a day the same receipt is given again."""
-    return ErasureReceipt.of(service.erase(gallery, subject))
+    return ErasureReceipt.of(service.subjects.erase(gallery, subject))
 
 
 @router.get("/{subject}/export", response_class=StreamingResponse, responses=ARCHIVE)
 @allows(Role.ADMINISTER)
 def export_subject(gallery: GalleryPath, subject: SubjectPath, service: ServiceDep) -> StreamingResponse:
     """All that is kept of the subject, its templates too, as a zip archive for the person it is about."""
-    pieces = archive(service, gallery, subject)
+    pieces = service.subject_exports.archive(gallery, subject)
     headers = {"Content-Disposition": 'attachment; filename="subject.zip"'}
     return StreamingResponse(pieces, media_type="application/zip", headers=headers)
