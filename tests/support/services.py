@@ -1,7 +1,8 @@
 """The service over parts that a test brings."""
 
 from facesvc.bootstrap.database import Database
-from facesvc.core.ports import Extractors, GalleryIndexes
+from facesvc.core.ports import Extractors
+from facesvc.index.galleries import GalleryIndexes
 from facesvc.service import FaceService, Resources
 from facesvc.service.disclosure import Alarms, Watch
 from facesvc.storage.bulk import SqlExchange
