@@ -60,3 +60,15 @@ def test_a_server_never_loads_pytorch_even_to_build_its_packs(samples: Path, tmp
     modules = loaded(SERVE.format(photographs=photographs, data=str(tmp_path)))
     assert modules >= {"onnx", "cv2", "fastapi"}  # packs were built, photographs decoded, requests answered
     assert modules & {"torch", "torchvision", "facenet_pytorch"} == set()
+
+
+@pytest.mark.parametrize(
+    "arguments", [("galleries", "list"), ("api-keys", "list"), ("subjects", "list", "-g", "default")]
+)
+def test_a_command_without_photographs_loads_no_networks(
+    arguments: tuple[str, ...], default_packs: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "packs").symlink_to(default_packs)
+    modules = loaded(COMMAND.format(arguments=["--data", str(tmp_path), *arguments]))
+    assert "sqlalchemy" in modules
+    assert modules & NETWORKS == set()
