@@ -27,9 +27,10 @@ _keep_dependencies_silent()
 
 from facesvc import errors  # noqa: E402  after the telemetry
 from facesvc.errors import FaceServiceError, FileUnreadable  # noqa: E402
-from facesvc.version import __version__  # noqa: E402
 
 if TYPE_CHECKING:
+    __version__: str
+
     from facesvc.core.answers import Enrolment, Identification, Verification
     from facesvc.core.decide import DecisionRule
     from facesvc.core.types import FaceChoice
@@ -118,10 +119,14 @@ def read_photograph(photograph: Photograph) -> bytes:
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version  # here: it loads a parser of e-mail
+
+        return version("facesvc")
     if name not in _LAZY:
         raise AttributeError(f"module 'facesvc' has no attribute {name!r}")
     return getattr(import_module(_LAZY[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+    return sorted({*globals(), *_LAZY, "__version__"})

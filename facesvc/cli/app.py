@@ -1,6 +1,7 @@
 """The root command: global options, and every command by name."""
 
 import logging
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -23,7 +24,6 @@ from facesvc.cli import (
     verify,
 )
 from facesvc.cli.evaluate import evaluate
-from facesvc.version import __version__
 
 app = typer.Typer(
     name="facesvc",
@@ -36,7 +36,7 @@ app = typer.Typer(
 
 def show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"facesvc {__version__}")
+        typer.echo(f"facesvc {version('facesvc')}")
         raise typer.Exit
 
 

@@ -29,7 +29,7 @@ from facesvc.errors import (
     RequestError,
     SubjectNotFound,
 )
-from facesvc.folders import person_folders, walk
+from facesvc.pipeline.folders import person_folders, walk
 from facesvc.threads import ordered_map
 
 if TYPE_CHECKING:

@@ -34,7 +34,7 @@ from facesvc.errors import (
     RequestError,
     TemplateVersionMismatch,
 )
-from facesvc.folders import is_photograph
+from facesvc.pipeline.folders import is_photograph
 
 if TYPE_CHECKING:
     from facesvc.config import Settings

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from facesvc.core.ports import Extractor
 from facesvc.core.types import DIMENSION, FaceChoice, Vectors
 from facesvc.errors import FaceServiceError, RequestError
-from facesvc.folders import person_folders, photographs_in
 from facesvc.pipeline.extract import extract_files
+from facesvc.pipeline.folders import person_folders, photographs_in
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
+from importlib.metadata import version
 from typing import TYPE_CHECKING, BinaryIO
 
 from facesvc.core.ports import ReferenceStore
@@ -13,7 +14,6 @@ from facesvc.service.audit import Trail
 from facesvc.service.expiry import Expiry
 from facesvc.service.galleries import Galleries
 from facesvc.storage.bulk import SqlExchange
-from facesvc.version import __version__
 
 if TYPE_CHECKING:  # they load pyarrow, which a server has no use for
     from facesvc.exchange.layout import Header
@@ -114,7 +114,7 @@ class Transfers:
         pack = self.pack_of(found.template_version)
         return Header(
             format=FORMAT,
-            facesvc=__version__,
+            facesvc=version("facesvc"),
             gallery=found.name,
             template_version=found.template_version,
             keep_photographs=found.keep_photographs,

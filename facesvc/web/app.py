@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
 from functools import partial
+from importlib.metadata import version
 
 from anyio.to_thread import current_default_thread_limiter
 from fastapi import Depends, FastAPI
@@ -10,7 +11,6 @@ from fastapi.routing import APIRoute
 
 from facesvc.config import Settings
 from facesvc.service.tenants import Tenants
-from facesvc.version import __version__
 from facesvc.web.access import LoopbackOnly, announce_first_key, authorise, require_loopback
 from facesvc.web.errors import install_error_handlers
 from facesvc.web.fetch import FetchLimits, PhotographFetcher
@@ -69,7 +69,7 @@ def create_app(settings: Settings, open_tenants: Callable[[], AbstractContextMan
 
     app = FastAPI(
         title="facesvc",
-        version=__version__,
+        version=version("facesvc"),
         summary="Face verification with its error rate said.",
         lifespan=lifespan,
         dependencies=[Depends(authorise)],

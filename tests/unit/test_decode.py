@@ -12,8 +12,8 @@ from pillow_heif import from_bytes
 
 from facesvc.core.types import Image, Pixels
 from facesvc.errors import CorruptImage, ImageError, ImageTooLarge, ImageTooSmall, NotAnImage, UnsupportedFormat
-from facesvc.folders import ENDINGS, is_photograph
 from facesvc.pipeline.decode import BRANDS, SIGNATURES, DecodeLimits, decode, sniff
+from facesvc.pipeline.folders import ENDINGS, is_photograph
 from tests.conftest import LIMITS
 from tests.support.hostile import LAID_DOWN, HostileFile, encoded, heic, jpeg, opened, repeated_scans, ycck
 

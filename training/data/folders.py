@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facesvc.errors import RequestError
-from facesvc.folders import person_folders, photographs_in
+from facesvc.pipeline.folders import person_folders, photographs_in
 from training.data.review import Review, read_review
 
 
