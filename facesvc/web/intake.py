@@ -24,9 +24,9 @@ from facesvc.core.types import Ticket
 from facesvc.errors import ImageUrlRefused, RequestError, RequestTooLarge, UnsupportedMediaType
 from facesvc.web.errors import invalid_fields
 from facesvc.web.fetch import PhotographFetcher
-from facesvc.web.requests import EncodedPhotograph, Linked
+from facesvc.web.requests import Body, EncodedPhotograph, Linked
 
-M = TypeVar("M", bound=BaseModel)
+R = TypeVar("R")
 
 FORM, JSON = "multipart/form-data", "application/json"
 MAX_PARTS = 256
@@ -37,18 +37,21 @@ SMALL_JSON = 256 * 1024
 """Bytes of a JSON body without photographs."""
 
 
-class Intake(Generic[M]):
-    """A dependency that reads a request into one of its models, by the request's media type.
+class Intake(Generic[R]):
+    """A dependency that reads what a request asks for (``Body.asked``) by the model of the request's media type.
 
     form, json: the models of the two media types (the same operation in two notations), or None where one is
     not taken. max_json: bytes of a JSON body, where the service's general limit is too generous.
     Raises UnsupportedMediaType, RequestTooLarge, InvalidFields, RequestError.
     """
 
-    def __init__(self, *, json: type[M], form: type[M] | None = None, max_json: int | None = None) -> None:
+    def __init__(self, *, json: type[Body], form: type[Body] | None = None, max_json: int | None = None) -> None:
         self.json, self.form, self.max_json = json, form, max_json
 
-    async def __call__(self, request: Request) -> M:
+    async def __call__(self, request: Request) -> R:
+        return (await self._read(request)).asked()
+
+    async def _read(self, request: Request) -> Body:
         media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
         try:
             if media_type == JSON:
@@ -59,7 +62,7 @@ class Intake(Generic[M]):
             raise invalid_fields(error.errors(include_input=False, include_url=False, include_context=False)) from None
         raise UnsupportedMediaType(f"{media_type or 'a body without media type'} is not taken, {self._taken()} is")
 
-    async def _read_json(self, request: Request) -> M:
+    async def _read_json(self, request: Request) -> Body:
         body = bytearray()
         async for chunk in request.stream():
             body += chunk

@@ -1,11 +1,14 @@
 """What callers send. Each operation on photographs has two notations, a form and a JSON document, of one meaning.
 
-Both are documented in OpenAPI and both answer to the same attributes, so that routes don't know which one came.
+Both are documented in OpenAPI, and ``Body.asked`` of both gives the same value, so that routes don't know which one
+came.
 
 The shapes of names and metadata that callers choose, as OpenAPI states them.
 """
 
 import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
@@ -108,6 +111,10 @@ class Body(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
+    def asked(self) -> Any:
+        """Return what the body asks for, as its route takes it: by default the body itself."""
+        return self
+
 
 class EncodedPhotograph(Body):
     """A photograph inside a JSON document, or its address."""
@@ -147,6 +154,36 @@ class KnownSubject(Body):
     gallery: Name | None = Field(None, description="By default the service's default gallery.", examples=["staff"])
 
 
+@dataclass(frozen=True, slots=True)
+class VerifyRequest:
+    """A probe, what to compare it with (a photograph or a subject), and how to decide."""
+
+    photograph: bytes
+    against: bytes | KnownSubject
+    choice: FaceChoice
+    rule: DecisionRule
+
+
+@dataclass(frozen=True, slots=True)
+class IdentifyRequest:
+    """A photograph, the gallery to search (None for the default one), and how to decide."""
+
+    photograph: bytes
+    gallery: str | None
+    top_k: int
+    choice: FaceChoice
+    rule: DecisionRule
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolRequest:
+    """Photographs of one subject. strict: refuse faces that fail a quality check."""
+
+    photographs: Sequence[bytes]
+    choice: FaceChoice
+    strict: bool
+
+
 class Options(Body):
     """How to decide; neither given means the threshold of the model pack."""
 
@@ -161,9 +198,8 @@ class Options(Body):
 class VerifyOptions(Options):
     face: OneFace = Field("prominent", description=ONE_FACE)
 
-    @property
-    def choice(self) -> FaceChoice:
-        return FaceChoice(self.face)
+    def _against(self, photograph: bytes, against: bytes | KnownSubject) -> VerifyRequest:
+        return VerifyRequest(photograph, against, FaceChoice(self.face), self.rule)
 
 
 class VerifyForm(VerifyOptions):
@@ -182,16 +218,11 @@ class VerifyForm(VerifyOptions):
             raise ValueError("a gallery goes with a subject")
         return self
 
-    @property
-    def photograph(self) -> bytes:
-        return self.probe
-
-    @property
-    def against(self) -> bytes | KnownSubject:
+    def asked(self) -> VerifyRequest:
         if self.subject is not None:
-            return KnownSubject(subject=self.subject, gallery=self.gallery)
+            return self._against(self.probe, KnownSubject(subject=self.subject, gallery=self.gallery))
         assert self.reference is not None  # _one_reference
-        return self.reference
+        return self._against(self.probe, self.reference)
 
 
 class VerifyJson(VerifyOptions, Linked):
@@ -200,13 +231,9 @@ class VerifyJson(VerifyOptions, Linked):
     probe: EncodedPhotograph
     reference: EncodedPhotograph | KnownSubject
 
-    @property
-    def photograph(self) -> bytes:
-        return self.probe.base64
-
-    @property
-    def against(self) -> bytes | KnownSubject:
-        return self.reference.base64 if isinstance(self.reference, EncodedPhotograph) else self.reference
+    def asked(self) -> VerifyRequest:
+        against = self.reference.base64 if isinstance(self.reference, EncodedPhotograph) else self.reference
+        return self._against(self.probe.base64, against)
 
 
 class IdentifyOptions(Options):
@@ -214,40 +241,35 @@ class IdentifyOptions(Options):
     top_k: int = Field(5, ge=1, le=100, description="Candidates for each face, nearest first.")
     face: AnyFace = Field("all", description="All faces of the photograph, or one as in verify.")
 
-    @property
-    def choice(self) -> FaceChoice:
-        return FaceChoice(self.face)
+    def _of(self, photograph: bytes) -> IdentifyRequest:
+        return IdentifyRequest(photograph, self.gallery, self.top_k, FaceChoice(self.face), self.rule)
 
 
 class IdentifyForm(IdentifyOptions):
     image: Upload
 
-    @property
-    def photograph(self) -> bytes:
-        return self.image
+    def asked(self) -> IdentifyRequest:
+        return self._of(self.image)
 
 
 class IdentifyJson(IdentifyOptions, Linked):
     image: EncodedPhotograph
 
-    @property
-    def photograph(self) -> bytes:
-        return self.image.base64
+    def asked(self) -> IdentifyRequest:
+        return self._of(self.image.base64)
 
 
 class DetectForm(Body):
     image: Upload
 
-    @property
-    def photograph(self) -> bytes:
+    def asked(self) -> bytes:
         return self.image
 
 
 class DetectJson(Linked):
     image: EncodedPhotograph
 
-    @property
-    def photograph(self) -> bytes:
+    def asked(self) -> bytes:
         return self.image.base64
 
 
@@ -257,25 +279,19 @@ class EnrolOptions(Body):
     )
     strict: bool = Field(True, description="Refuse faces that fail a quality check.")
 
-    @property
-    def choice(self) -> FaceChoice:
-        return FaceChoice(self.face)
-
 
 class EnrolForm(EnrolOptions):
     images: Annotated[list[Upload], BeforeValidator(_files), Field(min_length=1)]
 
-    @property
-    def photographs(self) -> list[bytes]:
-        return self.images
+    def asked(self) -> EnrolRequest:
+        return EnrolRequest(self.images, FaceChoice(self.face), self.strict)
 
 
 class EnrolJson(EnrolOptions, Linked):
     images: list[EncodedPhotograph] = Field(min_length=1)
 
-    @property
-    def photographs(self) -> list[bytes]:
-        return [image.base64 for image in self.images]
+    def asked(self) -> EnrolRequest:
+        return EnrolRequest([image.base64 for image in self.images], FaceChoice(self.face), self.strict)
 
 
 class NewGallery(Body):
@@ -283,8 +299,7 @@ class NewGallery(Body):
     keep_photographs: bool = Field(False, description="Keep enrolled photographs beside their templates.")
     metadata: Metadata = {}
 
-    @property
-    def new(self) -> types.NewGallery:
+    def asked(self) -> types.NewGallery:
         return types.NewGallery(self.name, self.keep_photographs, self.metadata)
 
 
@@ -296,8 +311,7 @@ class GalleryChange(Body):
     )
     metadata: Metadata | SkipJsonSchema[None] = None
 
-    @property
-    def change(self) -> types.GalleryChange:
+    def asked(self) -> types.GalleryChange:
         return types.GalleryChange(self.keep_photographs, self.metadata)
 
 
@@ -329,8 +343,7 @@ class NewSubject(Retained):
     display_name: DisplayName | None = Field(None, examples=["Ada Lovelace"])
     metadata: Metadata = {}
 
-    @property
-    def new(self) -> types.NewSubject:
+    def asked(self) -> types.NewSubject:
         return types.NewSubject(self.id, self.display_name, self.metadata, self.retention)
 
 
@@ -340,8 +353,7 @@ class SubjectChange(Retained):
     display_name: DisplayName | SkipJsonSchema[None] = None
     metadata: Metadata | SkipJsonSchema[None] = None
 
-    @property
-    def change(self) -> types.SubjectChange:
+    def asked(self) -> types.SubjectChange:
         return types.SubjectChange(self.display_name, self.metadata, self.retention)
 
 

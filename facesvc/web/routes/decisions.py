@@ -11,24 +11,33 @@ from facesvc.service.decisions import Decisions
 from facesvc.web.access import MetricsDep, ServiceDep, SettingsDep, allows
 from facesvc.web.intake import Intake
 from facesvc.web.openapi import BODY, CHANGE
-from facesvc.web.requests import DetectForm, DetectJson, IdentifyForm, IdentifyJson, VerifyForm, VerifyJson
+from facesvc.web.requests import (
+    DetectForm,
+    DetectJson,
+    IdentifyForm,
+    IdentifyJson,
+    IdentifyRequest,
+    VerifyForm,
+    VerifyJson,
+    VerifyRequest,
+)
 
 router = APIRouter(prefix="/v1", tags=["decisions"])
-detect_intake = Intake[DetectForm | DetectJson](form=DetectForm, json=DetectJson)
-AskedDetect = Annotated[DetectForm | DetectJson, Depends(detect_intake)]
+detect_intake = Intake[bytes](form=DetectForm, json=DetectJson)
+AskedDetect = Annotated[bytes, Depends(detect_intake)]
 
 
 @router.post("/detect", responses=BODY, openapi_extra=detect_intake.openapi)
 @allows(Role.VERIFY)
-def detect(asked: AskedDetect, service: ServiceDep, metrics: MetricsDep) -> Detection:
+def detect(photograph: AskedDetect, service: ServiceDep, metrics: MetricsDep) -> Detection:
     """Finds all faces with box, landmarks and quality. A photograph without a face answers an empty list."""
-    capture = service.decisions.detect(asked.photograph)
+    capture = service.decisions.detect(photograph)
     metrics.record_stages(capture.timings)
     return Detection.of(capture)
 
 
-identify_intake = Intake[IdentifyForm | IdentifyJson](form=IdentifyForm, json=IdentifyJson)
-AskedIdentify = Annotated[IdentifyForm | IdentifyJson, Depends(identify_intake)]
+identify_intake = Intake[IdentifyRequest](form=IdentifyForm, json=IdentifyJson)
+AskedIdentify = Annotated[IdentifyRequest, Depends(identify_intake)]
 
 
 @router.post("/identify", responses=CHANGE, openapi_extra=identify_intake.openapi)
@@ -47,8 +56,8 @@ def identify(asked: AskedIdentify, service: ServiceDep, settings: SettingsDep, m
     return Identification.of(answer)
 
 
-verify_intake = Intake[VerifyForm | VerifyJson](form=VerifyForm, json=VerifyJson)
-AskedVerify = Annotated[VerifyForm | VerifyJson, Depends(verify_intake)]
+verify_intake = Intake[VerifyRequest](form=VerifyForm, json=VerifyJson)
+AskedVerify = Annotated[VerifyRequest, Depends(verify_intake)]
 
 
 @router.post("/verify", responses=CHANGE, openapi_extra=verify_intake.openapi)
@@ -64,7 +73,7 @@ def verify(asked: AskedVerify, service: ServiceDep, settings: SettingsDep, metri
     return Verification.of(answer)
 
 
-def _decide(asked: VerifyForm | VerifyJson, decisions: Decisions, default_gallery: str) -> answers.Verification:
+def _decide(asked: VerifyRequest, decisions: Decisions, default_gallery: str) -> answers.Verification:
     against = asked.against
     if isinstance(against, bytes):
         return decisions.verify(asked.photograph, against, asked.choice, asked.rule)

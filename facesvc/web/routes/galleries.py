@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
+from facesvc.core import types
 from facesvc.core.access import Role
 from facesvc.schemas.base import Page
 from facesvc.schemas.galleries import Gallery, Model
@@ -13,8 +14,8 @@ from facesvc.web.openapi import BODY, CHANGE, READ, problems
 from facesvc.web.requests import Cursor, GalleryChange, GalleryPath, Limit, NewGallery, gallery_address
 
 router = APIRouter(prefix="/v1/galleries", tags=["galleries"])
-creation = Intake[NewGallery](json=NewGallery, max_json=SMALL_JSON)
-change = Intake[GalleryChange](json=GalleryChange, max_json=SMALL_JSON)
+creation = Intake[types.NewGallery](json=NewGallery, max_json=SMALL_JSON)
+change = Intake[types.GalleryChange](json=GalleryChange, max_json=SMALL_JSON)
 
 
 @router.get("", responses=problems(422, 503))
@@ -31,9 +32,11 @@ def list_galleries(service: ServiceDep, limit: Limit = 50, cursor: Cursor = None
     openapi_extra=creation.openapi,
 )
 @allows(Role.ADMINISTER)
-def create_gallery(asked: Annotated[NewGallery, Depends(creation)], service: ServiceDep, response: Response) -> Gallery:
+def create_gallery(
+    asked: Annotated[types.NewGallery, Depends(creation)], service: ServiceDep, response: Response
+) -> Gallery:
     """Creates a gallery for templates of the model pack in use."""
-    made = service.galleries.create(asked.new)
+    made = service.galleries.create(asked)
     response.headers["Location"] = gallery_address(made.name)
     return Gallery.of(made)
 
@@ -47,10 +50,10 @@ def read_gallery(gallery: GalleryPath, service: ServiceDep) -> Gallery:
 @router.patch("/{gallery}", responses=CHANGE, openapi_extra=change.openapi)
 @allows(Role.ADMINISTER)
 def change_gallery(
-    gallery: GalleryPath, asked: Annotated[GalleryChange, Depends(change)], service: ServiceDep
+    gallery: GalleryPath, asked: Annotated[types.GalleryChange, Depends(change)], service: ServiceDep
 ) -> Gallery:
     """Changes the fields that are given."""
-    return Gallery.of(service.galleries.update(gallery, asked.change))
+    return Gallery.of(service.galleries.update(gallery, asked))
 
 
 @router.delete("/{gallery}", status_code=204, responses=READ)

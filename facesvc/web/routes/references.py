@@ -19,6 +19,7 @@ from facesvc.web.requests import (
     Cursor,
     EnrolForm,
     EnrolJson,
+    EnrolRequest,
     GalleryPath,
     Limit,
     ReferencePath,
@@ -28,8 +29,8 @@ from facesvc.web.requests import (
 )
 
 router = APIRouter(prefix="/v1/galleries/{gallery}/subjects/{subject}/references", tags=["references"])
-intake = Intake[EnrolForm | EnrolJson](form=EnrolForm, json=EnrolJson)
-Asked = Annotated[EnrolForm | EnrolJson, Depends(intake)]
+intake = Intake[EnrolRequest](form=EnrolForm, json=EnrolJson)
+Asked = Annotated[EnrolRequest, Depends(intake)]
 
 _refused = problem_response(
     "The request, or every photograph of it, was refused",
@@ -75,7 +76,7 @@ def enrol(
         answer = service.enrolments.enrol(wanted)
         metrics.record_enrolment(answer)
         return _answered(answer)
-    named = ticket(caller.key, key, (gallery, subject, asked.face, asked.strict), asked.photographs)
+    named = ticket(caller.key, key, (gallery, subject, asked.choice.value, asked.strict), asked.photographs)
     kept, made = service.enrolments.enrol_once(Once(named, lambda answer: pack(_answered(answer))), wanted)
     if made:
         metrics.record_enrolment(made)

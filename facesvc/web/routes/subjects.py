@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 from fastapi.responses import StreamingResponse
 
+from facesvc.core import types
 from facesvc.core.access import Role
 from facesvc.schemas.base import Page
 from facesvc.schemas.galleries import ErasureReceipt, Subject
@@ -17,8 +18,8 @@ from facesvc.web.openapi import CHANGE, READ, Responses
 from facesvc.web.requests import Cursor, GalleryPath, Limit, NewSubject, SubjectChange, SubjectPath, subject_address
 
 router = APIRouter(prefix="/v1/galleries/{gallery}/subjects", tags=["subjects"])
-creation = Intake[NewSubject](json=NewSubject, max_json=SMALL_JSON)
-change = Intake[SubjectChange](json=SubjectChange, max_json=SMALL_JSON)
+creation = Intake[types.NewSubject](json=NewSubject, max_json=SMALL_JSON)
+change = Intake[types.SubjectChange](json=SubjectChange, max_json=SMALL_JSON)
 
 
 @router.get("", responses=READ)
@@ -31,10 +32,10 @@ def list_subjects(gallery: GalleryPath, service: ServiceDep, limit: Limit = 50, 
 @router.post("", status_code=201, responses=CHANGE, openapi_extra=creation.openapi)
 @allows(Role.ENROL)
 def create_subject(
-    gallery: GalleryPath, asked: Annotated[NewSubject, Depends(creation)], service: ServiceDep, response: Response
+    gallery: GalleryPath, asked: Annotated[types.NewSubject, Depends(creation)], service: ServiceDep, response: Response
 ) -> Subject:
     """Creates a subject without references. Enrolling photographs creates it too, without a display name."""
-    made = service.subjects.create(gallery, asked.new)
+    made = service.subjects.create(gallery, asked)
     response.headers["Location"] = subject_address(gallery, made.id)
     return Subject.of(made)
 
@@ -50,11 +51,11 @@ def read_subject(gallery: GalleryPath, subject: SubjectPath, service: ServiceDep
 def change_subject(
     gallery: GalleryPath,
     subject: SubjectPath,
-    asked: Annotated[SubjectChange, Depends(change)],
+    asked: Annotated[types.SubjectChange, Depends(change)],
     service: ServiceDep,
 ) -> Subject:
     """Changes the fields that are given."""
-    return Subject.of(service.subjects.update(gallery, subject, asked.change))
+    return Subject.of(service.subjects.update(gallery, subject, asked))
 
 
 @router.put("/{subject}/canary", status_code=204, responses=READ)
