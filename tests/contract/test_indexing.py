@@ -21,7 +21,7 @@ from facesvc.index.local import SnapshotHome
 from facesvc.index.snapshot import NoSeal
 from facesvc.storage.engine import address
 from facesvc.storage.references import SqlReferenceStore
-from tests.support.databases import VERSION, new_reference, unit_vectors
+from tests.support.databases import VERSION, keep_master_key, new_reference, unit_vectors
 from tests.support.engines import ENGINE_PARAMETERS
 
 AWAY = "http://127.0.0.1:1"
@@ -93,6 +93,7 @@ def test_doctor_counts_those_that_answer(store: SqlReferenceStore, url: str, tmp
     store.start_model_change("staff", "sha256:next")
     store.swap_versions("staff", ShadowState.FILLING, leave=True)
     assert (store.gallery("staff").references, store.gallery("staff").templates) == (3, 0)
+    keep_master_key(tmp_path)
     assert check_database(configured(tmp_path, url)).status == "ok"
 
 

@@ -203,7 +203,7 @@ def test_a_deleted_reference_that_answers_is_reported(scene: Scene) -> None:
     scene.damage("INSERT INTO face_references SELECT * FROM deleted", "INSERT INTO templates SELECT * FROM removed")
     found = scene.violations()
     assert "shared/w0-ada: reference of w0 4 is there and ought not to be" in found
-    assert f"shared/w0-ada: {scene.deleted} was deleted and answers to read_reference" in found
+    assert f"shared/w0-ada: {scene.deleted} was deleted and answers to get" in found
     assert "template sha256:test of reference 4 is in the rows alone" in found
 
 
