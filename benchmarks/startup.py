@@ -34,7 +34,7 @@ from facesvc.index.local import SnapshotHome
 from facesvc.storage.bulk import SqlExchange
 from facesvc.storage.engine import open_engine
 from facesvc.storage.migrate import upgrade
-from facesvc.storage.references import SqlReferenceStore
+from facesvc.storage.store import Store
 from tests.support.databases import open_store
 
 EACH = 3
@@ -64,7 +64,7 @@ class Figures:
 def fill(engine: Engine, size: int, progress: Progress) -> None:
     """Fill a new gallery "people" with ``size`` references in bulk: enrolment is measured elsewhere."""
     store = open_store(engine)
-    store.create_gallery(NewGallery("people"), VERSION)
+    store.galleries.create(NewGallery("people"), VERSION)
     exchange = SqlExchange(engine, store.tenant, store.codec)
     task = progress.add_task(f"{size:,} references", total=size)
     vectors = (vector for piece in Population().templates(size) for vector in piece)
@@ -82,7 +82,7 @@ def entry(number: int, vector: NDArray[np.float32]) -> Entry:
     return Entry(f"subject {number // EACH}", None, {}, now, reference)
 
 
-def home(store: SqlReferenceStore, folder: Path, least: int) -> SnapshotHome:
+def home(store: Store, folder: Path, least: int) -> SnapshotHome:
     return SnapshotHome(lambda _: storable("auto", 1.0), store, folder, least)
 
 
@@ -90,7 +90,7 @@ def start(url: str, folder: Path, least: int) -> tuple[float, str]:
     """Seconds until the gallery is in memory, and the kind of its index."""
     engine = open_engine(url)
     store = open_store(engine)
-    gallery = store.gallery("people")
+    gallery = store.galleries.get("people")
     storable("auto", 1.0)  # loads the library
     begun = time.perf_counter()
     index = GalleryIndexes(store, home(store, folder, least)).caught_up(gallery).index
@@ -111,7 +111,7 @@ def measure(size: int, progress: Progress) -> Figures:
         store = open_store(engine)
         kept = home(store, folder / "snapshots", 1)
         indexes = GalleryIndexes(store, kept)
-        indexes.caught_up(store.gallery("people"))
+        indexes.caught_up(store.galleries.get("people"))
         written = time.perf_counter()
         indexes.follow(lambda: False)
         written = time.perf_counter() - written
@@ -132,9 +132,9 @@ def begin(url: str, folder: Path, progress: Progress, task: object) -> tuple[flo
     return found
 
 
-def delete(store: SqlReferenceStore, indexes: GalleryIndexes, number: int) -> float:
+def delete(store: Store, indexes: GalleryIndexes, number: int) -> float:
     """Seconds in which a deleted subject's codes leave the snapshot, and memory."""
-    store.delete_subject("people", f"subject {number}")
+    store.subjects.delete("people", f"subject {number}")
     begun = time.perf_counter()
     indexes.follow(lambda: False)
     return time.perf_counter() - begun

@@ -81,25 +81,25 @@ class Direct:
         return json.loads(kept)
 
     def delete_reference(self, gallery: str, person: str, reference: str) -> None:
-        self.store.delete_reference(gallery, person, reference)
+        self.store.references.delete(gallery, person, reference)
 
     def read_photograph(self, gallery: str, person: str, reference: str) -> bytes:
-        return self.store.photograph(gallery, person, reference).content
+        return self.store.references.photograph(gallery, person, reference).content
 
     def create_person(self, gallery: str, person: str, called: str, metadata: dict[str, object]) -> None:
         self.service.subjects.create(gallery, NewSubject(person, called, metadata))
 
     def change_person(self, gallery: str, person: str, called: str, metadata: dict[str, object]) -> None:
-        self.store.update_subject(gallery, person, SubjectChange(display_name=called, metadata=metadata))
+        self.store.subjects.update(gallery, person, SubjectChange(display_name=called, metadata=metadata))
 
     def delete_person(self, gallery: str, person: str) -> None:
-        self.store.delete_subject(gallery, person)
+        self.store.subjects.delete(gallery, person)
 
     def create_gallery(self, gallery: str, keeps: bool) -> None:
         self.service.galleries.create(NewGallery(gallery, keeps))
 
     def change_gallery(self, gallery: str, keeps: bool) -> None:
-        self.store.update_gallery(gallery, GalleryChange(keep_photographs=keeps))
+        self.store.galleries.update(gallery, GalleryChange(keep_photographs=keeps))
 
     def delete_gallery(self, gallery: str) -> None:
         self.service.galleries.delete(gallery)
@@ -110,7 +110,7 @@ class Direct:
 
     def change_model(self, gallery: str, turn: float) -> str:
         """As far as the gallery has come, its model change can go on in ways among which ``turn``, 0..1, chooses."""
-        found = self.store.gallery(gallery)
+        found = self.store.galleries.get(gallery)
         at = found.shadow.state if found.shadow else None
         step = STEPS[at][int(turn * len(STEPS[at]))]
         other = NEXT_VERSION if found.template_version == VERSION else VERSION

@@ -100,11 +100,13 @@ def kill(cli: CommandLine, command: tuple[object, ...], done: Callable[[], int],
 def stored(service: FaceService) -> dict[str, list[str]]:
     """Digests of each subject's photographs, sorted; {} while there is no gallery."""
     store = service.resources.store
-    if GALLERY not in {gallery.name for gallery in store.galleries(100).items}:
+    if GALLERY not in {gallery.name for gallery in store.galleries.list(100).items}:
         return {}
     return {
-        subject.id: sorted(reference.image_sha256 for reference in store.references(GALLERY, subject.id, 100).items)
-        for subject in store.subjects(GALLERY, 100).items
+        subject.id: sorted(
+            reference.image_sha256 for reference in store.references.list(GALLERY, subject.id, 100).items
+        )
+        for subject in store.subjects.list(GALLERY, 100).items
     }
 
 

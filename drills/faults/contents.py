@@ -27,14 +27,14 @@ class Reader:
         self.violations: list[str] = []
 
     def contents(self) -> Places:
-        for gallery in self.store.galleries(LIMIT).items:
+        for gallery in self.store.galleries.list(LIMIT).items:
             self.violations += self.shadow(gallery)
         return {
             gallery.name: Place(
                 gallery.keep_photographs,
-                {s.id: self.person(gallery, s) for s in self.store.subjects(gallery.name, LIMIT).items},
+                {s.id: self.person(gallery, s) for s in self.store.subjects.list(gallery.name, LIMIT).items},
             )
-            for gallery in self.store.galleries(LIMIT).items
+            for gallery in self.store.galleries.list(LIMIT).items
         }
 
     def person(self, gallery: Gallery, subject: Subject) -> Person:
@@ -51,7 +51,7 @@ class Reader:
     def references(self, gallery: Gallery, subject: Subject) -> Sequence[Reference]:
         """Those of a subject; none, and a violation, where some can't be opened."""
         try:
-            return self.store.references(gallery.name, subject.id, LIMIT).items
+            return self.store.references.list(gallery.name, subject.id, LIMIT).items
         except SealBroken as error:
             self.violations.append(f"{gallery.name}/{subject.id}: {error.detail}")
             return ()
@@ -60,15 +60,15 @@ class Reader:
         """What is wrong with the templates of the gallery's other version: in standby, every reference has one."""
         if gallery.shadow is None or not self.ready_made:
             return
-        subjects = self.store.subjects(gallery.name, LIMIT).items
+        subjects = self.store.subjects.list(gallery.name, LIMIT).items
         keys = [r.key for s in subjects for r in self.references(gallery, s)]
         other = gallery.of(gallery.shadow.template_version)
-        there = self.store.owners(other, keys)
+        there = self.store.search.owners(other, keys)
         if gallery.shadow.state is ShadowState.STANDBY and len(there) != len(keys):
             yield f"{gallery.name} could not be rolled back: {len(there)} of {len(keys)} templates are there"
         for key in there:
             try:
-                (reference,) = self.store.references_by_key(other, [key])
+                (reference,) = self.store.references.by_key(other, [key])
             except SealBroken as error:
                 yield f"{gallery.name}: {error.detail}, in standby"
                 continue
@@ -80,7 +80,7 @@ class Reader:
         if not reference.has_photograph:
             return None
         try:
-            content = self.store.photograph(gallery.name, reference.subject, reference.id).content
+            content = self.store.references.photograph(gallery.name, reference.subject, reference.id).content
         except PhotographNotFound:
             return "no photograph"
         except SealBroken:

@@ -99,7 +99,7 @@ def resurrected(service: FaceService, histories: Sequence[History]) -> Iterator[
     """What was acknowledged as deleted may not answer: not by its id, nor its photograph."""
     for history in histories:
         for public_id, (gallery, person, _) in list(history.world.erased.items())[-RECENT:]:
-            for read in (service.references.get, service.resources.store.photograph):
+            for read in (service.references.get, service.resources.store.references.photograph):
                 with suppress(GalleryNotFound, SubjectNotFound, ReferenceNotFound, PhotographNotFound):
                     read(gallery, person, public_id)
                     yield f"{gallery}/{person}: {public_id} was deleted and answers to {read.__name__}"
@@ -237,9 +237,9 @@ def unlogged(connection: Connection) -> Iterator[str]:
 def vectors(service: FaceService, gallery: Gallery) -> dict[int, Vectors]:
     """Key and vector of every template of ``gallery.template_version``, found one subject at a time and not through the
     log."""
-    subjects = service.resources.store.subjects(gallery.name, LIMIT).items
-    keys = [r.key for s in subjects for r in service.resources.store.references(gallery.name, s.id, LIMIT).items]
-    references = service.resources.store.references_by_key(gallery, keys)
+    subjects = service.resources.store.subjects.list(gallery.name, LIMIT).items
+    keys = [r.key for s in subjects for r in service.resources.store.references.list(gallery.name, s.id, LIMIT).items]
+    references = service.resources.store.references.by_key(gallery, keys)
     return {reference.key: reference.sample.template.vector for reference in references}
 
 
@@ -257,7 +257,9 @@ def oracle(rows: Mapping[int, Vectors]) -> list[list[int]]:
 
 def misled(service: FaceService) -> Iterator[str]:
     """An index must hold its gallery's rows of its version and no others, and its shortlists the nearest of them."""
-    for gallery in (g.of(version) for g in service.resources.store.galleries(LIMIT).items for version in g.versions):
+    for gallery in (
+        g.of(version) for g in service.resources.store.galleries.list(LIMIT).items for version in g.versions
+    ):
         try:
             yield from misled_about(service, gallery)
         except SealBroken as error:

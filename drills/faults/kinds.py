@@ -78,9 +78,9 @@ def fell(stage: Stage, chance: Random, name: str, beside: bool, activities: tupl
 def share(ground: Ground) -> None:
     """Makes the gallery that all workers share, if it is new."""
     try:
-        ground.follower.resources.store.gallery(SHARED)
+        ground.follower.resources.store.galleries.get(SHARED)
     except GalleryNotFound:
-        ground.follower.resources.store.create_gallery(NewGallery(SHARED, True), VERSION)
+        ground.follower.resources.store.galleries.create(NewGallery(SHARED, True), VERSION)
 
 
 def start(

@@ -26,7 +26,7 @@ from facesvc.index.homes import IndexHome, MemoryHome
 from facesvc.index.local import SnapshotHome
 from facesvc.service import FaceService
 from facesvc.storage.engine import open_engine
-from facesvc.storage.references import SqlReferenceStore
+from facesvc.storage.store import Store
 from tests.support.databases import VERSION, new_reference, open_store, unit_vectors
 from tests.support.services import make_service
 
@@ -94,7 +94,7 @@ def open_index() -> GrowingIndex:
     return GrowingIndex(flat_until=FLAT_UNTIL)
 
 
-def open_home(store: SqlReferenceStore, snapshots: Path | None) -> IndexHome:
+def open_home(store: Store, snapshots: Path | None) -> IndexHome:
     if snapshots is None:
         return MemoryHome(open_index)
     seal = Envelope(bytes(32), "snapshots")

@@ -28,8 +28,8 @@ from facesvc.storage.engine import connected
 from facesvc.storage.galleries import versions_of_galleries
 from facesvc.storage.keys import SqlKeyRows, anything_sealed
 from facesvc.storage.migrate import upgrade
-from facesvc.storage.references import SqlReferenceStore
 from facesvc.storage.rewrapping import Rewrapping
+from facesvc.storage.store import Store
 from facesvc.storage.transactions import EVERY_TENANT, Locks, Transactions
 
 FILE = "master.key"
@@ -111,9 +111,9 @@ class Database:
         """What seals a tenant's rows, by its id. Raises TenantNotFound."""
         return Codec(self.keyring, tenant)
 
-    def store(self, tenant: str) -> SqlReferenceStore:
+    def store(self, tenant: str) -> Store:
         """By the tenant's id. Raises TenantNotFound."""
-        return SqlReferenceStore(self.engine, tenant, self.codec(tenant))
+        return Store(self.engine, tenant, self.codec(tenant))
 
     def exchange(self, tenant: str) -> SqlExchange:
         """The way for whole galleries out of its store and into it. Raises TenantNotFound."""

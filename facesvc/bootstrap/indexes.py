@@ -26,14 +26,12 @@ from facesvc.index.sweep import Sweep
 from facesvc.models.packs import Packs
 from facesvc.storage.engine import address, connected
 from facesvc.storage.erasures import Residue
-from facesvc.storage.references import SqlReferenceStore
+from facesvc.storage.store import Store
 from facesvc.storage.transactions import Locks
 
 
 @contextmanager
-def open_home(
-    settings: Settings, store: SqlReferenceStore, in_memory: Callable[[Kind], IndexHome]
-) -> Iterator[IndexHome]:
+def open_home(settings: Settings, store: Store, in_memory: Callable[[Kind], IndexHome]) -> Iterator[IndexHome]:
     """The home of all galleries, until the context ends. in_memory: makes that of a kind in this process's memory.
 
     Nothing is connected yet. Raises IndexUnavailable where an engine is chosen that lacks its address or client.
@@ -84,7 +82,7 @@ def sweep_tenants(settings: Settings) -> list[str]:
     return [f"snapshots of tenant {folder.name}, who is not there" for folder in gone]
 
 
-def in_memory(settings: Settings, store: SqlReferenceStore, seal: Seal) -> Callable[[Kind], IndexHome]:
+def in_memory(settings: Settings, store: Store, seal: Seal) -> Callable[[Kind], IndexHome]:
     """What makes the home of indexes in this process's memory, of a kind. seal: how their snapshots are kept."""
     packs, folder = Packs(settings.packs), snapshots_of(settings, store.tenant)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from facesvc.config import Settings
     from facesvc.core.types import LoadedIndex
-    from facesvc.storage.references import SqlReferenceStore
+    from facesvc.storage.store import Store
 
 PYTHON = (3, 11)
 FREE_GIGABYTES = 1.0
@@ -159,7 +159,9 @@ def examine_database(settings: "Settings") -> Finding:
             indexes = GalleryIndexes(store, MemoryHome(opener(kind, norm_of_pack(settings))))
             indexes.warm()
             held = indexes.loaded()
-            wrong += [index.gallery for index in held if store.gallery(index.gallery).templates != index.references]
+            wrong += [
+                index.gallery for index in held if store.galleries.get(index.gallery).templates != index.references
+            ]
             loaded += held
     if wrong:
         return Finding("database", "fail", f"references don't add up: {', '.join(wrong)}", "restore it from a backup")
@@ -185,7 +187,7 @@ def check_row_security(settings: "Settings") -> Iterator[Finding]:
         yield Finding("tenants", "ok", f"kept apart by row-level security for the role {role}")
 
 
-def stores(settings: "Settings", engine: "Engine") -> "Iterator[SqlReferenceStore]":
+def stores(settings: "Settings", engine: "Engine") -> "Iterator[Store]":
     """Yield the store of each tenant, without making a master key. Raises MasterKeyUnavailable."""
     from facesvc.bootstrap.database import Database, is_sealed, open_keyring
 

@@ -189,5 +189,5 @@ class TenantRows(Protocol):
         ...
 
     def alone(self, name: str, patience: float | None = None) -> AbstractContextManager[None]:
-        """As core.ports.ReferenceStore.alone."""
+        """As storage.transactions.Locks.alone."""
         ...

@@ -5,7 +5,7 @@ keeps with the deletion that an erasure is under way, and afterwards, for a whil
 who asks again gets the same one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -43,42 +43,6 @@ class Expired:
     key: int
     gallery: str | None
     subject: str | None
-
-
-class ErasingStore(Protocol):
-    """What the store does for it; a part of ``core.ports.ReferenceStore``."""
-
-    def begin_erasure(self, gallery: str, subject: str) -> Erasure:
-        """Deletes the subject, also one that has expired, and notes that its erasure is under way. Where one is
-        already, the two are one from then on. Of a subject that is not there (any more), the erasure that was begun
-        and has not lapsed. Raises GalleryNotFound, SubjectNotFound."""
-        ...
-
-    def remaining(self, erasure: Erasure) -> int:
-        """Rows of any kind that are still there of what the erasure deleted."""
-        ...
-
-    def finish_erasure(self, erasure: Erasure, statement: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Keeps the statement for a while. The one that stands: where another request finished the same erasure before,
-        that one's."""
-        ...
-
-    def expired(self, limit: int) -> Sequence[Expired]:
-        """Those that have expired and are to be deleted, the longest expired first."""
-        ...
-
-    def expired_subject(self, gallery: str, subject: str) -> Expired | None:
-        """The one of that name, where it has expired and was not deleted yet. Raises GalleryNotFound."""
-        ...
-
-    def delete_expired(self, key: int) -> Sequence[Deleted]:
-        """By the store's key: nothing is opened for it. The references that went with it. Raises SubjectNotFound where
-        it is gone."""
-        ...
-
-    def forget_lapsed(self) -> None:
-        """Deletes kept answers and erasures whose time has come."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

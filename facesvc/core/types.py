@@ -296,7 +296,7 @@ class Changes:
     """What happened to a gallery's references after some revision, in order.
 
     added: (n,) int64 keys of what is there still; vectors: (n d) float32, as indexes hold them (see
-    ``ports.ReferenceStore.issued``); removed: (m,) int64 keys of what is not
+    ``storage.revisions``); removed: (m,) int64 keys of what is not
     there any more, whether it was before that revision or was added since; revision: where this leads to.
     """
 
@@ -454,3 +454,24 @@ class SubjectChange:
         """Raises RequestError for a bad display name or bad metadata."""
         require_text("a display name", self.display_name, DISPLAY_NAME_LENGTH)
         require_metadata(self.metadata)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Unembedded:
+    """A reference that lacks a template of the shadow's version. box: (4,) float32 px, of its face."""
+
+    key: int
+    id: str
+    subject: str
+    box: NDArray[np.float32]
+    has_photograph: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LeftBehind:
+    """A reference without a template of the version in question. code: of the error that says why; None where it was
+    not tried yet."""
+
+    reference: str
+    subject: str
+    code: str | None

@@ -14,10 +14,10 @@ from typing import Protocol
 
 import numpy as np
 
-from facesvc.core.ports import ReferenceStore
 from facesvc.core.types import Gallery, LoadedIndex, Vectors, every
 from facesvc.errors import FaceServiceError, GalleryNotFound, IndexUnavailable
 from facesvc.index.homes import IndexHome, IndexLost, PlacedIndex, Version, version_of
+from facesvc.storage.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ class GalleryIndexes:
     Thread-safe; building one gallery's index holds no other up.
     """
 
-    def __init__(self, store: ReferenceStore, home: IndexHome, step: int = STEP) -> None:
+    def __init__(self, store: Store, home: IndexHome, step: int = STEP) -> None:
         self._store = store
         self._home = home
         self._step = step
@@ -106,7 +106,7 @@ class GalleryIndexes:
     def search(self, gallery: Gallery, probes: Vectors, k: int) -> list[list[int]]:
         """Return for each of the probes (n d) the keys of references among which its k nearest are, see
         TemplateIndex.search. Raises GalleryNotFound and StoreUnavailable while catching up, IndexUnavailable."""
-        probes = self._store.issued(gallery, probes)
+        probes = self._store.revisions.issued(gallery, probes)
         try:
             _, keys = self.caught_up(gallery).index.search(probes, k)
         except IndexLost:
@@ -132,7 +132,7 @@ class GalleryIndexes:
 
     def warm(self) -> None:
         """Builds or catches up every gallery's index, so that no search has to wait for it."""
-        for gallery in every(self._store.galleries):
+        for gallery in every(self._store.galleries.list):
             try:
                 self.caught_up(gallery)
             except GalleryNotFound:  # deleted since it was listed
@@ -196,7 +196,7 @@ class GalleryIndexes:
     def _catch_up(self, gallery: Gallery, kept: PlacedIndex) -> None:
         """Applying changes twice leaves the same index, so a failure half way is made good by the next search."""
         while kept.revision < gallery.revision:  # another process may have been first
-            changes = self._store.changes(gallery, kept.revision, self._step)
+            changes = self._store.revisions.changes(gallery, kept.revision, self._step)
             kept.index.remove(changes.removed)
             kept.index.add(changes.added, changes.vectors)
             kept.reached(changes.revision)
@@ -222,7 +222,7 @@ class GalleryIndexes:
     def _opened(self, gallery: Gallery) -> PlacedIndex:
         """An index that is ahead of its gallery tells of another past: the database was put back to a backup."""
         kept = self._home.open(gallery)
-        if kept.revision > gallery.revision and kept.revision > self._store.gallery(gallery.name).revision:
+        if kept.revision > gallery.revision and kept.revision > self._store.galleries.get(gallery.name).revision:
             self._home.drop(gallery)
             kept = self._home.open(gallery)
         return kept
@@ -232,12 +232,12 @@ class GalleryIndexes:
         when a gallery is loaded, which costs far more."""
         loaded = self._versions()
         if loaded:
-            existing = {gallery.key for gallery in every(self._store.galleries)}
+            existing = {gallery.key for gallery in every(self._store.galleries.list)}
             self._forget([version for version in loaded if version[0] not in existing])
 
     def living(self) -> dict[Version, Gallery]:
         """Every gallery, in every version of templates that it holds."""
-        galleries = every(self._store.galleries)
+        galleries = every(self._store.galleries.list)
         held = [gallery.of(version) for gallery in galleries for version in gallery.versions]
         return {version_of(gallery): gallery for gallery in held}
 

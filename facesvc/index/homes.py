@@ -14,7 +14,7 @@ from facesvc.core.types import Gallery
 from facesvc.errors import IndexUnavailable
 
 Alone = Callable[[str, float], AbstractContextManager[None]]
-"""core.ports.ReferenceStore.alone, with patience."""
+"""storage.store.Store.locks.alone, with patience."""
 Version = tuple[int, str, int]
 """What has an index: a gallery's key, one of its template versions, and the issue of its templates."""
 

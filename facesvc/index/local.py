@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from facesvc.core.ports import ReferenceStore
 from facesvc.core.types import Gallery
 from facesvc.errors import StoreError
 from facesvc.index.homes import InMemory, PlacedIndex, Version, name_of, version_of
 from facesvc.index.snapshot import Manifest, NoSeal, Seal, Snapshot, Storable
+from facesvc.storage.store import Store
 
 LEAST = 10_000
 """References from which a gallery has a snapshot: fewer come from the database in a fraction of a second, and what is
@@ -40,7 +40,7 @@ class SnapshotHome:
     def __init__(
         self,
         open_index: Callable[[Gallery], Storable],
-        store: ReferenceStore,
+        store: Store,
         folder: Path,
         least: int = LEAST,
         seal: Seal = NoSeal(),  # noqa: B008  it has no state
@@ -70,7 +70,7 @@ class SnapshotHome:
         snapshot = self.snapshot(gallery)
         known = snapshot.manifest()
         if known is not None and known.purged < gallery.revision:
-            removed, revision = self._store.removals(gallery, known.purged)
+            removed, revision = self._store.revisions.removals(gallery, known.purged)
             if len(removed):
                 snapshot.purge(removed, revision)
                 known = snapshot.manifest()
@@ -110,9 +110,9 @@ class SnapshotHome:
     def _is_of(self, gallery: Gallery, index: Storable, revision: int) -> bool:
         """Whether the snapshot was made of this database's gallery, and not before the database was put back to an
         earlier state: then revisions and keys have been given out a second time since."""
-        if revision > max(gallery.revision, self._store.gallery(gallery.name).revision):
+        if revision > max(gallery.revision, self._store.galleries.get(gallery.name).revision):
             return False
-        stored = self._store.references_by_key(gallery, np.sort(index.keys())[-COMPARED:].tolist())
+        stored = self._store.references.by_key(gallery, np.sort(index.keys())[-COMPARED:].tolist())
         if not stored:
             return True
         keys = np.array([reference.key for reference in stored], np.int64)
@@ -120,7 +120,7 @@ class SnapshotHome:
         try:
             afresh.adopt(index.frame())
             vectors = np.stack([reference.sample.template.vector for reference in stored])
-            afresh.add(keys, self._store.issued(gallery, vectors))
+            afresh.add(keys, self._store.revisions.issued(gallery, vectors))
         except StoreError:
             return False
         return np.array_equal(index.codes(keys)[1], afresh.codes(keys)[1])

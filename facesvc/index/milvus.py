@@ -331,7 +331,7 @@ class MilvusHome:
     """index.homes.IndexHome on a Milvus server.
 
     owner: who its collections belong to, one tenant of one database: up to 32 letters, digits and underscores. alone:
-    core.ports.ReferenceStore.alone of just that tenant. Collections of other owners are left alone.
+    storage.store.Store.locks.alone of just that tenant. Collections of other owners are left alone.
     """
 
     def __init__(self, server: MilvusServer, owner: str, alone: Alone, searched_by: SearchedBy = "FLAT") -> None:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from facesvc.core.ports import ReferenceStore
 from facesvc.core.types import DIMENSION, Gallery
 from facesvc.errors import GalleryNotFound
 from facesvc.index.galleries import STEP, GalleryIndexes
 from facesvc.index.homes import IndexHome
+from facesvc.storage.store import Store
 
 Keys = NDArray[np.int64]
 LOOKS = 3
@@ -39,7 +39,7 @@ class Compared:
 class Sweep:
     """Looks at all that is kept of one store's galleries, and deletes what should not be there."""
 
-    def __init__(self, store: ReferenceStore, home: IndexHome) -> None:
+    def __init__(self, store: Store, home: IndexHome) -> None:
         self._store, self._home = store, home
         self._indexes = GalleryIndexes(store, home)
 
@@ -61,7 +61,7 @@ class Sweep:
 
     def _compared(self, gallery: Gallery) -> Compared:
         for look in range(LOOKS):
-            current = self._store.gallery(gallery.name).of(gallery.template_version)
+            current = self._store.galleries.get(gallery.name).of(gallery.template_version)
             found = self._look(current)
             if found.clean or look == LOOKS - 1:
                 return found
@@ -88,7 +88,7 @@ class Sweep:
         keys: list[Keys] = [np.empty(0, np.int64)]
         revision = 0
         while revision < gallery.revision:
-            changes = self._store.changes(gallery, revision, STEP)
+            changes = self._store.revisions.changes(gallery, revision, STEP)
             keys.append(changes.added)
             revision = changes.revision
         return np.concatenate(keys)

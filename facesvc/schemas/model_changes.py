@@ -5,7 +5,7 @@ from typing import Self
 
 from pydantic import Field
 
-from facesvc.core import agreement, model_change, types
+from facesvc.core import agreement, types
 from facesvc.schemas.base import Answer, TemplateVersion
 from facesvc.schemas.decisions import Distance
 from facesvc.schemas.galleries import OtherTemplates
@@ -44,7 +44,7 @@ class LeftBehind(Answer):
     )
 
     @classmethod
-    def of(cls, found: model_change.LeftBehind) -> Self:
+    def of(cls, found: types.LeftBehind) -> Self:
         return cls(reference=found.reference, subject=found.subject, code=found.code)
 
 

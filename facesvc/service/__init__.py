@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 
 from facesvc.core.access import Caller
 from facesvc.core.erasure import Signer
-from facesvc.core.model_change import ModelChangeStore
 from facesvc.core.ports import Extractors
 from facesvc.index.galleries import GalleryIndexes
 from facesvc.service.api_keys import ApiKeys, TenantApiKeys
@@ -20,6 +19,7 @@ from facesvc.service.subject_export import SubjectExports
 from facesvc.service.subjects import Subjects
 from facesvc.service.transfer import PackOf, Transfers
 from facesvc.storage.bulk import SqlExchange
+from facesvc.storage.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Resources:
     max_references: of one subject, None for any number."""
 
     extractors: Extractors
-    store: ModelChangeStore
+    store: Store
     indexes: GalleryIndexes
     exchange: SqlExchange
     watch: Watch

@@ -19,7 +19,7 @@ import numpy as np
 from facesvc.core.answers import Identification, IdentifiedFace, Verification
 from facesvc.core.compare import distance, fuse_minimum, require_version, similarity, squared_l2
 from facesvc.core.decide import OWN_THRESHOLD, DecisionRule, Threshold, choose_threshold
-from facesvc.core.ports import ComparableStore, Extractor, Extractors, ReferenceStore
+from facesvc.core.ports import Extractor, Extractors
 from facesvc.core.types import (
     Candidate,
     Capture,
@@ -33,6 +33,7 @@ from facesvc.errors import FaceServiceError, RequestError, SubjectNotFound
 from facesvc.index.galleries import GalleryIndexes
 from facesvc.service.audit import Trail
 from facesvc.service.disclosure import Watch
+from facesvc.storage.store import Store
 
 FIRST = 4
 """References asked for at first for each subject that is wanted, and how many times more whenever they are too few."""
@@ -45,9 +46,7 @@ class Search:
     """For the nearest subjects of each of these probes, in one gallery. Raises TemplateVersionMismatch, and what store
     and indexes raise."""
 
-    def __init__(
-        self, store: ComparableStore, indexes: GalleryIndexes, gallery: Gallery, probes: Sequence[Template]
-    ) -> None:
+    def __init__(self, store: Store, indexes: GalleryIndexes, gallery: Gallery, probes: Sequence[Template]) -> None:
         for probe in probes:
             require_version(gallery.template_version, probe.version)
         self._store, self._indexes, self._gallery, self._probes = store, indexes, gallery, probes
@@ -62,7 +61,7 @@ class Search:
         while lacking:
             self._widen(lacking, min(wanted, size))
             if enough == top_k and any(len(self._found[i]) < top_k for i in lacking):
-                enough = self._store.answering(self._gallery, top_k)
+                enough = self._store.search.answering(self._gallery, top_k)
             lacking = [i for i in lacking if wanted < size and len(self._found[i]) < enough]
             wanted *= FIRST
         return self._told(top_k)
@@ -87,10 +86,10 @@ class Search:
     def _learn(self, keys: Iterable[int]) -> None:
         """Whose these references are; nobody's where they are gone."""
         new = sorted(set(keys) - self._owners.keys())
-        self._owners |= dict.fromkeys(new) | self._store.owners(self._gallery, new)
+        self._owners |= dict.fromkeys(new) | self._store.search.owners(self._gallery, new)
 
     def _open(self, keys: Iterable[int]) -> None:
-        self._vectors |= self._store.vectors(self._gallery, sorted(set(keys) - self._vectors.keys()))
+        self._vectors |= self._store.search.vectors(self._gallery, sorted(set(keys) - self._vectors.keys()))
 
     def _take(self, probe: int, keys: Sequence[int], certain: int) -> None:
         """Of these references, opened all, the nearest ``certain`` are nearer than any that were not looked at."""
@@ -106,23 +105,21 @@ class Search:
         """The winners by their names."""
         winners = [list(found.values())[:top_k] for found in self._found]
         keys = sorted({key for found in winners for _, key in found})
-        known = {reference.key: reference for reference in self._store.references_by_key(self._gallery, keys)}
+        known = {reference.key: reference for reference in self._store.references.by_key(self._gallery, keys)}
         return [tuple(_candidate(known[key], value) for value, key in found if key in known) for found in winners]
 
 
-def nearest_reference(
-    store: ComparableStore, gallery: Gallery, keys: Sequence[int], probe: Template
-) -> Candidate | None:
+def nearest_reference(store: Store, gallery: Gallery, keys: Sequence[int], probe: Template) -> Candidate | None:
     """Of references that have these keys, the one nearest to the probe; None where all are gone meanwhile. Raises
     TemplateVersionMismatch."""
     require_version(gallery.template_version, probe.version)
-    vectors = store.vectors(gallery, keys)
+    vectors = store.search.vectors(gallery, keys)
     if not vectors:
         return None
     there = list(vectors)
     distances = squared_l2(probe.vector[None], np.stack(list(vectors.values())))[0]
     for i in np.argsort(distances, kind="stable").tolist():
-        for reference in store.references_by_key(gallery, [there[i]]):
+        for reference in store.references.by_key(gallery, [there[i]]):
             return _candidate(reference, float(distances[i]))
     return None
 
@@ -148,7 +145,7 @@ class Decisions:
     """Decide whose faces are on photographs, for one caller. Each decision writes its line in the audit log."""
 
     def __init__(
-        self, extractors: Extractors, store: ReferenceStore, indexes: GalleryIndexes, audit: Trail, watch: Watch
+        self, extractors: Extractors, store: Store, indexes: GalleryIndexes, audit: Trail, watch: Watch
     ) -> None:
         self.extractors, self.store, self.indexes = extractors, store, indexes
         self.audit, self.watch = audit, watch
@@ -190,7 +187,7 @@ class Decisions:
 
         def ask(pack: Extractor) -> Verification:
             threshold = _threshold(pack, rule)
-            current = self.store.gallery(gallery)
+            current = self.store.galleries.get(gallery)
             references = self._comparable(current, subject)
             capture = _sample(pack, probe, choice, "probe")
             sample = capture.samples[0]
@@ -226,7 +223,7 @@ class Decisions:
             threshold = _threshold(pack, rule)
             capture = _sample(pack, photograph, choice, "image")
             start = perf_counter()
-            current = self.store.gallery(gallery)  # read after the pipeline, so that a fresh enrolment is seen
+            current = self.store.galleries.get(gallery)  # read after the pipeline, so that a fresh enrolment is seen
             found = self._search(current, capture, top_k)
             faces = tuple(
                 IdentifiedFace(sample, candidates, threshold)
@@ -259,21 +256,21 @@ class Decisions:
         """What ``ask`` answers with the pack of the gallery. Where the gallery was cut over to another meanwhile, it is
         asked again with that one: the answer, or the lack of one, may rest on templates that were going."""
         while True:
-            used = self.store.gallery(gallery).template_version
+            used = self.store.galleries.get(gallery).template_version
             try:
                 answer = ask(self.extractors.of(used))
             except FaceServiceError:
-                if self.store.gallery(gallery).template_version == used:
+                if self.store.galleries.get(gallery).template_version == used:
                     raise
             else:
-                if self.store.gallery(gallery).template_version == used:
+                if self.store.galleries.get(gallery).template_version == used:
                     return answer
 
     def _comparable(self, gallery: Gallery, subject: str) -> list[int]:
         """Keys of the subject's references that have a template. Raises SubjectNotFound where there is none."""
-        found = self.store.comparable(gallery, subject)
+        found = self.store.search.comparable(gallery, subject)
         if not found:
-            kept = self.store.subject(gallery.name, subject).references
+            kept = self.store.subjects.get(gallery.name, subject).references
             what = "left behind by a model change: enrol it again" if kept else "no references"
             raise _nothing_to_compare(gallery.name, subject, what)
         return found

@@ -14,17 +14,15 @@ from facesvc.crypto.master import MasterKey
 from facesvc.errors import GalleryNotFound
 from facesvc.service.audit import Trail
 from facesvc.storage.keys import SqlKeyRows, rewrap_all
-from facesvc.storage.references import SqlReferenceStore
 from facesvc.storage.rewrapping import Rewrapping
+from facesvc.storage.store import Store
 from facesvc.storage.transactions import Transactions
 
 
 class Encryption:
     """Encrypt one tenant's rows with other keys. Raises StoreUnavailable, MasterKeyUnavailable, SealBroken."""
 
-    def __init__(
-        self, store: SqlReferenceStore, rows: SqlKeyRows, rewrapping: Rewrapping, maker: Maker, audit: Trail
-    ) -> None:
+    def __init__(self, store: Store, rows: SqlKeyRows, rewrapping: Rewrapping, maker: Maker, audit: Trail) -> None:
         """rows: the tenant's keys; rewrapping: its rows, under other keys; maker: makes keys with the master key."""
         self._store, self._rows, self._rewrapping, self._maker = store, rows, rewrapping, maker
         self._audit = audit
@@ -32,7 +30,7 @@ class Encryption:
     def rotate_data_key(self) -> Iterator[int]:
         """Make a new data key, bring all under it that was under the one before, and delete that at the end. Yields
         the number of rows of each step. Continues a rotation that was interrupted."""
-        with self._store.alone("keys"), self._audit.change("rotate_data_key"):
+        with self._store.locks.alone("keys"), self._audit.change("rotate_data_key"):
             self._rows.change(self._maker, partial(self._maker.with_data_key, self._rows.tenant))
             while True:
                 yield from self._rewrapping.rewrap()
@@ -42,7 +40,7 @@ class Encryption:
     def reissue(self, gallery: str | None = None) -> list[str]:
         """Turn the templates of one gallery anew, or of all, and return the galleries' names. Raises GalleryNotFound
         for one that is not there."""
-        names = [gallery] if gallery is not None else [gallery.name for gallery in every(self._store.galleries)]
+        names = [gallery] if gallery is not None else [gallery.name for gallery in every(self._store.galleries.list)]
         done: list[str] = []
         for name in names:
             try:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from facesvc.core.answers import Enrolment, EnrolmentOutcome
 from facesvc.core.choose import same_face
 from facesvc.core.names import require_name
-from facesvc.core.ports import Extractor, Extractors, ReferenceStore
+from facesvc.core.ports import Extractor, Extractors
 from facesvc.core.types import FaceChoice, Gallery, NewReference, Receipt, Reference, Sample, Template, Ticket
 from facesvc.errors import (
     FaceServiceError,
@@ -31,6 +31,7 @@ from facesvc.errors import (
 )
 from facesvc.service.audit import Trail
 from facesvc.service.expiry import Expiry
+from facesvc.storage.store import Store
 
 Assessed = NewReference | FaceServiceError
 """What is to be stored of a photograph, or the error that refused it."""
@@ -62,7 +63,7 @@ class Enrolments:
     def __init__(
         self,
         extractors: Extractors,
-        store: ReferenceStore,
+        store: Store,
         expiry: Expiry,
         audit: Trail,
         max_references: int | None = None,
@@ -91,7 +92,7 @@ class Enrolments:
         A request that fails is forgotten: it may be tried again.
         """
         with self.audit.question("enrol", asked.gallery, asked.subject) as outcome:
-            known = self.store.claim(once.ticket)
+            known = self.store.answers.claim(once.ticket)
             if known is not None:
                 outcome.told = {"repeated": True}
                 return known, None
@@ -99,7 +100,7 @@ class Enrolments:
                 enrolment = self._enrol(asked, once)
             except BaseException:
                 with suppress(StoreError):  # then the claim lapses by itself
-                    self.store.release(once.ticket)
+                    self.store.answers.release(once.ticket)
                 raise
             rendered = once.render(enrolment)
             outcome.told = _enrolled(enrolment)
@@ -108,12 +109,12 @@ class Enrolments:
     def _enrol(self, asked: EnrolmentRequest, once: Once | None = None) -> Enrolment:
         require_name(asked.subject)
         while True:
-            target = self.store.gallery(asked.gallery)
+            target = self.store.galleries.get(asked.gallery)
             assessed = [self._assess(target, photograph, asked) for photograph in asked.photographs]
             try:
                 return self._store(target, asked, assessed, once)
             except TemplateVersionMismatch:  # it has come to hold another version: that one's templates are made too
-                if self.store.gallery(asked.gallery).versions == target.versions:
+                if self.store.galleries.get(asked.gallery).versions == target.versions:
                     raise
 
     def _store(
@@ -128,7 +129,7 @@ class Enrolments:
         wanted = (asked.gallery, asked.subject, new, receipt, target.versions, self.max_references)
         while True:
             try:
-                return _enrolment(asked, assessed, self.store.add_references(*wanted))
+                return _enrolment(asked, assessed, self.store.references.add(*wanted))
             except SubjectExists:  # one that has expired: the new one takes its place
                 self.expiry.make_place(asked.gallery, asked.subject)
 

@@ -19,9 +19,8 @@ from time import sleep
 import numpy as np
 
 from facesvc.core.agreement import Agreement, Comparison, Held, sampled
-from facesvc.core.model_change import LeftBehind, ModelChangeStore, Unembedded
 from facesvc.core.ports import Extractor, VersionedExtractors
-from facesvc.core.types import Gallery, Page, Shadow, ShadowState, Template
+from facesvc.core.types import Gallery, LeftBehind, Page, Shadow, ShadowState, Template, Unembedded
 from facesvc.errors import (
     ImageError,
     ModelChangeConflict,
@@ -36,6 +35,7 @@ from facesvc.errors import (
 )
 from facesvc.service.audit import Outcome, Trail
 from facesvc.service.enrolment import template_of
+from facesvc.storage.store import Store
 
 AT_ONCE = 24
 """References embedded and stored in one transaction: what a kill costs."""
@@ -58,19 +58,19 @@ class ModelChanges:
     """Change the models of one tenant's galleries, for one caller. Each step writes its lines in the audit log. All
     raise GalleryNotFound and StoreUnavailable; what is not possible at the moment raises ModelChangeConflict."""
 
-    def __init__(self, extractors: VersionedExtractors, store: ModelChangeStore, audit: Trail) -> None:
+    def __init__(self, extractors: VersionedExtractors, store: Store, audit: Trail) -> None:
         self.extractors, self.store, self.audit = extractors, store, audit
 
     def start(self, gallery: str, pack: str) -> Gallery:
         """Embed enrolments by both packs from now on. Started again, nothing changes. Raises RequestError for a pack
         that is not here, ModelError for one that can't be loaded."""
         with self.audit.change("start_model_change", gallery) as outcome:
-            self.store.gallery(gallery)  # first: building a pack takes a while
+            self.store.galleries.get(gallery)  # first: building a pack takes a while
             try:
                 template_version = self.extractors.version_of(pack)
             except (PackNotFound, PackInvalid) as error:
                 raise RequestError(error.detail) from error
-            return _noted(outcome, self.store.start_model_change(gallery, template_version))
+            return _noted(outcome, self.store.model_changes.start(gallery, template_version))
 
     def run(
         self,
@@ -86,16 +86,16 @@ class ModelChanges:
         ``patience`` seconds. Raises TemplateVersionMismatch where the other version's pack is not here. advance: is
         told the number of references after each transaction; workers: photographs in work at once.
         """
-        with self.store.alone(f"model change of {gallery}", patience):
+        with self.store.locks.alone(f"model change of {gallery}", patience):
             current, shadow = self._changing(gallery)
             pack, after = self.extractors.of(shadow.template_version), 0
             with ThreadPoolExecutor(workers, "re-embed") as pool:
-                while batch := self.store.unembedded(current, after, AT_ONCE):
+                while batch := self.store.model_changes.unembedded(current, after, AT_ONCE):
                     outcomes = pool.map(lambda reference: self._made(gallery, pack, reference), batch)
                     self._store(current, pack.template_version, batch, list(outcomes))
                     after = batch[-1].key
                     advance(len(batch))
-        return self.store.gallery(gallery)
+        return self.store.galleries.get(gallery)
 
     def agreement(self, gallery: str, sample: int = SAMPLE, seed: int = 0, worst: int = WORST) -> Agreement:
         """Compare how the two models decide about references that have templates of both: about ``sample`` of them, of
@@ -103,7 +103,7 @@ class ModelChanges:
         current, shadow = self._changing(gallery)
         versions = (current.template_version, shadow.template_version)
         old, new = versions if shadow.state is ShadowState.FILLING else versions[::-1]
-        keys, subjects = self.store.paired_references(current)
+        keys, subjects = self.store.model_changes.paired_references(current)
         chosen = sampled(keys, subjects, sample, seed)
         held = self._held(current, (old, new), chosen, dict(zip(keys.tolist(), subjects.tolist(), strict=True)))
         packs = self.extractors.of(old), self.extractors.of(new)
@@ -124,32 +124,32 @@ class ModelChanges:
         """Let the new version answer from now on; the old one is held beside it. Raises ModelChangeIncomplete while
         references lack the new version, unless they are to be left behind."""
         with self.audit.change("cut_over", gallery) as outcome:
-            return _noted(outcome, self.store.swap_versions(gallery, ShadowState.FILLING, leave_behind))
+            return _noted(outcome, self.store.model_changes.swap_versions(gallery, ShadowState.FILLING, leave_behind))
 
     def roll_back(self, gallery: str, leave_behind: bool = False) -> Gallery:
         """Let the old version answer again; the new one is held beside it, to be cut over to or abandoned. Raises
         ModelChangeIncomplete while references lack the old version (imported since), unless they are to be left."""
         with self.audit.change("roll_back", gallery) as outcome:
-            return _noted(outcome, self.store.swap_versions(gallery, ShadowState.STANDBY, leave_behind))
+            return _noted(outcome, self.store.model_changes.swap_versions(gallery, ShadowState.STANDBY, leave_behind))
 
     def finish(self, gallery: str) -> Gallery:
         """Delete the old version's templates after a cut-over: there is no way back then. Killed, run it again."""
         with self.audit.change("finish_model_change", gallery) as outcome:
-            return _noted(outcome, self._delete(self.store.release_shadow(gallery, ShadowState.STANDBY)))
+            return _noted(outcome, self._delete(self.store.model_changes.release_shadow(gallery, ShadowState.STANDBY)))
 
     def abandon(self, gallery: str) -> Gallery:
         """Delete the new version's templates before a cut-over, or after a roll-back. Killed, run it again."""
         with self.audit.change("abandon_model_change", gallery) as outcome:
-            return _noted(outcome, self._delete(self.store.release_shadow(gallery, ShadowState.FILLING)))
+            return _noted(outcome, self._delete(self.store.model_changes.release_shadow(gallery, ShadowState.FILLING)))
 
     def left_behind(self, gallery: str, limit: int, cursor: str | None = None) -> Page[LeftBehind]:
         """Return a page of the references that a cut-over would leave behind, or earlier ones did, with the reason."""
-        return self.store.left_behind(gallery, limit, cursor)
+        return self.store.model_changes.left_behind(gallery, limit, cursor)
 
     # --- parts ---------------------------------------------------------------------------------------
 
     def _changing(self, gallery: str) -> tuple[Gallery, Shadow]:
-        current = self.store.gallery(gallery)
+        current = self.store.galleries.get(gallery)
         if current.shadow is None or current.shadow.state is ShadowState.LEAVING:
             raise ModelChangeConflict(f"gallery {gallery!r}: no model change is under way")
         return current, current.shadow
@@ -158,7 +158,7 @@ class ModelChanges:
         if not reference.has_photograph:
             return PhotographNotFound.code
         try:
-            kept = self.store.photograph(gallery, reference.subject, reference.id)
+            kept = self.store.references.photograph(gallery, reference.subject, reference.id)
             return self._template(pack, kept.content, reference)
         except (ImageError, SampleError, PhotographNotFound) as error:
             return error.code
@@ -176,10 +176,10 @@ class ModelChanges:
         pairs = [(reference.key, outcome) for reference, outcome in zip(batch, outcomes, strict=True)]
         made = {key: outcome for key, outcome in pairs if isinstance(outcome, Template)}
         failed = {key: outcome for key, outcome in pairs if isinstance(outcome, str)}
-        self.store.add_templates(gallery, version, made, failed)
+        self.store.model_changes.add_templates(gallery, version, made, failed)
 
     def _held(self, gallery: Gallery, versions: tuple[str, str], keys: Sequence[int], subjects: dict[int, int]) -> Held:
-        old, new = ({r.key: r for r in self.store.references_by_key(gallery.of(v), keys)} for v in versions)
+        old, new = ({r.key: r for r in self.store.references.by_key(gallery.of(v), keys)} for v in versions)
         both = [key for key in keys if key in old and key in new]
         vectors = (
             np.array([found[key].sample.template.vector for key in both], np.float32).reshape(len(both), -1)
@@ -188,9 +188,9 @@ class ModelChanges:
         return Held([old[key].id for key in both], np.array([subjects[key] for key in both], np.int64), *vectors)
 
     def _delete(self, gallery: Gallery) -> Gallery:
-        while not self.store.delete_shadow(gallery, DELETED_AT_ONCE):
+        while not self.store.model_changes.delete_shadow(gallery, DELETED_AT_ONCE):
             pass
-        return self.store.gallery(gallery.name)
+        return self.store.galleries.get(gallery.name)
 
 
 def _noted(outcome: Outcome, changed: Gallery) -> Gallery:

@@ -17,12 +17,12 @@ from functools import partial
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
-from facesvc.core.ports import ReferenceStore
 from facesvc.core.types import Photograph, Reference, Subject, every
 from facesvc.errors import PhotographNotFound, ReferenceNotFound
 from facesvc.schemas import galleries
 from facesvc.service.audit import Trail
 from facesvc.service.disclosure import Watch
+from facesvc.storage.store import Store
 
 README = """What facesvc keeps of one subject of one gallery.
 
@@ -39,7 +39,7 @@ audit.jsonl     When the subject was asked for, enrolled, changed or told of, an
 class SubjectExports:
     """Write what is kept of a subject into an archive, for one caller."""
 
-    def __init__(self, store: ReferenceStore, audit: Trail, watch: Watch) -> None:
+    def __init__(self, store: Store, audit: Trail, watch: Watch) -> None:
         self.store, self.audit, self.watch = store, audit, watch
 
     def archive(self, gallery: str, subject: str) -> Iterator[bytes]:
@@ -49,9 +49,9 @@ class SubjectExports:
         Raises GalleryNotFound, SubjectNotFound, IdentityBudgetSpent, StoreUnavailable; so does the iterator where the
         subject is erased, or the database leaves, while it is read: what came before is no whole archive then."""
         with self.audit.question("export_subject", gallery, subject) as outcome:
-            kept = self.store.subject(gallery, subject)
+            kept = self.store.subjects.get(gallery, subject)
             self.watch.told([kept], self.audit.caller)
-            references = list(every(partial(self.store.references, gallery, subject)))
+            references = list(every(partial(self.store.references.list, gallery, subject)))
             outcome.told = {"references": len(references)}
         return filter(None, self._written(kept, references, outcome.head.sequence))
 
@@ -65,7 +65,7 @@ class SubjectExports:
             for reference in references:
                 if reference.has_photograph:
                     with suppress(ReferenceNotFound, PhotographNotFound):  # deleted since the archive was begun
-                        photograph = self.store.photograph(kept.gallery, kept.id, reference.id)
+                        photograph = self.store.references.photograph(kept.gallery, kept.id, reference.id)
                         written.writestr(_named(reference, photograph), photograph.content, ZIP_STORED)
                     yield pieces.taken()
             with written.open("audit.jsonl", "w") as lines:

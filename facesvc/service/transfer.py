@@ -6,7 +6,6 @@ from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, BinaryIO
 
-from facesvc.core.ports import ReferenceStore
 from facesvc.core.types import Gallery, NewGallery
 from facesvc.errors import TemplateVersionMismatch
 from facesvc.models.manifest import Manifest
@@ -14,6 +13,7 @@ from facesvc.service.audit import Trail
 from facesvc.service.expiry import Expiry
 from facesvc.service.galleries import Galleries
 from facesvc.storage.bulk import SqlExchange
+from facesvc.storage.store import Store
 
 if TYPE_CHECKING:  # they load pyarrow, which a server has no use for
     from facesvc.exchange.layout import Header
@@ -31,7 +31,7 @@ class Transfers:
 
     def __init__(
         self,
-        store: ReferenceStore,
+        store: Store,
         exchange: SqlExchange,
         galleries: Galleries,
         expiry: Expiry,
@@ -53,7 +53,7 @@ class Transfers:
         with those that are kept; sealing: encrypts it; advance: is called for each row. Raises GalleryNotFound."""
         from facesvc.exchange.writer import write  # here: see above
 
-        found = self.store.gallery(gallery)
+        found = self.store.galleries.get(gallery)
         with (
             self.audit.question("export_gallery", gallery) as outcome,
             closing(self.exchange.entries(gallery, photographs, found.template_version)) as entries,

@@ -19,28 +19,8 @@ from facesvc.errors import IdempotencyKeyInUse, IdempotencyKeyReused
 from facesvc.storage.engine import wipe_log
 from facesvc.storage.sealing import SealedRows, SubjectCipher, text_token
 from facesvc.storage.tables import AnswerRow, ErasureRow, GalleryRow, SubjectRow
-from facesvc.storage.transactions import Transactions
 
 LAPSING: tuple[type[AnswerRow] | type[ErasureRow], ...] = (AnswerRow, ErasureRow)
-
-
-class Lapsing(Transactions):
-    """Of one tenant; see core.erasure.ErasingStore."""
-
-    def forget_lapsed(self) -> None:
-        if not self._any_lapsed():  # a look that changes nothing holds nobody up
-            return
-        with self.writing() as session:
-            for kind in LAPSING:
-                purge_lapsed(session, kind, self.tenant)
-        wipe_log(self.engine)
-
-    def _any_lapsed(self) -> bool:
-        with self.reading() as session:
-            return any(
-                session.scalar(select(kind.key).where(*_lapsed(kind, self.tenant)).limit(1)) is not None
-                for kind in LAPSING
-            )
 
 
 def purge_lapsed(session: Session, kind: type[AnswerRow] | type[ErasureRow], tenant: str) -> None:
@@ -59,13 +39,19 @@ KEPT = timedelta(hours=24)
 """Time for which an answer is given again."""
 
 
-class Answers(SealedRows):
-    """The kept answers of one tenant; see core.ports.ReferenceStore."""
+class Answers:
+    """The answers that are stored for one tenant's requests. Raises StoreUnavailable."""
+
+    def __init__(self, rows: SealedRows) -> None:
+        self._rows = rows
 
     def claim(self, ticket: Ticket) -> bytes | None:
+        """Return the answer stored for this ticket. Without one, the ticket is the caller's to answer or to release,
+        and lapses otherwise. Raises IdempotencyKeyInUse while another request has it, IdempotencyKeyReused where its
+        key came with another request."""
         now = datetime.now(UTC)
-        with self.writing(conflict=in_use()) as session:
-            purge_lapsed(session, AnswerRow, self.tenant)
+        with self._rows.writing(conflict=in_use()) as session:
+            purge_lapsed(session, AnswerRow, self._rows.tenant)
             row = session.scalar(self._kept(ticket))
             if row is None:
                 session.add(self._claimed(ticket, now + LEASE))
@@ -77,10 +63,11 @@ class Answers(SealedRows):
             return self._open_answer(session, row, row.answer)
 
     def release(self, ticket: Ticket) -> None:
-        with self.writing() as session:
+        """Give back a ticket that was claimed and not answered."""
+        with self._rows.writing() as session:
             self._give_back(session, ticket)
 
-    def keep_answer(
+    def keep(
         self, session: Session, home: GalleryRow, owner: SubjectRow | None, receipt: Receipt, answer: bytes
     ) -> None:
         """Store ``answer`` in the transaction of ``session``. owner: the subject that it tells of; None where there is
@@ -98,29 +85,45 @@ class Answers(SealedRows):
             session.add(row)
         row.gallery_key, row.subject_key = home.key, owner.key
         row.expires_at = expires
-        row.answer = SubjectCipher.of(self.codec, owner).seal_answer(row.key, answer)
+        row.answer = SubjectCipher.of(self._rows.codec, owner).seal_answer(row.key, answer)
+
+    def forget_lapsed(self) -> None:
+        """Delete stored answers and erasures whose time has come."""
+        if not self._any_lapsed():  # a look that changes nothing holds nobody up
+            return
+        with self._rows.writing() as session:
+            for kind in LAPSING:
+                purge_lapsed(session, kind, self._rows.tenant)
+        wipe_log(self._rows.engine)
+
+    def _any_lapsed(self) -> bool:
+        with self._rows.reading() as session:
+            return any(
+                session.scalar(select(kind.key).where(*_lapsed(kind, self._rows.tenant)).limit(1)) is not None
+                for kind in LAPSING
+            )
 
     def _give_back(self, session: Session, ticket: Ticket) -> None:
         """The claim, where it was not answered."""
-        mine = (AnswerRow.tenant == self.tenant, AnswerRow.key == self._key(ticket), AnswerRow.answer.is_(None))
+        mine = (AnswerRow.tenant == self._rows.tenant, AnswerRow.key == self._key(ticket), AnswerRow.answer.is_(None))
         session.execute(delete(AnswerRow).where(*mine))
 
     def _open_answer(self, session: Session, row: AnswerRow, answer: bytes) -> bytes:
         owner = session.get_one(SubjectRow, row.subject_key)
-        return SubjectCipher.of(self.codec, owner).open_answer(row.key, answer)
+        return SubjectCipher.of(self._rows.codec, owner).open_answer(row.key, answer)
 
     def _claimed(self, ticket: Ticket, expires: datetime) -> AnswerRow:
         key, request = self._key(ticket), self._request(ticket)
-        return AnswerRow(tenant=self.tenant, key=key, request=request, expires_at=expires)
+        return AnswerRow(tenant=self._rows.tenant, key=key, request=request, expires_at=expires)
 
     def _kept(self, ticket: Ticket) -> Select[AnswerRow]:
-        return select(AnswerRow).where(AnswerRow.tenant == self.tenant, AnswerRow.key == self._key(ticket))
+        return select(AnswerRow).where(AnswerRow.tenant == self._rows.tenant, AnswerRow.key == self._key(ticket))
 
     def _key(self, ticket: Ticket) -> str:
-        return text_token(self.codec, "idempotency key", ticket.key)
+        return text_token(self._rows.codec, "idempotency key", ticket.key)
 
     def _request(self, ticket: Ticket) -> str:
-        return text_token(self.codec, "request", ticket.request)
+        return text_token(self._rows.codec, "request", ticket.request)
 
 
 def in_use() -> IdempotencyKeyInUse:

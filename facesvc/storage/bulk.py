@@ -43,7 +43,7 @@ Owned = tuple[str, str, bytes]
 
 
 class SqlExchange(SealedRows):
-    """One tenant's galleries, whole, out and in. Raises as ``core.ports.ReferenceStore`` does."""
+    """One tenant's galleries, whole, out and in. Raises as ``storage.store.Store`` does."""
 
     def entries(
         self, gallery: str, photographs: bool = False, template_version: str | None = None

@@ -33,34 +33,47 @@ KEPT = timedelta(hours=24)
 """Time for which a receipt is given again."""
 
 
-class Erasures(SealedRows):
-    """The erasures of one tenant; see core.erasure.ErasingStore."""
+class Erasures:
+    """The erasures of one tenant. Raises StoreUnavailable."""
 
-    def begin_erasure(self, gallery: str, subject: str) -> Erasure:
-        with self.writing() as session:
-            home = lock_gallery(session, self, gallery)
-            row, there = self._known(session, home, subject), seek_subject(session, self, home, subject, expired=True)
+    def __init__(self, rows: SealedRows) -> None:
+        self._rows = rows
+
+    def begin(self, gallery: str, subject: str) -> Erasure:
+        """Delete the subject, also one that has expired, and note that its erasure is under way. Where one is
+        already, the two are one from then on. For a subject that is gone, return the erasure that was begun and has
+        not lapsed. Raises GalleryNotFound, SubjectNotFound."""
+        with self._rows.writing() as session:
+            home = lock_gallery(session, self._rows, gallery)
+            row, there = (
+                self._known(session, home, subject),
+                seek_subject(session, self._rows, home, subject, expired=True),
+            )
             if there is not None:
                 row = self._begun(session, home, there, subject, row)
             if row is None or row.expires_at <= datetime.now(UTC):
                 raise SubjectNotFound(f"no subject {subject!r} in gallery {gallery!r}")
             erasure = _erasure(row)
-        wipe_log(self.engine)
+        wipe_log(self._rows.engine)
         return erasure
 
     def remaining(self, erasure: Erasure) -> int:
-        """Looks into each table by its own columns: a row whose owner is gone is found as well as any other."""
+        """Count the rows of any kind that are left of what the erasure deleted.
+
+        Looks into each table by its own columns: a row whose owner is gone is found as well as any other."""
         keys = {"subjects": erasure.subjects, "face_references": [deleted.key for deleted in erasure.references]}
         found: set[tuple[object, ...]] = set()
-        with self.reading() as session:
+        with self._rows.reading() as session:
             for owner, wanted in keys.items():
                 for column in _naming(owner):
-                    found.update(self._rows(session, column, wanted))
+                    found.update(self._found(session, column, wanted))
         return len(found)
 
-    def finish_erasure(self, erasure: Erasure, statement: Mapping[str, Any]) -> Mapping[str, Any]:
-        query = select(ErasureRow).where(ErasureRow.key == erasure.key, ErasureRow.tenant == self.tenant)
-        with self.writing() as session:
+    def finish(self, erasure: Erasure, statement: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Store the statement of the receipt for a while. Return the one that is in force: where another request
+        finished the same erasure before, that one's."""
+        query = select(ErasureRow).where(ErasureRow.key == erasure.key, ErasureRow.tenant == self._rows.tenant)
+        with self._rows.writing() as session:
             row = session.scalar(query.with_for_update())
             if row is None:  # it is part of a later one, or went with its gallery
                 return statement
@@ -94,12 +107,12 @@ class Erasures(SealedRows):
         return session.scalar(select(ErasureRow).where(ErasureRow.gallery_key == home.key, named))
 
     def _token(self, home: GalleryRow, subject: str) -> str:
-        return text_token(self.codec, f"erasure {home.key}", subject)
+        return text_token(self._rows.codec, f"erasure {home.key}", subject)
 
-    def _rows(self, session: Session, column: Column[Any], keys: Sequence[int]) -> Iterator[tuple[object, ...]]:
+    def _found(self, session: Session, column: Column[Any], keys: Sequence[int]) -> Iterator[tuple[object, ...]]:
         """Table and primary key of each that has one of the keys in this column."""
         table = column.table
-        query = select(literal(table.name), *table.primary_key.columns).where(table.c.tenant == self.tenant)
+        query = select(literal(table.name), *table.primary_key.columns).where(table.c.tenant == self._rows.tenant)
         for start in range(0, len(keys), BATCH):
             yield from map(tuple, session.execute(query.where(column.in_(keys[start : start + BATCH]))))
 

@@ -16,64 +16,68 @@ from facesvc.storage.templates import held_versions
 from facesvc.storage.transactions import EVERY_TENANT, Transactions, read_page
 
 
-class Galleries(SealedRows):
-    """The galleries of one tenant; see core.ports.ReferenceStore."""
+class Galleries:
+    """The galleries of one tenant. Raises StoreUnavailable."""
 
-    def ping(self) -> None:
-        """Raises StoreUnavailable unless the database answers and has its tables."""
-        with self.reading() as session:
-            session.execute(select(GalleryRow.key).limit(1))
+    def __init__(self, rows: SealedRows) -> None:
+        self._rows = rows
 
-    def create_gallery(self, new: NewGallery, template_version: str) -> Gallery:
-        with self.writing(conflict=GalleryExists(f"gallery {new.name!r} exists already")) as session:
+    def create(self, new: NewGallery, template_version: str) -> Gallery:
+        """Create a gallery of this template version. Raises GalleryExists."""
+        with self._rows.writing(conflict=GalleryExists(f"gallery {new.name!r} exists already")) as session:
             row = GalleryRow(
-                tenant=self.tenant,
+                tenant=self._rows.tenant,
                 template_version=template_version,
                 keep_photographs=new.keep_photographs,
                 created_at=datetime.now(UTC),
-                **gallery_columns(session, self, GalleryDetails(new.name, new.metadata)),
+                **gallery_columns(session, self._rows, GalleryDetails(new.name, new.metadata)),
             )
             session.add(row)
             session.flush()
-            return as_gallery(self.codec, row)
+            return as_gallery(self._rows.codec, row)
 
-    def gallery(self, name: str) -> Gallery:
-        with self.reading() as session:
-            return as_gallery(self.codec, find_gallery(session, self, name))
+    def get(self, name: str) -> Gallery:
+        """Return the gallery of this name. Raises GalleryNotFound."""
+        with self._rows.reading() as session:
+            return as_gallery(self._rows.codec, find_gallery(session, self._rows, name))
 
-    def galleries(self, limit: int, cursor: str | None = None) -> Page[Gallery]:
-        query = select(GalleryRow).where(GalleryRow.tenant == self.tenant)
-        if self.seen is not None:
-            names = [gallery_token(self.codec, name) for name in sorted(self.seen)]
+    def list(self, limit: int, cursor: str | None = None) -> Page[Gallery]:
+        """Return a page of galleries, in an order that says nothing of their names. Raises InvalidCursor."""
+        query = select(GalleryRow).where(GalleryRow.tenant == self._rows.tenant)
+        if self._rows.seen is not None:
+            names = [gallery_token(self._rows.codec, name) for name in sorted(self._rows.seen)]
             query = query.where(GalleryRow.name.in_(names))
-        with self.reading() as session:
+        with self._rows.reading() as session:
             rows, following = read_page(session, query, GalleryRow.name, "galleries", limit, cursor)
-            return Page(tuple(as_gallery(self.codec, row) for (row,) in rows), following)
+            return Page(tuple(as_gallery(self._rows.codec, row) for (row,) in rows), following)
 
     def held_versions(self) -> set[str]:
         """Return the template versions of all galleries, see ``core.types.Gallery.versions``."""
-        return versions_of_galleries(self)
+        return versions_of_galleries(self._rows)
 
-    def update_gallery(self, name: str, change: GalleryChange) -> Gallery:
-        with self.writing() as session:
-            row = lock_gallery(session, self, name)
+    def update(self, name: str, change: GalleryChange) -> Gallery:
+        """Change what ``change`` names. Photographs that are stored are deleted when they are to be kept no longer.
+        Raises GalleryNotFound."""
+        with self._rows.writing() as session:
+            row = lock_gallery(session, self._rows, name)
             if change.metadata is not None:
-                put(row, gallery_columns(session, self, GalleryDetails(name, change.metadata)))
+                put(row, gallery_columns(session, self._rows, GalleryDetails(name, change.metadata)))
             if change.keep_photographs is not None:
                 row.keep_photographs = change.keep_photographs
             if change.keep_photographs is False:
                 _delete_photographs(session, row.key)
             session.flush()
-            updated = as_gallery(self.codec, row)
+            updated = as_gallery(self._rows.codec, row)
         if change.keep_photographs is False:
-            wipe_log(self.engine)
+            wipe_log(self._rows.engine)
         return updated
 
-    def delete_gallery(self, name: str) -> None:
-        with self.writing() as session:
-            row = lock_gallery(session, self, name)
+    def delete(self, name: str) -> None:
+        """Delete a gallery with all that belongs to it. Raises GalleryNotFound."""
+        with self._rows.writing() as session:
+            row = lock_gallery(session, self._rows, name)
             session.execute(delete(GalleryRow).where(GalleryRow.key == row.key))  # the rest by ON DELETE CASCADE
-        wipe_log(self.engine)
+        wipe_log(self._rows.engine)
 
 
 def versions_of_galleries(rows: Transactions) -> set[str]:

@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Select, delete, insert, select
 from sqlalchemy.orm import Session
 
-from facesvc.core.model_change import LeftBehind, Unembedded
-from facesvc.core.types import Gallery, Page, ShadowState, Template
+from facesvc.core.types import Gallery, LeftBehind, Page, ShadowState, Template, Unembedded
 from facesvc.errors import GalleryNotFound, ModelChangeConflict, ModelChangeIncomplete, PhotographNotFound
 from facesvc.storage.engine import wipe_log
 from facesvc.storage.galleries import advance, as_gallery, find_gallery, lock_gallery
@@ -20,14 +19,19 @@ from facesvc.storage.templates import Owned, held_versions, insert_templates, kn
 from facesvc.storage.transactions import read_page
 
 
-class ModelChanges(SealedRows):
-    """The model changes of one tenant's galleries; see core.model_change.ModelChangeStore."""
+class ModelChanges:
+    """The model changes of one tenant's galleries. Raises ModelChangeConflict for what is not possible in the state
+    that a gallery is in, StoreUnavailable."""
 
-    def start_model_change(self, gallery: str, template_version: str) -> Gallery:
-        with self.writing() as session:
-            home = lock_gallery(session, self, gallery)
+    def __init__(self, rows: SealedRows) -> None:
+        self._rows = rows
+
+    def start(self, gallery: str, template_version: str) -> Gallery:
+        """Have the gallery hold this template version too, FILLING; it may already. Raises ModelChangeConflict."""
+        with self._rows.writing() as session:
+            home = lock_gallery(session, self._rows, gallery)
             if (home.shadow_version, home.shadow_state) == (template_version, ShadowState.FILLING):
-                return as_gallery(self.codec, home)
+                return as_gallery(self._rows.codec, home)
             if home.shadow_version is not None:
                 raise ModelChangeConflict(f"gallery {gallery!r} holds templates of {home.shadow_version} already")
             if template_version == home.template_version:
@@ -36,15 +40,16 @@ class ModelChanges(SealedRows):
             return self._advanced(session, home)
 
     def unembedded(self, gallery: Gallery, after: int, limit: int) -> list[Unembedded]:
+        """Return references whose key is above ``after`` and which lack the shadow's version, by key."""
         assert gallery.shadow is not None
         query = (
             _lacking(ReferenceRow, gallery.key, gallery.shadow.template_version)
             .add_columns(SubjectRow)
             .join(SubjectRow, SubjectRow.key == ReferenceRow.subject_key)
-            .where(ReferenceRow.key > after, ReferenceRow.tenant == self.tenant)
+            .where(ReferenceRow.key > after, ReferenceRow.tenant == self._rows.tenant)
         )
-        ciphers = SubjectCiphers(self.codec)
-        with self.reading() as session:
+        ciphers = SubjectCiphers(self._rows.codec)
+        with self._rows.reading() as session:
             return [
                 _unembedded(row, owner, ciphers)
                 for row, owner in session.execute(query.order_by(ReferenceRow.key).limit(limit))
@@ -53,16 +58,18 @@ class ModelChanges(SealedRows):
     def add_templates(
         self, gallery: Gallery, template_version: str, made: Mapping[int, Template], failed: Mapping[int, str]
     ) -> None:
+        """Store templates by the key of their reference, and the codes of why there are none. Pass over references that
+        have one by now or are gone. One transaction."""
         for template in made.values():
             require_vector(template)
-        with self.writing() as session:
-            home = _lock(session, self, gallery)
+        with self._rows.writing() as session:
+            home = _lock(session, self._rows, gallery)
             if template_version not in held_versions(home):
                 raise ModelChangeConflict(f"gallery {gallery.name!r} no longer changes to {template_version}")
             living = _living(session, home, [*made, *failed])
             known = known_versions(session, list(living))
             lacking = {key: of for key, of in living.items() if (key, template_version) not in known}
-            ciphers = SubjectCiphers(self.codec)
+            ciphers = SubjectCiphers(self._rows.codec)
             new = [(key, i, ciphers.of(owner), made[key]) for key, (i, owner) in lacking.items() if key in made]
             self._insert_made(session, home, new)
             _note(session, home, template_version, {key: failed[key] for key in lacking if key in failed})
@@ -76,8 +83,11 @@ class ModelChanges(SealedRows):
         log_added(session, home, [(key, version) for key, *_ in new], revision)
 
     def swap_versions(self, gallery: str, before: ShadowState, leave: bool) -> Gallery:
-        with self.writing() as session:
-            home = lock_gallery(session, self, gallery)
+        """Exchange the version that answers and the shadow, which is in state ``before``: FILLING becomes STANDBY, and
+        STANDBY becomes FILLING. Raises ModelChangeConflict, and ModelChangeIncomplete where references lack the
+        shadow's version, unless ``leave``."""
+        with self._rows.writing() as session:
+            home = lock_gallery(session, self._rows, gallery)
             if home.shadow_version is None or home.shadow_state != before:
                 raise ModelChangeConflict(_at(home, gallery))
             if not leave and (lacking := home.references - home.shadow_templates):
@@ -89,16 +99,19 @@ class ModelChanges(SealedRows):
             return self._advanced(session, home)
 
     def release_shadow(self, gallery: str, before: ShadowState) -> Gallery:
-        with self.writing() as session:
-            home = lock_gallery(session, self, gallery)
+        """Set the shadow, which is in state ``before`` or LEAVING already, to LEAVING. Raises ModelChangeConflict."""
+        with self._rows.writing() as session:
+            home = lock_gallery(session, self._rows, gallery)
             if home.shadow_state not in (before, ShadowState.LEAVING):
                 raise ModelChangeConflict(_at(home, gallery))
             home.shadow_state = ShadowState.LEAVING
             return self._advanced(session, home)
 
     def delete_shadow(self, gallery: Gallery, limit: int) -> bool:
-        with self.writing() as session:
-            home = _lock(session, self, gallery)
+        """Delete up to ``limit`` templates of a shadow that is LEAVING, and the shadow with the last of them: True
+        then."""
+        with self._rows.writing() as session:
+            home = _lock(session, self._rows, gallery)
             if home.shadow_version is None or home.shadow_state != ShadowState.LEAVING:
                 return True
             version = home.shadow_version
@@ -114,16 +127,18 @@ class ModelChanges(SealedRows):
                 return False
             home.shadow_version, home.shadow_state = None, None
             _forget(session, home, version)
-        wipe_log(self.engine)
+        wipe_log(self._rows.engine)
         return True
 
     def left_behind(self, gallery: str, limit: int, cursor: str | None = None) -> Page[LeftBehind]:
-        with self.reading() as session:
-            home = find_gallery(session, self, gallery)
+        """Return a page of the references without a template of the version that is to follow or, where none is, of the
+        one that answers; oldest first. Raises InvalidCursor."""
+        with self._rows.reading() as session:
+            home = find_gallery(session, self._rows, gallery)
             filling = home.shadow_state == ShadowState.FILLING
             version = home.shadow_version if filling and home.shadow_version else home.template_version
             listing = f"left-behind/{home.key}/{version}"
-            query, ciphers = _with_failures(home.key, version), SubjectCiphers(self.codec)
+            query, ciphers = _with_failures(home.key, version), SubjectCiphers(self._rows.codec)
             rows, following = read_page(session, query, ReferenceRow.key, listing, limit, cursor)
             found = (LeftBehind(row.id, ciphers.details(of).id, _why(row, code)) for row, of, code in rows)
             return Page(tuple(found), following)
@@ -132,15 +147,17 @@ class ModelChanges(SealedRows):
         session.flush()
         advance(session, home)
         session.refresh(home)
-        return as_gallery(self.codec, home)
+        return as_gallery(self._rows.codec, home)
 
     def paired_references(self, gallery: Gallery) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the keys (n,), ascending, of the references with templates of both versions, and the (n,) keys of
+        their subjects."""
         assert gallery.shadow is not None
         query = select(ReferenceRow.key, ReferenceRow.subject_key).order_by(ReferenceRow.key)
-        query = query.where(ReferenceRow.gallery_key == gallery.key, ReferenceRow.tenant == self.tenant)
+        query = query.where(ReferenceRow.gallery_key == gallery.key, ReferenceRow.tenant == self._rows.tenant)
         for version in (gallery.template_version, gallery.shadow.template_version):
             query = query.where(_has_template(version))
-        with self.reading() as session:
+        with self._rows.reading() as session:
             pairs = np.array(session.execute(query).all(), np.int64).reshape(-1, 2)
         return pairs[:, 0], pairs[:, 1]
 

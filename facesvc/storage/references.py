@@ -1,5 +1,4 @@
-"""The store, whole, and its references: templates of subjects, and the photographs they were made from where those
-are kept."""
+"""References: templates of subjects, and the photographs they were made from where those are stored."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,16 +16,12 @@ from facesvc.core.types import (
     Reference,
 )
 from facesvc.errors import PhotographNotFound, ReferenceNotFound, TooManyReferences
-from facesvc.storage.answers import Answers, Lapsing, forget_answers
+from facesvc.storage.answers import Answers, forget_answers
 from facesvc.storage.engine import wipe_log
-from facesvc.storage.erasures import Erasures
-from facesvc.storage.galleries import Galleries, advance, find_gallery, lock_gallery
-from facesvc.storage.model_change import ModelChanges
-from facesvc.storage.revisions import Revisions, log_added, log_removed
-from facesvc.storage.sealing import SubjectCipher, SubjectCiphers, SubjectDetails
-from facesvc.storage.search import Comparables
+from facesvc.storage.galleries import advance, find_gallery, lock_gallery
+from facesvc.storage.revisions import log_added, log_removed
+from facesvc.storage.sealing import SealedRows, SubjectCipher, SubjectCiphers, SubjectDetails
 from facesvc.storage.subjects import (
-    Subjects,
     find_subject,
     insert_subject,
     living,
@@ -48,21 +43,17 @@ from facesvc.storage.templates import (
     require_templates,
     require_vector,
 )
-from facesvc.storage.transactions import BATCH, Locks, read_page
+from facesvc.storage.transactions import BATCH, read_page
 
 
-class SqlReferenceStore(Galleries, Subjects, Revisions, Comparables, Answers, Erasures, Lapsing, Locks, ModelChanges):
-    """core.ports.ReferenceStore on SQLite or PostgreSQL, for one tenant: no method reads or writes another's rows.
+class References:
+    """The references of one tenant's subjects: templates, and the photographs they were made from where those are
+    stored. Raises StoreUnavailable."""
 
-    ``SqlReferenceStore(engine, tenant, codec)``. Thread-safe. Raises RequestError for text
-    that can't be stored (over 256 characters, NUL, lone surrogates) and for metadata that is not JSON.
-    """
+    def __init__(self, rows: SealedRows, answers: Answers) -> None:
+        self._rows, self._answers = rows, answers
 
-    def seen_by(self, galleries: frozenset[str]) -> "SqlReferenceStore":
-        """The same rows for who may use these galleries only: all others are not there."""
-        return SqlReferenceStore(self.engine, self.tenant, self.codec, galleries)
-
-    def add_references(
+    def add(
         self,
         gallery: str,
         subject: str,
@@ -71,17 +62,27 @@ class SqlReferenceStore(Galleries, Subjects, Revisions, Comparables, Answers, Er
         versions: Sequence[str] | None = None,
         most: int | None = None,
     ) -> list[Reference]:
-        """Also raises StoreError for a template that is not (128,) finite numbers. Stores no subject when ``new``
-        is empty."""
+        """Store references, and the subject if it is new; return them in the order of ``new``. Stores no subject when
+        ``new`` is empty. A reference of the same photograph (image_sha256 and box) that the subject has already is
+        returned, not repeated; it is given the templates that it lacks.
+
+        receipt: its answer is stored with the subject, where there is one; raises IdempotencyKeyInUse, and stores
+        nothing, where another request's answer has been stored meanwhile. versions: of which templates were made, where
+        they could be. most: references that a subject may have.
+
+        Raises GalleryNotFound; TemplateVersionMismatch for a reference without a template of the gallery's version, and
+        where the gallery holds a version that is not among ``versions`` (any more); TooManyReferences; SubjectExists
+        where the subject has expired and was not deleted yet; StoreError for a template that is not (128,) finite
+        numbers."""
         for template in (template for reference in new for template in reference.templates):
             require_vector(template)
-        with self.writing() as session:
-            home = lock_gallery(session, self, gallery)
+        with self._rows.writing() as session:
+            home = lock_gallery(session, self._rows, gallery)
             require_templates(home, new, versions)
             owner, created = self._find_or_insert(session, home, subject, bool(new))
             stored = self._add(session, home, owner, created, new, most) if owner else []
             if receipt:
-                self.keep_answer(session, home, owner, receipt, receipt.answer(stored))
+                self._answers.keep(session, home, owner, receipt, receipt.answer(stored))
             return stored
 
     def _add(
@@ -93,7 +94,7 @@ class SqlReferenceStore(Galleries, Subjects, Revisions, Comparables, Answers, Er
         new: Sequence[NewReference],
         most: int | None,
     ) -> list[Reference]:
-        cipher = SubjectCipher.of(self.codec, owner)
+        cipher = SubjectCipher.of(self._rows.codec, owner)
         identities = [cipher.identity(reference) for reference in new]
         wanted = dict(zip(identities, new, strict=True))
         rows = _stored(session, owner, list(wanted))
@@ -138,10 +139,10 @@ class SqlReferenceStore(Galleries, Subjects, Revisions, Comparables, Answers, Er
     ) -> tuple[SubjectRow | None, bool]:
         """The subject, where it is ``wanted`` if need be a new one, and whether it is; the gallery's lock keeps others
         from adding it in between."""
-        found = seek_subject(session, self, home, subject, expired=True)
+        found = seek_subject(session, self._rows, home, subject, expired=True)
         if found is None:
             return (
-                (insert_subject(session, self, home, SubjectDetails(subject, None, {})), True)
+                (insert_subject(session, self._rows, home, SubjectDetails(subject, None, {})), True)
                 if wanted
                 else (None, False)
             )
@@ -156,36 +157,41 @@ class SqlReferenceStore(Galleries, Subjects, Revisions, Comparables, Answers, Er
         query = select(TemplateRow).where(TemplateRow.template_version == version)
         query = query.where(TemplateRow.reference_key.in_({row.key for row in rows}))
         templates = {row.reference_key: row for row in session.scalars(query)}
-        ciphers = SubjectCiphers(self.codec)
+        ciphers = SubjectCiphers(self._rows.codec)
         return [as_reference(row, owner, templates.get(row.key), version, ciphers) for row in rows]
 
-    def references(self, gallery: str, subject: str, limit: int, cursor: str | None = None) -> Page[Reference]:
-        with self.reading() as session:
-            owner, ciphers = self._owner(session, gallery, subject), SubjectCiphers(self.codec)
+    def list(self, gallery: str, subject: str, limit: int, cursor: str | None = None) -> Page[Reference]:
+        """Return a page of a subject's references, oldest first. Raises GalleryNotFound, SubjectNotFound,
+        InvalidCursor."""
+        with self._rows.reading() as session:
+            owner, ciphers = self._owner(session, gallery, subject), SubjectCiphers(self._rows.codec)
             query, listing = _with_templates(owner.key), f"references/{owner.key}"
             rows, following = read_page(session, query, ReferenceRow.key, listing, limit, cursor)
             found = (as_reference(row, owner, template, version, ciphers) for row, template, version in rows)
             return Page(tuple(found), following)
 
-    def reference(self, gallery: str, subject: str, reference: str) -> Reference:
-        with self.reading() as session:
+    def get(self, gallery: str, subject: str, reference: str) -> Reference:
+        """Return a reference. Raises GalleryNotFound, SubjectNotFound, ReferenceNotFound."""
+        with self._rows.reading() as session:
             owner = self._owner(session, gallery, subject)
             query = _with_templates(owner.key).where(ReferenceRow.id == reference)
             for row, template, version in session.execute(query):
-                return as_reference(row, owner, template, version, SubjectCiphers(self.codec))
+                return as_reference(row, owner, template, version, SubjectCiphers(self._rows.codec))
         raise ReferenceNotFound(f"no reference {reference!r} of subject {subject!r}")
 
-    def references_by_key(self, gallery: Gallery, keys: Sequence[int]) -> list[Reference]:
+    def by_key(self, gallery: Gallery, keys: Sequence[int]) -> Sequence[Reference]:
+        """Return those of the references that exist in the gallery and have a template of ``gallery.template_version``,
+        in any order; those of expired subjects don't."""
         version = gallery.template_version
         query = (
             select(ReferenceRow, SubjectRow, TemplateRow)
             .join(SubjectRow, SubjectRow.key == ReferenceRow.subject_key)
             .join(TemplateRow, TemplateRow.reference_key == ReferenceRow.key)
-            .where(ReferenceRow.tenant == self.tenant, TemplateRow.template_version == version, living())
+            .where(ReferenceRow.tenant == self._rows.tenant, TemplateRow.template_version == version, living())
         )
         found: list[Reference] = []
-        ciphers = SubjectCiphers(self.codec)
-        with self.reading() as session:
+        ciphers = SubjectCiphers(self._rows.codec)
+        with self._rows.reading() as session:
             for start in range(0, len(keys), BATCH):
                 rows = session.execute(query.where(ReferenceRow.key.in_(keys[start : start + BATCH])))
                 # The gallery is compared here: in the query, SQLite would walk the whole gallery for it.
@@ -196,10 +202,11 @@ class SqlReferenceStore(Galleries, Subjects, Revisions, Comparables, Answers, Er
                 ]
         return found
 
-    def delete_reference(self, gallery: str, subject: str, reference: str) -> None:
-        with self.writing() as session:
-            home = lock_gallery(session, self, gallery)
-            owner = find_subject(session, self, home, gallery, subject)
+    def delete(self, gallery: str, subject: str, reference: str) -> None:
+        """Delete a reference. Raises GalleryNotFound, SubjectNotFound, ReferenceNotFound."""
+        with self._rows.writing() as session:
+            home = lock_gallery(session, self._rows, gallery)
+            owner = find_subject(session, self._rows, home, gallery, subject)
             this = ReferenceRow.key == find_reference(session, owner, subject, reference).key
             gone = fewer(count_templates(session, this))
             log_removed(session, home, this, advance(session, home, references=-1, templates=gone))
@@ -207,18 +214,20 @@ class SqlReferenceStore(Galleries, Subjects, Revisions, Comparables, Answers, Er
             session.execute(delete(ReferenceRow).where(this))
             owner.references -= 1
             owner.updated_at = datetime.now(UTC)
-        wipe_log(self.engine)
+        wipe_log(self._rows.engine)
 
     def photograph(self, gallery: str, subject: str, reference: str) -> Photograph:
-        with self.reading() as session:
+        """Return the photograph of a reference. Raises ReferenceNotFound, and PhotographNotFound where none was
+        kept."""
+        with self._rows.reading() as session:
             owner = self._owner(session, gallery, subject)
             found = session.get(PhotographRow, find_reference(session, owner, subject, reference).key)
             if found is None:
                 raise PhotographNotFound(f"no photograph kept of {reference!r}")
-            return SubjectCipher.of(self.codec, owner).open_photograph(reference, found.content)
+            return SubjectCipher.of(self._rows.codec, owner).open_photograph(reference, found.content)
 
     def _owner(self, session: Session, gallery: str, subject: str) -> SubjectRow:
-        return find_subject(session, self, find_gallery(session, self, gallery), gallery, subject)
+        return find_subject(session, self._rows, find_gallery(session, self._rows, gallery), gallery, subject)
 
 
 def find_reference(session: Session, owner: SubjectRow, subject: str, reference: str) -> ReferenceRow:

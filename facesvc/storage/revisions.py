@@ -21,8 +21,11 @@ from facesvc.storage.transactions import BATCH
 ADD, REMOVE = "add", "remove"
 
 
-class Revisions(SealedRows):
-    """What happened to one tenant's galleries; see core.ports.ReferenceStore."""
+class Revisions:
+    """What happened to the templates of one tenant's galleries. Raises StoreUnavailable."""
+
+    def __init__(self, rows: SealedRows) -> None:
+        self._rows = rows
 
     def changes(self, gallery: Gallery, after: int, limit: int | None = None) -> Changes:
         """The templates of ``gallery.template_version`` that are there now and were added after ``after``, and the keys
@@ -31,7 +34,7 @@ class Revisions(SealedRows):
 
         limit: whole writes until there are so many templates (at least one write); where that leads is the
         answer's revision. Steps may see different moments: what was removed since one is in a later one's log."""
-        with self.reading() as session:
+        with self._rows.reading() as session:
             revision = self._revision(session, gallery)
             if limit is not None:
                 revision = _reached(session, gallery, after, revision, limit)
@@ -40,15 +43,19 @@ class Revisions(SealedRows):
         return Changes(added, vectors, removed, revision)
 
     def issued(self, gallery: Gallery, vectors: Vectors) -> Vectors:
-        return self.codec.issued(gallery.key, gallery.issue, vectors)
+        """(n 128) templates or probes -> (n 128) as the gallery's indexes hold them, see ``core.rotation``;
+        distances are the same."""
+        return self._rows.codec.issued(gallery.key, gallery.issue, vectors)
 
     def removals(self, gallery: Gallery, after: int) -> tuple[NDArray[np.int64], int]:
-        with self.reading() as session:
+        """Return the keys (n,) of the references that were removed after revision ``after``, and the gallery's
+        revision."""
+        with self._rows.reading() as session:
             revision = self._revision(session, gallery)
             return _removed(session, gallery, after, revision), revision
 
     def _revision(self, session: Session, gallery: Gallery) -> int:
-        query = select(GalleryRow.revision).where(GalleryRow.key == gallery.key, GalleryRow.tenant == self.tenant)
+        query = select(GalleryRow.revision).where(GalleryRow.key == gallery.key, GalleryRow.tenant == self._rows.tenant)
         revision = session.scalar(query)
         if revision is None:
             raise GalleryNotFound(f"no gallery {gallery.name!r}")
@@ -61,7 +68,7 @@ class Revisions(SealedRows):
         count = session.scalar(select(func.count()).select_from(TemplateRow).where(*within)) or 0
         keys, vectors = np.empty(count, np.int64), np.empty((count, DIMENSION), np.float32)
         query = sealed_vectors().where(*within).order_by(TemplateRow.revision, TemplateRow.reference_key)
-        filled, ciphers, version = 0, SubjectCiphers(self.codec), gallery.template_version
+        filled, ciphers, version = 0, SubjectCiphers(self._rows.codec), gallery.template_version
         rows = session.execute(query, execution_options={"yield_per": BATCH})
         for key, public_id, stored, subject, token, wrapped, data_key in rows:
             keys[filled] = key

@@ -1,5 +1,6 @@
 """Subjects: the people of a gallery, by the caller's own identifiers."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -27,39 +28,48 @@ from facesvc.storage.templates import count_templates, fewer
 from facesvc.storage.transactions import read_page
 
 
-class Subjects(SealedRows):
-    """The subjects of one tenant's galleries; see core.ports.ReferenceStore."""
+class Subjects:
+    """The subjects of one tenant's galleries. Raises StoreUnavailable."""
 
-    def create_subject(self, gallery: str, new: NewSubject) -> Subject:
+    def __init__(self, rows: SealedRows) -> None:
+        self._rows = rows
+
+    def create(self, gallery: str, new: NewSubject) -> Subject:
+        """Create a subject. Raises GalleryNotFound, and SubjectExists, also for a subject that has expired and was
+        not deleted yet."""
         exists = SubjectExists(f"subject {new.id!r} exists already in {gallery!r}")
-        with self.writing(conflict=exists) as session:
-            home = lock_gallery(session, self, gallery)
+        with self._rows.writing(conflict=exists) as session:
+            home = lock_gallery(session, self._rows, gallery)
             details = SubjectDetails(new.id, new.display_name, new.metadata, new.retention.consent)
-            row = insert_subject(session, self, home, details)
+            row = insert_subject(session, self._rows, home, details)
             row.expires_at = new.retention.expires_at
             session.flush()
             advance(session, home, subjects=1)
             return self._subject(row, gallery)
 
-    def subject(self, gallery: str, subject: str) -> Subject:
-        with self.reading() as session:
-            home = find_gallery(session, self, gallery)
-            return self._subject(find_subject(session, self, home, gallery, subject), gallery)
+    def get(self, gallery: str, subject: str) -> Subject:
+        """Return a subject that has not expired. Raises GalleryNotFound, SubjectNotFound."""
+        with self._rows.reading() as session:
+            home = find_gallery(session, self._rows, gallery)
+            return self._subject(find_subject(session, self._rows, home, gallery, subject), gallery)
 
-    def subjects(self, gallery: str, limit: int, cursor: str | None = None) -> Page[Subject]:
-        with self.reading() as session:
-            home = find_gallery(session, self, gallery)
+    def list(self, gallery: str, limit: int, cursor: str | None = None) -> Page[Subject]:
+        """Return a page of subjects, in an order that says nothing of their ids. Raises GalleryNotFound,
+        InvalidCursor."""
+        with self._rows.reading() as session:
+            home = find_gallery(session, self._rows, gallery)
             query = select(SubjectRow).where(SubjectRow.gallery_key == home.key, living())
             rows, following = read_page(session, query, SubjectRow.id, f"subjects/{home.key}", limit, cursor)
             return Page(tuple(self._subject(row, gallery) for (row,) in rows), following)
 
-    def update_subject(self, gallery: str, subject: str, change: SubjectChange) -> Subject:
+    def update(self, gallery: str, subject: str, change: SubjectChange) -> Subject:
+        """Change what ``change`` names. Raises GalleryNotFound, SubjectNotFound."""
         retention = change.retention
         given = {"display_name": change.display_name, "metadata": change.metadata, "consent": retention.consent}
         changed = {name: value for name, value in given.items() if value is not None}
-        with self.writing() as session:
-            row = find_subject(session, self, lock_gallery(session, self, gallery), gallery, subject)
-            cipher = SubjectCipher.of(self.codec, row)
+        with self._rows.writing() as session:
+            row = find_subject(session, self._rows, lock_gallery(session, self._rows, gallery), gallery, subject)
+            cipher = SubjectCipher.of(self._rows.codec, row)
             row.sealed = cipher.seal_subject(replace(cipher.open_subject(row), **changed))
             row.expires_at = retention.expires_at or row.expires_at
             row.updated_at = datetime.now(UTC)
@@ -67,51 +77,58 @@ class Subjects(SealedRows):
             return self._subject(row, gallery)
 
     def mark_canary(self, gallery: str, subject: str, canary: bool) -> None:
-        with self.writing() as session:
-            home = lock_gallery(session, self, gallery)
-            row = find_subject(session, self, home, gallery, subject)
-            cipher = SubjectCipher.of(self.codec, row)
+        """Set whether a match of the subject raises an alarm; see ``service.disclosure``. Raises GalleryNotFound,
+        SubjectNotFound."""
+        with self._rows.writing() as session:
+            home = lock_gallery(session, self._rows, gallery)
+            row = find_subject(session, self._rows, home, gallery, subject)
+            cipher = SubjectCipher.of(self._rows.codec, row)
             row.sealed = cipher.seal_subject(replace(cipher.open_subject(row), canary=int(canary)))
 
-    def delete_subject(self, gallery: str, subject: str) -> None:
-        with self.writing() as session:
-            home = lock_gallery(session, self, gallery)
-            row = find_subject(session, self, home, gallery, subject, expired=True)
+    def delete(self, gallery: str, subject: str) -> None:
+        """Delete a subject, also one that has expired. Raises GalleryNotFound, SubjectNotFound."""
+        with self._rows.writing() as session:
+            home = lock_gallery(session, self._rows, gallery)
+            row = find_subject(session, self._rows, home, gallery, subject, expired=True)
             remove_subject(session, home, row.key, row.references)
-        wipe_log(self.engine)
+        wipe_log(self._rows.engine)
 
-    def expired(self, limit: int) -> list[Expired]:
+    def expired(self, limit: int) -> Sequence[Expired]:
+        """Return subjects that have expired and are to be deleted, the longest expired first."""
         query = select(GalleryRow, SubjectRow).join(GalleryRow, GalleryRow.key == SubjectRow.gallery_key)
-        query = query.where(SubjectRow.tenant == self.tenant, ended()).order_by(SubjectRow.expires_at)
-        with self.reading() as session:
+        query = query.where(SubjectRow.tenant == self._rows.tenant, ended()).order_by(SubjectRow.expires_at)
+        with self._rows.reading() as session:
             return [self._expired(home, row) for home, row in session.execute(query.limit(limit))]
 
-    def expired_subject(self, gallery: str, subject: str) -> Expired | None:
-        with self.reading() as session:
-            row = seek_subject(session, self, find_gallery(session, self, gallery), subject, expired=True)
+    def find_expired(self, gallery: str, subject: str) -> Expired | None:
+        """Return the subject of this id where it has expired and was not deleted yet. Raises GalleryNotFound."""
+        with self._rows.reading() as session:
+            row = seek_subject(session, self._rows, find_gallery(session, self._rows, gallery), subject, expired=True)
             return Expired(row.key, gallery, subject) if row is not None and has_ended(row) else None
 
-    def delete_expired(self, key: int) -> list[Deleted]:
-        which = (SubjectRow.key == key, SubjectRow.tenant == self.tenant, ended())
+    def delete_expired(self, key: int) -> Sequence[Deleted]:
+        """Delete an expired subject by the key of its row, without opening anything; return its references. Raises
+        SubjectNotFound where it is gone."""
+        which = (SubjectRow.key == key, SubjectRow.tenant == self._rows.tenant, ended())
         of_it = select(SubjectRow.gallery_key).where(*which).scalar_subquery()
-        with self.writing() as session:
+        with self._rows.writing() as session:
             home = session.scalar(select(GalleryRow).where(GalleryRow.key == of_it).with_for_update())
             references = session.scalar(select(SubjectRow.references).where(*which))
             if home is None or references is None:
                 raise SubjectNotFound("the subject is gone")
             gone = remove_subject(session, home, key, references)
-        wipe_log(self.engine)
+        wipe_log(self._rows.engine)
         return gone
 
     def _expired(self, home: GalleryRow, row: SubjectRow) -> Expired:
         gallery = subject = None
         with suppress(SealBroken):  # what can't be read can be deleted all the same
-            gallery = open_gallery(self.codec, home).name
-            subject = SubjectCipher.of(self.codec, row).open_subject(row).id
+            gallery = open_gallery(self._rows.codec, home).name
+            subject = SubjectCipher.of(self._rows.codec, row).open_subject(row).id
         return Expired(row.key, gallery, subject)
 
     def _subject(self, row: SubjectRow, gallery: str) -> Subject:
-        return as_subject(row, SubjectCipher.of(self.codec, row).open_subject(row), gallery)
+        return as_subject(row, SubjectCipher.of(self._rows.codec, row).open_subject(row), gallery)
 
 
 def living() -> ColumnElement[bool]:

@@ -134,10 +134,14 @@ KEEPALIVE = ("tcp_keepalives_idle = 30", "tcp_keepalives_interval = 10", "tcp_ke
 
 
 class Locks(Transactions):
-    """The locks of one tenant; see core.ports.ReferenceStore."""
+    """The locks of one tenant."""
 
     def alone(self, name: str, patience: float | None = None) -> AbstractContextManager[None]:
-        """On PostgreSQL a session-level advisory lock (its documentation, section 13.3.5) on a connection of its own;
+        """Hold the lock of this name within the context: one holder at a time, among all threads and processes on this
+        database and for this tenant; waits for its turn. A process that dies gives way to the next. Not reentrant.
+        Raises StoreUnavailable where it is not its turn within ``patience`` seconds.
+
+        On PostgreSQL a session-level advisory lock (its documentation, section 13.3.5) on a connection of its own;
         beside a SQLite file a lock file, which stays there, empty."""
         digest = sha256(f"{self.tenant}\0{name}".encode()).digest()[:8]
         if self.engine.dialect.name == "sqlite":

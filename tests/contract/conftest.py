@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 
 from facesvc.core.types import NewGallery
 from facesvc.storage.engine import open_engine
-from facesvc.storage.references import SqlReferenceStore
+from facesvc.storage.store import Store
 from tests.support.databases import VERSION, open_store, postgresql_database
 from tests.support.engines import ENGINES, EngineHomes
 
@@ -43,11 +43,11 @@ def engine(url: str) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def store(url: str) -> Iterator[SqlReferenceStore]:
+def store(url: str) -> Iterator[Store]:
     """A store with the empty gallery "staff", which keeps no photographs."""
     engine = open_engine(url)
     store = open_store(engine)
-    store.create_gallery(NewGallery("staff"), VERSION)
+    store.galleries.create(NewGallery("staff"), VERSION)
     yield store
     engine.dispose()
 
@@ -62,7 +62,7 @@ def engine_home(request: pytest.FixtureRequest) -> Iterator[EngineHomes]:
 
 
 @pytest.fixture
-def other(url: str) -> Iterator[SqlReferenceStore]:
+def other(url: str) -> Iterator[Store]:
     """A second process's view of the same database: its own engine and connections."""
     engine = open_engine(url)
     yield open_store(engine)

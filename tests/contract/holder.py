@@ -9,7 +9,7 @@ from tests.support.databases import open_store
 def main(url: str, name: str) -> None:
     store = open_store(open_engine(url))
     print("started", flush=True)
-    with store.alone(name):
+    with store.locks.alone(name):
         print("alone", flush=True)
         sys.stdin.read()
     print("done", flush=True)

@@ -10,7 +10,7 @@ from facesvc.core.access import DEFAULT_TENANT
 from facesvc.errors import IdentityBudgetSpent, SubjectNotFound
 from facesvc.storage.disclosures import SqlDisclosures
 from facesvc.storage.engine import open_engine
-from facesvc.storage.references import SqlReferenceStore
+from facesvc.storage.store import Store
 from facesvc.storage.tables import RevealedRow
 from tests.support.databases import new_reference, new_tenant, open_codec
 
@@ -24,9 +24,9 @@ def disclosures(url: str) -> Iterator[SqlDisclosures]:
     engine.dispose()
 
 
-def enrolled(store: SqlReferenceStore, count: int) -> list[str]:
+def enrolled(store: Store, count: int) -> list[str]:
     """A reference of each of so many subjects."""
-    return [store.add_references("staff", f"s{n}", [new_reference(n)])[0].id for n in range(count)]
+    return [store.references.add("staff", f"s{n}", [new_reference(n)])[0].id for n in range(count)]
 
 
 def rows(disclosures: SqlDisclosures) -> int:
@@ -34,7 +34,7 @@ def rows(disclosures: SqlDisclosures) -> int:
         return session.scalar(select(func.count()).select_from(RevealedRow)) or 0
 
 
-def test_a_key_is_told_of_so_many_subjects_a_day(store: SqlReferenceStore, disclosures: SqlDisclosures) -> None:
+def test_a_key_is_told_of_so_many_subjects_a_day(store: Store, disclosures: SqlDisclosures) -> None:
     references = enrolled(store, 5)
     disclosures.reveal(references[:3], "key", DAY, 4)
     disclosures.reveal(references[:3], "key", DAY, 4)  # of the same again
@@ -47,7 +47,7 @@ def test_a_key_is_told_of_so_many_subjects_a_day(store: SqlReferenceStore, discl
     disclosures.reveal(references[4:], "key", DAY + 1, 4)
 
 
-def test_it_is_forgotten_after_a_day(store: SqlReferenceStore, disclosures: SqlDisclosures) -> None:
+def test_it_is_forgotten_after_a_day(store: Store, disclosures: SqlDisclosures) -> None:
     references = enrolled(store, 3)
     disclosures.reveal(references[:2], "key", DAY, 5)
     disclosures.reveal(references[:1], "key", DAY + 1, 5)
@@ -56,13 +56,13 @@ def test_it_is_forgotten_after_a_day(store: SqlReferenceStore, disclosures: SqlD
     assert rows(disclosures) == 2
 
 
-def test_a_subject_takes_what_was_noted_of_it_along(store: SqlReferenceStore, disclosures: SqlDisclosures) -> None:
+def test_a_subject_takes_what_was_noted_of_it_along(store: Store, disclosures: SqlDisclosures) -> None:
     disclosures.reveal(enrolled(store, 2), "key", DAY, 5)
-    store.delete_subject("staff", "s0")
+    store.subjects.delete("staff", "s0")
     assert rows(disclosures) == 1
 
 
-def test_others_take_no_place_at_the_same_time(store: SqlReferenceStore, disclosures: SqlDisclosures) -> None:
+def test_others_take_no_place_at_the_same_time(store: Store, disclosures: SqlDisclosures) -> None:
     references = enrolled(store, 12)
 
     def reveal(reference: str) -> bool:
@@ -77,9 +77,9 @@ def test_others_take_no_place_at_the_same_time(store: SqlReferenceStore, disclos
     assert rows(disclosures) == 5
 
 
-def test_references_of_another_tenant_are_nobodys(store: SqlReferenceStore, disclosures: SqlDisclosures) -> None:
+def test_references_of_another_tenant_are_nobodys(store: Store, disclosures: SqlDisclosures) -> None:
     references = enrolled(store, 2)
-    store.mark_canary("staff", "s0", True)
+    store.subjects.mark_canary("staff", "s0", True)
     another = new_tenant(disclosures.engine, "another")
     stranger = SqlDisclosures(disclosures.engine, another.tenant, another.codec)
     stranger.reveal(references, "key", DAY, 1)
@@ -87,12 +87,12 @@ def test_references_of_another_tenant_are_nobodys(store: SqlReferenceStore, disc
     assert list(stranger.canaries(references)) == []
 
 
-def test_canaries(store: SqlReferenceStore, disclosures: SqlDisclosures) -> None:
+def test_canaries(store: Store, disclosures: SqlDisclosures) -> None:
     references = enrolled(store, 3)
     assert list(disclosures.canaries(references)) == []
-    store.mark_canary("staff", "s1", True)
+    store.subjects.mark_canary("staff", "s1", True)
     assert list(disclosures.canaries(references)) == [references[1]]
-    store.mark_canary("staff", "s1", False)
+    store.subjects.mark_canary("staff", "s1", False)
     assert list(disclosures.canaries(references)) == []
     with pytest.raises(SubjectNotFound):
-        store.mark_canary("staff", "nobody", True)
+        store.subjects.mark_canary("staff", "nobody", True)

@@ -24,7 +24,7 @@ from facesvc.index.galleries import GalleryIndexes
 from facesvc.index.homes import InMemory, MemoryHome, PlacedIndex
 from facesvc.pipeline.packs import LoadedPacks
 from facesvc.service import FaceService
-from facesvc.storage.references import SqlReferenceStore
+from facesvc.storage.store import Store
 from facesvc.storage.tables import ErasureRow, Table
 from tests.contract.values import JPEG, rows
 from tests.support.databases import VERSION, new_reference
@@ -54,7 +54,7 @@ class Away(MemoryHome):
 def database(url: str, tmp_path: Path) -> Iterator[Database]:
     """With a gallery "staff" that keeps photographs."""
     with open_database(Settings(data=tmp_path, database_url=url)) as opened:
-        opened.store("default").create_gallery(NewGallery("staff", True), VERSION)
+        opened.store("default").galleries.create(NewGallery("staff", True), VERSION)
         yield opened
 
 
@@ -81,7 +81,7 @@ def process(database: Database, home: MemoryHome) -> FaceService:
 
 def enrolled(service: FaceService, *seeds: int, subject: str = "ada") -> list[Reference]:
     new = [new_reference(seed, photograph=JPEG if seed == 1 else None) for seed in seeds]
-    return service.resources.store.add_references("staff", subject, new)
+    return service.resources.store.references.add("staff", subject, new)
 
 
 def told(service: FaceService) -> list[object]:
@@ -94,8 +94,8 @@ def verify(receipt: ErasureReceipt) -> None:
 
 def in_time(service: FaceService) -> None:
     """All that is kept for a while is kept no longer."""
-    store = cast(SqlReferenceStore, service.resources.store)
-    with store.writing() as session:
+    store = cast(Store, service.resources.store)
+    with store.rows.writing() as session:
         session.execute(update(ErasureRow).values(expires_at=LONG_AGO))
 
 
@@ -109,7 +109,7 @@ def test_an_erasure_that_was_cut_off_gives_its_receipt(
         with pytest.raises(type(failure)):
             service.subjects.erase("staff", "ada")
     with pytest.raises(SubjectNotFound):
-        service.resources.store.subject("staff", "ada")
+        service.resources.store.subjects.get("staff", "ada")
 
     made = other.by(Caller(key="k2")).subjects.erase("staff", "ada")
     verify(made)
@@ -128,13 +128,13 @@ def test_the_same_receipt_is_given_for_a_day(service: FaceService, other: FaceSe
     made = service.subjects.erase("staff", "ada")
     assert other.by(Caller(key="another")).subjects.erase("staff", "ada") == made
     assert told(service)[-2:] == [{"state": "begun"}, {"repeated": True}]
-    service.resources.store.forget_lapsed()
+    service.resources.store.answers.forget_lapsed()
     assert service.subjects.erase("staff", "ada") == made
     in_time(service)
     with pytest.raises(SubjectNotFound):
         service.subjects.erase("staff", "ada")
-    service.resources.store.forget_lapsed()
-    assert rows(cast(SqlReferenceStore, service.resources.store), ErasureRow) == 0
+    service.resources.store.answers.forget_lapsed()
+    assert rows(cast(Store, service.resources.store), ErasureRow) == 0
 
 
 def test_one_of_several_at_once_makes_the_receipt(service: FaceService) -> None:
@@ -152,7 +152,7 @@ def test_who_is_enrolled_anew_before_the_end_is_erased_with_what_was_there(servi
     with pytest.raises(IndexUnavailable):
         service.subjects.erase("staff", "ada")
     (after,) = enrolled(service, 2)
-    assert service.resources.store.subject("staff", "ada").references == 1
+    assert service.resources.store.subjects.get("staff", "ada").references == 1
     home.failure = None
     made = service.subjects.erase("staff", "ada")
     assert (made.statement["references"], made.statement["photographs"]) == ([before.id, after.id], 1)
@@ -170,7 +170,7 @@ def test_who_is_enrolled_anew_after_the_receipt_is_erased_anew(service: FaceServ
 
 def test_an_erasure_is_its_gallerys_and_its_tenants(service: FaceService, database: Database) -> None:
     enrolled(service, 1)
-    service.resources.store.create_gallery(NewGallery("guests"), VERSION)
+    service.resources.store.galleries.create(NewGallery("guests"), VERSION)
     service.subjects.erase("staff", "ada")
     for asked in (
         lambda: service.subjects.erase("guests", "ada"),
@@ -179,18 +179,18 @@ def test_an_erasure_is_its_gallerys_and_its_tenants(service: FaceService, databa
     ):
         with pytest.raises(SubjectNotFound):
             asked()
-    service.resources.store.delete_gallery("staff")
-    assert rows(cast(SqlReferenceStore, service.resources.store), ErasureRow) == 0
+    service.resources.store.galleries.delete("staff")
+    assert rows(cast(Store, service.resources.store), ErasureRow) == 0
 
 
 def test_what_is_kept_of_an_erasure_names_nobody(database: Database) -> None:
     """Neither does anything by which a guess could be tried: no signature, no plain digest."""
     store = database.store("default")
-    store.create_gallery(NewGallery("visitors"), VERSION)
-    store.add_references("visitors", "Ada Lovelace", [new_reference(1)])
-    erasure = store.begin_erasure("visitors", "Ada Lovelace")
-    store.finish_erasure(erasure, {"kind": "a statement"})
-    with store.reading() as session:
+    store.galleries.create(NewGallery("visitors"), VERSION)
+    store.references.add("visitors", "Ada Lovelace", [new_reference(1)])
+    erasure = store.erasures.begin("visitors", "Ada Lovelace")
+    store.erasures.finish(erasure, {"kind": "a statement"})
+    with store.rows.reading() as session:
         row = session.scalars(select(ErasureRow)).one()
         kept = repr({column.key: getattr(row, column.key) for column in ErasureRow.__table__.c})
         home = row.gallery_key
@@ -200,13 +200,15 @@ def test_what_is_kept_of_an_erasure_names_nobody(database: Database) -> None:
 
 def test_rows_that_were_left_are_counted_by_their_keys(database: Database, service: FaceService) -> None:
     """Without cascades, every row but the subject's own stays; none of them can be joined with it any more."""
-    database.store("default").claim(TICKET)
+    database.store("default").answers.claim(TICKET)
     new = [new_reference(1, photograph=JPEG), new_reference(2)]
-    service.resources.store.add_references("staff", "ada", new, Receipt(TICKET, lambda _: b"told"))
+    service.resources.store.references.add("staff", "ada", new, Receipt(TICKET, lambda _: b"told"))
     enrolled(service, 3, subject="bob")
     with without_cascades(database):
-        erasure = service.resources.store.begin_erasure("staff", "ada")
-    assert service.resources.store.remaining(erasure) == 6  # two references, two templates, a photograph, an answer
+        erasure = service.resources.store.erasures.begin("staff", "ada")
+    assert (
+        service.resources.store.erasures.remaining(erasure) == 6
+    )  # two references, two templates, a photograph, an answer
     assert service.subjects.erase("staff", "ada").statement["remaining"] == {"database": 6, "snapshots": 0}
 
 

@@ -13,7 +13,7 @@ from facesvc.index.exact import ExactIndex
 from facesvc.index.galleries import GalleryIndexes
 from facesvc.index.homes import MemoryHome
 from facesvc.pipeline.packs import LoadedPacks
-from facesvc.storage.references import SqlReferenceStore
+from facesvc.storage.store import Store
 from tests.contract.indexes import KINDS
 from tests.support.databases import VERSION, new_reference, unit_vectors
 from tests.support.engines import ENGINE_PARAMETERS, ENGINES
@@ -63,16 +63,16 @@ def open_index(request: pytest.FixtureRequest) -> Callable[[], TemplateIndex]:
     return Generous if request.param == "generous" else KINDS[request.param]
 
 
-def test_crowded_subjects(store: SqlReferenceStore, open_index: Callable[[], TemplateIndex]) -> None:
+def test_crowded_subjects(store: Store, open_index: Callable[[], TemplateIndex]) -> None:
     """The nearest dozen references are of two subjects, so that a third must be looked for again, whoever else is in
     the shortlist."""
     rng = np.random.default_rng(0)
     centre = unit_vectors(1)[0]
     for i, subject in enumerate(("ada", "bob")):
         near = around(centre, 15, 0.2, rng)
-        store.add_references("staff", subject, [reference(v, 100 * i + j) for j, v in enumerate(near)])
+        store.references.add("staff", subject, [reference(v, 100 * i + j) for j, v in enumerate(near)])
     for i, vector in enumerate(around(centre, 60, 0.3, rng)):
-        store.add_references("staff", f"other {i}", [reference(vector, 1_000 + i)])
+        store.references.add("staff", f"other {i}", [reference(vector, 1_000 + i)])
     service, oracle = (
         make_service(LoadedPacks(Vector()), store, GalleryIndexes(store, MemoryHome(kind)))
         for kind in (open_index, ExactIndex)

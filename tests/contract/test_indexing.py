@@ -20,7 +20,7 @@ from facesvc.index.homes import ChosenHomes, IndexHome
 from facesvc.index.local import SnapshotHome
 from facesvc.index.snapshot import NoSeal
 from facesvc.storage.engine import address
-from facesvc.storage.references import SqlReferenceStore
+from facesvc.storage.store import Store
 from tests.support.databases import VERSION, keep_master_key, new_reference, unit_vectors
 from tests.support.engines import ENGINE_PARAMETERS
 
@@ -28,7 +28,7 @@ AWAY = "http://127.0.0.1:1"
 
 
 @contextmanager
-def opened(settings: Settings, store: SqlReferenceStore) -> Iterator[IndexHome]:
+def opened(settings: Settings, store: Store) -> Iterator[IndexHome]:
     with open_home(settings, store, in_memory(settings, store, NoSeal())) as home:
         yield home
 
@@ -53,22 +53,22 @@ def test_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("engine", ENGINE_PARAMETERS)
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)  # pgvector's engine is the service's own database
-def test_by_name(engine: str, url: str, store: SqlReferenceStore, milvus_uri: str, tmp_path: Path) -> None:
+def test_by_name(engine: str, url: str, store: Store, milvus_uri: str, tmp_path: Path) -> None:
     chosen = {"staff": engine, "guests": "exact"}
     settings = configured(tmp_path, url, index="flat", gallery_index=chosen, milvus_uri=milvus_uri)
     for name in ("guests", "others"):
-        store.create_gallery(NewGallery(name), VERSION)
+        store.galleries.create(NewGallery(name), VERSION)
     with opened(settings, store) as home:
-        kinds = [home.open(store.gallery(name)).index.kind for name in ("staff", "guests", "others")]
+        kinds = [home.open(store.galleries.get(name)).index.kind for name in ("staff", "guests", "others")]
         assert kinds == [engine, "exact", "flat"]
-        store.delete_gallery("staff")
+        store.galleries.delete("staff")
         assert [engine in residue.lower() for residue in home.sweep(list)] == [True]
     (finding,) = check_engines(settings)
     assert (finding.check, finding.status) == (engine, "ok")
     assert finding.detail.endswith("keeps 0 indexes of this database")
 
 
-def test_an_engine_without_its_address(store: SqlReferenceStore, url: str, tmp_path: Path) -> None:
+def test_an_engine_without_its_address(store: Store, url: str, tmp_path: Path) -> None:
     settings = configured(tmp_path, url, gallery_index={"staff": "milvus"})
     with pytest.raises(IndexUnavailable, match="FACESVC_MILVUS_URI is not set"), opened(settings, store):
         raise AssertionError
@@ -87,21 +87,21 @@ def test_doctor_names_engines_that_are_away(url: str, tmp_path: Path) -> None:
     assert list(check_engines(configured(tmp_path, url))) == []
 
 
-def test_doctor_counts_those_that_answer(store: SqlReferenceStore, url: str, tmp_path: Path) -> None:
+def test_doctor_counts_those_that_answer(store: Store, url: str, tmp_path: Path) -> None:
     """References that a model change left behind have no template in the index, and are no damage."""
-    store.add_references("staff", "ada", [new_reference(seed) for seed in range(3)])
-    store.start_model_change("staff", "sha256:next")
-    store.swap_versions("staff", ShadowState.FILLING, leave=True)
-    assert (store.gallery("staff").references, store.gallery("staff").templates) == (3, 0)
+    store.references.add("staff", "ada", [new_reference(seed) for seed in range(3)])
+    store.model_changes.start("staff", "sha256:next")
+    store.model_changes.swap_versions("staff", ShadowState.FILLING, leave=True)
+    assert (store.galleries.get("staff").references, store.galleries.get("staff").templates) == (3, 0)
     keep_master_key(tmp_path)
     assert check_database(configured(tmp_path, url)).status == "ok"
 
 
-def test_kinds_in_memory_spare_each_others_snapshots(store: SqlReferenceStore, tmp_path: Path) -> None:
+def test_kinds_in_memory_spare_each_others_snapshots(store: Store, tmp_path: Path) -> None:
     """They lie in one folder; a gallery's index comes from its snapshot although galleries have different kinds."""
-    store.create_gallery(NewGallery("guests"), VERSION)
+    store.galleries.create(NewGallery("guests"), VERSION)
     for gallery in ("staff", "guests"):
-        store.add_references(gallery, "ada", [new_reference(1)])
+        store.references.add(gallery, "ada", [new_reference(1)])
 
     def home() -> ChosenHomes:
         flat, compressed = (
@@ -112,10 +112,10 @@ def test_kinds_in_memory_spare_each_others_snapshots(store: SqlReferenceStore, t
 
     indexes = GalleryIndexes(store, home())
     for gallery in ("staff", "guests"):
-        assert len(indexes.search(store.gallery(gallery), unit_vectors(1), 1)[0]) == 1
+        assert len(indexes.search(store.galleries.get(gallery), unit_vectors(1), 1)[0]) == 1
     indexes.follow(lambda: False)
     opened = home()
-    kept = [opened.open(store.gallery(name)) for name in ("staff", "guests")]
+    kept = [opened.open(store.galleries.get(name)) for name in ("staff", "guests")]
     assert [(k.revision, k.index.kind, len(k.index)) for k in kept] == [(1, "compressed", 1), (1, "flat", 1)]
 
 

@@ -14,7 +14,7 @@ from facesvc.errors import MasterKeyUnavailable, SealBroken
 from facesvc.index.flat import FlatIndex
 from facesvc.index.galleries import GalleryIndexes
 from facesvc.index.homes import MemoryHome, version_of
-from facesvc.storage.references import SqlReferenceStore
+from facesvc.storage.store import Store
 from facesvc.storage.tables import GalleryRow, PhotographRow, ReferenceRow, SubjectRow, TemplateRow
 from tests.contract.values import JPEG, assert_same
 from tests.support.databases import VERSION, new_reference, process, unit_vectors
@@ -23,13 +23,13 @@ from tests.support.galleryfiles import bare
 TICKET = Ticket("a" * 64, "b" * 64)
 
 
-def fill(store: SqlReferenceStore) -> None:
-    store.create_gallery(NewGallery("staff", True, {"floor": 3}), VERSION)
-    store.create_subject("staff", NewSubject("ada", "Ada", {"born": 1815}))
-    assert store.claim(TICKET) is None
+def fill(store: Store) -> None:
+    store.galleries.create(NewGallery("staff", True, {"floor": 3}), VERSION)
+    store.subjects.create("staff", NewSubject("ada", "Ada", {"born": 1815}))
+    assert store.answers.claim(TICKET) is None
     new = [new_reference(1, photograph=JPEG), new_reference(2)]
-    store.add_references("staff", "ada", new, Receipt(TICKET, lambda stored: b"told"))
-    store.add_references("staff", "bob", [new_reference(3)])
+    store.references.add("staff", "ada", new, Receipt(TICKET, lambda stored: b"told"))
+    store.references.add("staff", "bob", [new_reference(3)])
 
 
 def test_nothing_in_the_clear_is_believed(engine: Engine) -> None:
@@ -39,16 +39,16 @@ def test_nothing_in_the_clear_is_believed(engine: Engine) -> None:
         forged = unit_vectors(1, 99)[0].astype("<f4").tobytes()
         connection.execute(TemplateRow.__table__.update().values(vector=forged))  # type: ignore[attr-defined]
     with pytest.raises(SealBroken, match="is not sealed as it should be"):
-        process(engine).store("default").references("staff", "ada", 10)
+        process(engine).store("default").references.list("staff", "ada", 10)
 
 
 def test_no_column_tells_of_anybody(engine: Engine) -> None:
     store = process(engine).store("default")
-    store.create_gallery(NewGallery("the night shift", True, {"building": "north wing"}), VERSION)
-    store.create_subject(
+    store.galleries.create(NewGallery("the night shift", True, {"building": "north wing"}), VERSION)
+    store.subjects.create(
         "the night shift", NewSubject("ada lovelace", "Countess of Lovelace", {"born": "in Marylebone"})
     )
-    (seen,) = store.add_references("the night shift", "ada lovelace", [new_reference(1, photograph=JPEG)])
+    (seen,) = store.references.add("the night shift", "ada lovelace", [new_reference(1, photograph=JPEG)])
     told = b""
     with engine.connect() as connection:
         for table in (GalleryRow, SubjectRow, ReferenceRow, TemplateRow, PhotographRow):
@@ -67,14 +67,14 @@ def test_no_column_tells_canaries_from_others(engine: Engine) -> None:
     fill(store)
     with engine.connect() as connection:
         before = list(connection.execute(select(SubjectRow.__table__)).mappings())
-    store.mark_canary("staff", "bob", True)
+    store.subjects.mark_canary("staff", "bob", True)
     with engine.connect() as connection:
         after = list(connection.execute(select(SubjectRow.__table__)).mappings())
     assert [len(subject["sealed"]) for subject in after] == [len(subject["sealed"]) for subject in before]
     assert [subject["updated_at"] for subject in after] == [subject["updated_at"] for subject in before]
-    references = [store.references("staff", subject, 9).items[0].id for subject in ("ada", "bob")]
+    references = [store.references.list("staff", subject, 9).items[0].id for subject in ("ada", "bob")]
     assert database.disclosures("default").canaries(references) == references[1:]
-    assert store.update_subject("staff", "bob", SubjectChange(display_name="Robert")).display_name == "Robert"
+    assert store.subjects.update("staff", "bob", SubjectChange(display_name="Robert")).display_name == "Robert"
     assert process(engine).disclosures("default").canaries(references) == references[1:]
 
 
@@ -82,32 +82,32 @@ def test_a_new_data_key_takes_over(engine: Engine) -> None:
     """A process that was there before, and one that comes after, read on; rows are under the new key alone."""
     before = process(engine).store("default")
     fill(before)
-    before.claim(replace(TICKET, key="c" * 64))
-    before.add_references("staff", "bob", [], Receipt(replace(TICKET, key="c" * 64), lambda _: b"none"))
-    wanted = before.references("staff", "ada", 10).items
+    before.answers.claim(replace(TICKET, key="c" * 64))
+    before.references.add("staff", "bob", [], Receipt(replace(TICKET, key="c" * 64), lambda _: b"none"))
+    wanted = before.references.list("staff", "ada", 10).items
     care = process(engine).encryption("default")
     assert care.data_keys() == {1: 3}
     assert sum(care.rotate_data_key()) == 3  # the gallery and two subjects, whose answers are under their own keys
     assert care.data_keys() == {2: 3}
     for store in (before, process(engine).store("default")):
-        found = store.references("staff", "ada", 10).items
+        found = store.references.list("staff", "ada", 10).items
         for one, other in zip(found, wanted, strict=True):
             assert_same(one, other)
-        assert store.claim(replace(TICKET, key="c" * 64)) == b"none"
-    before.add_references("staff", "new", [new_reference(7)])
+        assert store.answers.claim(replace(TICKET, key="c" * 64)) == b"none"
+    before.references.add("staff", "new", [new_reference(7)])
     assert care.data_keys() == {2: 4}
 
 
 def test_a_rotation_that_stopped_goes_on(engine: Engine) -> None:
     store = process(engine).store("default")
-    store.create_gallery(NewGallery("staff"), VERSION)
+    store.galleries.create(NewGallery("staff"), VERSION)
     process(engine).exchange("default").add("staff", [bare(f"subject {number}") for number in range(450)])
     steps = process(engine).encryption("default").rotate_data_key()
     assert [next(steps), next(steps)] == [1, 200]
     steps.close()
     care = process(engine).encryption("default")
     assert care.data_keys() == {1: 250, 2: 201}
-    assert store.create_subject("staff", NewSubject("meanwhile")).id == "meanwhile"
+    assert store.subjects.create("staff", NewSubject("meanwhile")).id == "meanwhile"
     assert [*care.rotate_data_key()] == [200, 50]
     assert care.data_keys() == {2: 452}
 
@@ -125,7 +125,7 @@ def test_a_new_master_key(engine: Engine) -> None:
     fill(running.store("default"))
     derived = running.keyring.derive("api keys")
     assert process(engine).rotate_master(new) == 2  # the installation, and the tenant
-    assert running.store("default").subject("staff", "ada").display_name == "Ada"
+    assert running.store("default").subjects.get("staff", "ada").display_name == "Ada"
     with pytest.raises(MasterKeyUnavailable):  # else it would wrap keys that no other process can open
         running.register.create("acme")
     with pytest.raises(MasterKeyUnavailable, match="it is the wrong one, or was rotated"):
@@ -133,11 +133,11 @@ def test_a_new_master_key(engine: Engine) -> None:
     with pytest.raises(MasterKeyUnavailable):
         process(engine).rotate_master(MasterKey(bytes([7] * 32)))
     after = process(engine, new)
-    assert after.store("default").subject("staff", "ada").metadata == {"born": 1815}
+    assert after.store("default").subjects.get("staff", "ada").metadata == {"born": 1815}
     assert after.keyring.derive("api keys") == derived, "API keys stay valid"
     list(after.encryption("default").rotate_data_key())
     with pytest.raises(MasterKeyUnavailable):  # it was not started again, and meets a key that the new one wrapped
-        running.store("default").subject("staff", "ada")
+        running.store("default").subjects.get("staff", "ada")
 
 
 def test_templates_are_issued_anew(engine: Engine) -> None:
@@ -145,11 +145,11 @@ def test_templates_are_issued_anew(engine: Engine) -> None:
     store = process(engine).store("default")
     fill(store)
     indexes, probes = GalleryIndexes(store, MemoryHome(FlatIndex)), unit_vectors(3, 9)
-    before = store.gallery("staff")
-    old, found = store.changes(before, 0).vectors, indexes.search(before, probes, 3)
+    before = store.galleries.get("staff")
+    old, found = store.revisions.changes(before, 0).vectors, indexes.search(before, probes, 3)
     assert process(engine).encryption("default").reissue("staff") == ["staff"]
-    after = store.gallery("staff")
-    new = store.changes(after, 0).vectors
+    after = store.galleries.get("staff")
+    new = store.revisions.changes(after, 0).vectors
     assert (version_of(before)[2], version_of(after)[2]) == (1, 2)
     assert indexes.search(after, probes, 3) == found
     np.testing.assert_allclose(squared_l2(new, new), squared_l2(old, old), atol=1e-6)
@@ -176,4 +176,4 @@ def test_a_row_of_another_subject_does_not_open(engine: Engine) -> None:
     with engine.begin() as connection:
         connection.execute(text("UPDATE face_references SET subject_key = 2 WHERE subject_key = 1"))
     with pytest.raises(SealBroken):
-        store.references("staff", "bob", 10)
+        store.references.list("staff", "bob", 10)

@@ -38,7 +38,7 @@ from facesvc.service import FaceService
 from facesvc.service.enrolment import EnrolmentRequest
 from facesvc.service.model_changes import ModelChanges
 from facesvc.storage.bulk import SqlExchange
-from facesvc.storage.references import SqlReferenceStore
+from facesvc.storage.store import Store
 from tests.contract.values import paged
 from tests.support.databases import VERSION, new_reference, unit_vectors
 from tests.support.services import make_service
@@ -90,8 +90,8 @@ class Both(LoadedPacks):
 
 
 @pytest.fixture
-def service(store: SqlReferenceStore) -> FaceService:
-    store.create_gallery(NewGallery("album", True), VERSION)
+def service(store: Store) -> FaceService:
+    store.galleries.create(NewGallery("album", True), VERSION)
     return make_service(Both(), store, GalleryIndexes(store, MemoryHome(ExactIndex)))
 
 
@@ -108,8 +108,10 @@ def enrol(service: FaceService, subject: str, *seeds: int, gallery: str = "album
 
 def held(service: FaceService, version: str, gallery: str = "album") -> dict[int, bytes]:
     """Every template of a version that an index would take over from the start."""
-    home = service.resources.store.gallery(gallery).of(version)
-    found = service.resources.store.vectors(home, service.resources.store.changes(home, 0).added.tolist())
+    home = service.resources.store.galleries.get(gallery).of(version)
+    found = service.resources.store.search.vectors(
+        home, service.resources.store.revisions.changes(home, 0).added.tolist()
+    )
     return {key: vector.tobytes() for key, vector in found.items()}
 
 
@@ -135,7 +137,7 @@ def test_a_gallery_moves_and_comes_back_and_moves(service: FaceService, changes:
     assert shadow(changes.start("album", "new")) == (VERSION, Shadow(NEXT, FILLING, 0))
     assert shadow(changes.start("album", "new")) == (VERSION, Shadow(NEXT, FILLING, 0))
     enrol(service, "eve", 4)  # by both
-    assert shadow(service.resources.store.gallery("album")) == (VERSION, Shadow(NEXT, FILLING, 1))
+    assert shadow(service.resources.store.galleries.get("album")) == (VERSION, Shadow(NEXT, FILLING, 1))
     with pytest.raises(ModelChangeIncomplete, match=f"3 references have no template of {NEXT}"):
         changes.cut_over("album")
     told: list[int] = []
@@ -150,7 +152,7 @@ def test_a_gallery_moves_and_comes_back_and_moves(service: FaceService, changes:
     enrol(service, "fay", 5)
     assert shadow(changes.roll_back("album")) == (VERSION, Shadow(NEXT, FILLING, 5))
     assert nearest(service, 5) == ("fay", 0.0, VERSION, 1.1)
-    service.resources.store.delete_subject("album", "ada")
+    service.resources.store.subjects.delete("album", "ada")
     assert shadow(changes.cut_over("album")) == (NEXT, Shadow(VERSION, STANDBY, 3))
     assert nearest(service, 5) == ("fay", 0.0, NEXT, 0.9)
     assert shadow(changes.finish("album")) == (NEXT, None)
@@ -180,8 +182,8 @@ def test_who_is_left_behind_is_told(service: FaceService, changes: ModelChanges)
     store = service.resources.store
     (faceless,) = enrol(service, "ada", 95)
     (kept,) = enrol(service, "ada", 1)
-    store.add_references("album", "bob", [new_reference(2)])
-    (bare,) = (reference.id for reference in store.references("album", "bob", 9).items)
+    store.references.add("album", "bob", [new_reference(2)])
+    (bare,) = (reference.id for reference in store.references.list("album", "bob", 9).items)
     changes.start("album", "new")
     assert [left.code for left in changes.left_behind("album", 9).items] == [None, None, "photograph_not_found"]
     assert shadow(changes.run("album")) == (VERSION, Shadow(NEXT, FILLING, 1))
@@ -193,14 +195,14 @@ def test_who_is_left_behind_is_told(service: FaceService, changes: ModelChanges)
     assert changes.cut_over("album", leave_behind=True).templates == 1
     changes.finish("album")
     assert [left.reference for left in changes.left_behind("album", 9).items] == [faceless, bare]
-    assert [r.has_template for r in store.references("album", "ada", 9).items] == [False, True]
+    assert [r.has_template for r in store.references.list("album", "ada", 9).items] == [False, True]
     with pytest.raises(SubjectNotFound, match="left behind by a model change: enrol it again"):
         service.decisions.verify_subject(b"2", "album", "bob")
     answer = service.decisions.identify(b"1", "album")
     assert (answer.references, [c.reference for c in answer.faces[0].candidates]) == (1, [kept])
-    store.add_references("album", "bob", [replace(new_reference(2), sample=_sample(NEW, 2))])
-    assert [(r.id, r.has_template) for r in store.references("album", "bob", 9).items] == [(bare, True)]
-    assert store.gallery("album").templates == 2
+    store.references.add("album", "bob", [replace(new_reference(2), sample=_sample(NEW, 2))])
+    assert [(r.id, r.has_template) for r in store.references.list("album", "bob", 9).items] == [(bare, True)]
+    assert store.galleries.get("album").templates == 2
 
 
 def _sample(pack: Seeded, seed: int) -> Sample:
@@ -215,14 +217,14 @@ def test_a_change_that_is_abandoned_and_begun_anew(service: FaceService, changes
     follower = service.resources.indexes
     store = service.resources.store
     probe = NEW.vector(1)[None]
-    assert sorted(follower.search(store.gallery("album").of(NEXT), probe, 9)[0]) == [1, 2, 3]
+    assert sorted(follower.search(store.galleries.get("album").of(NEXT), probe, 9)[0]) == [1, 2, 3]
     assert shadow(changes.abandon("album")) == (VERSION, None)
     assert held(service, NEXT) == {}
-    store.delete_reference("album", "ada", store.references("album", "ada", 1).items[0].id)
+    store.references.delete("album", "ada", store.references.list("album", "ada", 1).items[0].id)
     changes.start("album", "new")
     changes.run("album")
-    assert sorted(follower.search(store.gallery("album").of(NEXT), probe, 9)[0]) == [2, 3]
-    assert sorted(follower.search(store.gallery("album"), probe, 9)[0]) == [2, 3]
+    assert sorted(follower.search(store.galleries.get("album").of(NEXT), probe, 9)[0]) == [2, 3]
+    assert sorted(follower.search(store.galleries.get("album"), probe, 9)[0]) == [2, 3]
 
 
 def test_a_run_that_stopped_half_way_goes_on(service: FaceService, changes: ModelChanges) -> None:
@@ -234,7 +236,7 @@ def test_a_run_that_stopped_half_way_goes_on(service: FaceService, changes: Mode
 
     with pytest.raises(KeyboardInterrupt):
         changes.run("album", stop)
-    assert shadow(service.resources.store.gallery("album")) == (VERSION, Shadow(NEXT, FILLING, 24))
+    assert shadow(service.resources.store.galleries.get("album")) == (VERSION, Shadow(NEXT, FILLING, 24))
     told: list[int] = []
     changes.run("album", told.append)
     assert told == [6]
@@ -246,9 +248,9 @@ def test_deletion_that_was_killed_goes_on(service: FaceService, changes: ModelCh
     changes.start("album", "new")
     changes.run("album")
     changes.cut_over("album")
-    leaving = changes.store.release_shadow("album", STANDBY)
-    assert changes.store.delete_shadow(leaving, 2) is False
-    assert shadow(service.resources.store.gallery("album")) == (NEXT, Shadow(VERSION, LEAVING, 1))
+    leaving = changes.store.model_changes.release_shadow("album", STANDBY)
+    assert changes.store.model_changes.delete_shadow(leaving, 2) is False
+    assert shadow(service.resources.store.galleries.get("album")) == (NEXT, Shadow(VERSION, LEAVING, 1))
     enrol(service, "bob", 4)
     assert nearest(service, 4) == ("bob", 0.0, NEXT, 0.9)
     for impossible in (changes.roll_back, changes.cut_over, changes.run, changes.agreement):
@@ -279,22 +281,25 @@ def test_what_is_not_possible(service: FaceService, changes: ModelChanges) -> No
         changes.cut_over("album")
 
 
-def test_an_enrolment_that_began_before_the_change_has_both(store: SqlReferenceStore, service: FaceService) -> None:
+def test_an_enrolment_that_began_before_the_change_has_both(store: Store, service: FaceService) -> None:
     """It is refused as it is stored, and made again with what the gallery has come to hold."""
     service.model_changes.start("album", "new")
     with pytest.raises(TemplateVersionMismatch, match=f"has come to hold template version {NEXT}"):
-        store.add_references("album", "ada", [new_reference(1)], versions=(VERSION,))
-    assert store.gallery("album").references == 0
-    store.add_references("album", "ada", [new_reference(1)], versions=(VERSION, NEXT))  # it could not be made
-    assert (store.gallery("album").templates, store.gallery("album").shadow) == (1, Shadow(NEXT, FILLING, 0))
+        store.references.add("album", "ada", [new_reference(1)], versions=(VERSION,))
+    assert store.galleries.get("album").references == 0
+    store.references.add("album", "ada", [new_reference(1)], versions=(VERSION, NEXT))  # it could not be made
+    assert (store.galleries.get("album").templates, store.galleries.get("album").shadow) == (
+        1,
+        Shadow(NEXT, FILLING, 0),
+    )
 
 
-def test_templates_of_both_are_taken_whichever_answers(store: SqlReferenceStore, service: FaceService) -> None:
+def test_templates_of_both_are_taken_whichever_answers(store: Store, service: FaceService) -> None:
     changes = service.model_changes
     changes.start("album", "new")
     changes.cut_over("album")
     new = NewReference(_sample(OLD, 1), "ab" * 32, shadow=Template(NEW.vector(1), NEXT))
-    (stored,) = store.add_references("album", "ada", [new], versions=(VERSION, NEXT))
+    (stored,) = store.references.add("album", "ada", [new], versions=(VERSION, NEXT))
     assert stored.sample.template.version == NEXT
     np.testing.assert_array_equal(stored.sample.template.vector, NEW.vector(1))
     assert (held(service, VERSION), held(service, NEXT)) == (vectors(OLD, [1]), vectors(NEW, [1]))
@@ -409,7 +414,7 @@ def test_threads_that_ask_and_enrol_while_the_model_goes_to_and_fro(service: Fac
     def change() -> int:
         rounds = 0
         while not ended.is_set():
-            target = "new" if service.resources.store.gallery("album").template_version == VERSION else "old"
+            target = "new" if service.resources.store.galleries.get("album").template_version == VERSION else "old"
             changes.start("album", target)
             changes.run("album")
             changes.cut_over("album")
@@ -429,5 +434,5 @@ def test_threads_that_ask_and_enrol_while_the_model_goes_to_and_fro(service: Fac
             ended.set()
         assert changing.result() > 0
     assert wrong == [[], [], []]
-    gallery = service.resources.store.gallery("album")
+    gallery = service.resources.store.galleries.get("album")
     assert (gallery.templates, gallery.references) == (19, 19)

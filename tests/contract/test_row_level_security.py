@@ -62,8 +62,8 @@ def engine(restricted_url: str) -> Iterator[Engine]:
     make_keys(restricted_url)
     for tenant in ("a", "b"):
         store = new_tenant(engine, tenant)
-        store.create_gallery(NewGallery("staff", True), VERSION)
-        store.add_references("staff", "ada", [new_reference(1, photograph=b"photograph")])
+        store.galleries.create(NewGallery("staff", True), VERSION)
+        store.references.add("staff", "ada", [new_reference(1, photograph=b"photograph")])
     yield engine
     engine.dispose()
 
@@ -130,10 +130,10 @@ def test_the_service_works_so(engine: Engine) -> None:
     issued = keys.issue(made.id, Rights(frozenset({Role.VERIFY})))
     assert keys.authenticate(issued.text).tenant == made.id
     store = open_store(engine, made.id)
-    store.create_gallery(NewGallery("staff", True), VERSION)
-    store.add_references("staff", "ada", [new_reference(2, photograph=b"photograph")])
+    store.galleries.create(NewGallery("staff", True), VERSION)
+    store.references.add("staff", "ada", [new_reference(2, photograph=b"photograph")])
     assert counts(engine, **{TENANT: made.id})["photographs"] == 1
-    store.delete_gallery("staff")
+    store.galleries.delete("staff")
     assert counts(engine, **{TENANT: made.id})["photographs"] == 0
     register.delete(made)
     assert set(counts(engine, **{TENANT: made.id}).values()) == {0}
@@ -145,12 +145,12 @@ def test_one_export_into_two_tenants(engine: Engine) -> None:
     went = [entry(1), entry(2)]
     for tenant in ("c", "d"):
         store = new_tenant(engine, tenant)
-        store.create_gallery(NewGallery("staff"), VERSION)
+        store.galleries.create(NewGallery("staff"), VERSION)
         exchange = SqlExchange(engine, tenant, store.codec)
         assert exchange.add("staff", went) == Added(subjects=1, references=2)
         assert values(exchange.entries("staff")) == values(went)
     for tenant in ("c", "d"):
-        open_store(engine, tenant).delete_gallery("staff")
+        open_store(engine, tenant).galleries.delete("staff")
 
 
 def test_it_can_be_taken_back(restricted_url: str) -> None:

@@ -28,7 +28,9 @@ from facesvc.index.galleries import GalleryIndexes
 from facesvc.index.homes import MemoryHome
 from facesvc.pipeline.packs import LoadedPacks
 from facesvc.service.decisions import Search
-from facesvc.storage.references import SqlReferenceStore
+from facesvc.storage.references import References
+from facesvc.storage.search import SearchRows
+from facesvc.storage.store import Store
 from tests.contract.test_identify_kinds import Vector, around, reference
 from tests.support.databases import VERSION, new_reference, unit_vectors
 from tests.support.services import make_service
@@ -37,27 +39,40 @@ CROWD = 400
 """References of each of a few subjects."""
 
 
-class Counted(SqlReferenceStore):
-    """A store that counts what is read of it."""
+class CountedSearch(SearchRows):
+    """What searches read, counted."""
 
-    read: Counter[str]
-
-    @classmethod
-    def of(cls, store: SqlReferenceStore) -> "Counted":
-        counted = cls(store.engine, store.tenant, store.codec)
-        counted.read = Counter()
-        return counted
+    def __init__(self, store: Store, read: Counter[str]) -> None:
+        super().__init__(store.rows)
+        self.read = read
 
     def vectors(self, gallery: Gallery, keys: Sequence[int]) -> dict[int, Vectors]:
         self.read["vectors"] += len(keys)
         return super().vectors(gallery, keys)
 
-    def references_by_key(self, gallery: Gallery, keys: Sequence[int]) -> list[Reference]:
-        self.read["references"] += len(keys)
-        return super().references_by_key(gallery, keys)
 
-    def references(self, gallery: str, subject: str, limit: int, cursor: str | None = None) -> Page[Reference]:
+class CountedReferences(References):
+    """The references of a store, of which no decision reads all that is kept of a subject."""
+
+    def __init__(self, store: Store, read: Counter[str]) -> None:
+        super().__init__(store.rows, store.answers)
+        self.read = read
+
+    def by_key(self, gallery: Gallery, keys: Sequence[int]) -> Sequence[Reference]:
+        self.read["references"] += len(keys)
+        return super().by_key(gallery, keys)
+
+    def list(self, gallery: str, subject: str, limit: int, cursor: str | None = None) -> Page[Reference]:
         raise AssertionError("no decision reads all that is kept of a subject")
+
+
+class Counted(Store):
+    """A store that counts what is read of it."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store.engine, store.tenant, store.codec)
+        self.read, self.uncounted = Counter[str](), store
+        self.search, self.references = CountedSearch(self, self.read), CountedReferences(self, self.read)
 
 
 class Counting:
@@ -72,28 +87,28 @@ class Counting:
 
 
 @pytest.fixture
-def crowded(store: SqlReferenceStore) -> Counted:
+def crowded(store: Store) -> Counted:
     """Three subjects of many photographs each, of which the first is nearest to every probe; one of a single one, the
     furthest; one that has none, and one that has expired."""
     rng, centre = np.random.default_rng(0), unit_vectors(1)[0]
     for place, subject in enumerate(("ada", "bob", "cyd")):
         crowd = around(centre, CROWD, 0.2 + 0.2 * place, rng)
         new = [reference(vector, 1000 * place + i) for i, vector in enumerate(crowd)]
-        store.add_references("staff", subject, new)
-    store.add_references("staff", "dot", [reference(around(centre, 1, 1.0, rng)[0], 9000)])
-    store.create_subject("staff", NewSubject("nobody"))
+        store.references.add("staff", subject, new)
+    store.references.add("staff", "dot", [reference(around(centre, 1, 1.0, rng)[0], 9000)])
+    store.subjects.create("staff", NewSubject("nobody"))
     gone = Retention(expires_at=datetime.now(UTC) - timedelta(seconds=1))
-    store.create_subject("staff", NewSubject("gone"))
-    store.add_references("staff", "gone", [reference(around(centre, 1, 0.01, rng)[0], 9001)])
-    store.update_subject("staff", "gone", SubjectChange(retention=gone))
-    return Counted.of(store)
+    store.subjects.create("staff", NewSubject("gone"))
+    store.references.add("staff", "gone", [reference(around(centre, 1, 0.01, rng)[0], 9001)])
+    store.subjects.update("staff", "gone", SubjectChange(retention=gone))
+    return Counted(store)
 
 
-def slow(store: SqlReferenceStore, probe: Vectors, top_k: int) -> list[tuple[str, str, float]]:
+def slow(store: Counted, probe: Vectors, top_k: int) -> list[tuple[str, str, float]]:
     """Every reference of the gallery, compared."""
     nearest = []
-    for subject in store.subjects("staff", 100).items:
-        kept = [r for r in SqlReferenceStore.references(store, "staff", subject.id, 2000).items if r.has_template]
+    for subject in store.subjects.list("staff", 100).items:
+        kept = [r for r in store.uncounted.references.list("staff", subject.id, 2000).items if r.has_template]
         for distance, i in sorted((_distance(probe, r), i) for i, r in enumerate(kept))[:1]:
             nearest.append((subject.id, kept[i].id, distance))
     return sorted(nearest, key=lambda found: found[2])[:top_k]
@@ -105,7 +120,7 @@ def _distance(probe: Vectors, kept: Reference) -> float:
 
 @pytest.mark.parametrize("kind", [ExactIndex, CompressedIndex])
 def test_few_subjects_of_many_references(crowded: Counted, kind: Any) -> None:
-    probes, gallery = around(unit_vectors(1)[0], 3, 0.05, np.random.default_rng(1)), crowded.gallery("staff")
+    probes, gallery = around(unit_vectors(1)[0], 3, 0.05, np.random.default_rng(1)), crowded.galleries.get("staff")
     wanted = [slow(crowded, probe, 5) for probe in probes]
     for top_k in (1, 3, 5):
         indexes = GalleryIndexes(crowded, MemoryHome(kind))
@@ -119,13 +134,13 @@ def test_few_subjects_of_many_references(crowded: Counted, kind: Any) -> None:
             assert crowded.read["vectors"] == 3  # of four, one has expired
 
 
-def test_a_search_ends_where_every_subject_is_found(store: SqlReferenceStore) -> None:
+def test_a_search_ends_where_every_subject_is_found(store: Store) -> None:
     """Two subjects, five asked for: the first shortlist names both, and nothing more is looked at."""
     rng, (near, far) = np.random.default_rng(2), unit_vectors(2)
-    store.add_references("staff", "ada", [reference(v, i) for i, v in enumerate(around(near, 10, 0.3, rng))])
-    store.add_references("staff", "bob", [reference(far, 1000 + i) for i in range(90)] + [reference(near, 2000)])
+    store.references.add("staff", "ada", [reference(v, i) for i, v in enumerate(around(near, 10, 0.3, rng))])
+    store.references.add("staff", "bob", [reference(far, 1000 + i) for i in range(90)] + [reference(near, 2000)])
     indexes = Counting(GalleryIndexes(store, MemoryHome(ExactIndex)))
-    search = Search(store, indexes, store.gallery("staff"), [Template(near, VERSION)])  # type: ignore[arg-type]
+    search = Search(store, indexes, store.galleries.get("staff"), [Template(near, VERSION)])  # type: ignore[arg-type]
     assert [c.subject for c in search.nearest(5)[0]] == ["bob", "ada"]
     assert indexes.asked == [20]
 
@@ -133,7 +148,7 @@ def test_a_search_ends_where_every_subject_is_found(store: SqlReferenceStore) ->
 def test_what_is_opened_of_a_known_subject_is_not_opened_again(crowded: Counted) -> None:
     probe = around(unit_vectors(1)[0], 1, 0.05, np.random.default_rng(3))[0]
     indexes = Counting(GalleryIndexes(crowded, MemoryHome(ExactIndex)))
-    search = Search(crowded, indexes, crowded.gallery("staff"), [Template(probe, VERSION)])  # type: ignore[arg-type]
+    search = Search(crowded, indexes, crowded.galleries.get("staff"), [Template(probe, VERSION)])  # type: ignore[arg-type]
     assert [c.subject for c in search.nearest(2)[0]] == ["ada", "bob"]
     assert indexes.asked == [8, 32, 128, 512]
     assert crowded.read["vectors"] == 7 + (512 - CROWD - 1)  # the nearest of all has expired
@@ -144,7 +159,7 @@ def test_probes_are_looked_for_apart(crowded: Counted) -> None:
     rng = np.random.default_rng(4)
     probes = [around(unit_vectors(1)[0], 1, 0.05, rng)[0], unit_vectors(3)[2]]
     indexes = GalleryIndexes(crowded, MemoryHome(ExactIndex))
-    found = Search(crowded, indexes, crowded.gallery("staff"), [Template(p, VERSION) for p in probes]).nearest(3)
+    found = Search(crowded, indexes, crowded.galleries.get("staff"), [Template(p, VERSION) for p in probes]).nearest(3)
     for probe, candidates in zip(probes, found, strict=True):
         assert [(c.subject, c.reference, c.distance) for c in candidates] == slow(crowded, probe, 3)
 
@@ -161,15 +176,15 @@ def test_a_verification_opens_one_vector_of_each_reference(crowded: Counted) -> 
             service.decisions.verify_subject(probe.tobytes(), "staff", subject)
 
 
-def test_a_subject_has_so_many_references(store: SqlReferenceStore) -> None:
+def test_a_subject_has_so_many_references(store: Store) -> None:
     def add(*numbers: int) -> int:
         new: list[NewReference] = [replace(new_reference(number)) for number in numbers]
-        return len(store.add_references("staff", "ada", new, most=3))
+        return len(store.references.add("staff", "ada", new, most=3))
 
     assert add(1, 2) == 2
     with pytest.raises(TooManyReferences, match="a subject may have 3 references; this one has 2"):
         add(3, 4)
-    assert store.subject("staff", "ada").references == 2  # all or none
+    assert store.subjects.get("staff", "ada").references == 2  # all or none
     assert add(3) == 1
     assert add(1, 2, 3) == 3  # what is there already needs no room
     with pytest.raises(TooManyReferences):

@@ -14,27 +14,27 @@ from facesvc.index.galleries import GalleryIndexes
 from facesvc.index.growing import GrowingIndex
 from facesvc.index.local import SnapshotHome
 from facesvc.index.snapshot import Storable
-from facesvc.storage.references import SqlReferenceStore
+from facesvc.storage.store import Store
 from tests.support.databases import VERSION, enrol, unit_vectors
 
 LEAST = 20
 
 
 @pytest.fixture(params=[FlatIndex, CompressedIndex])
-def home(request: pytest.FixtureRequest, store: SqlReferenceStore, tmp_path: Path) -> SnapshotHome:
+def home(request: pytest.FixtureRequest, store: Store, tmp_path: Path) -> SnapshotHome:
     return SnapshotHome(lambda _: request.param(), store, tmp_path / "snapshots", LEAST)
 
 
-def followed(store: SqlReferenceStore, home: SnapshotHome) -> GalleryIndexes:
+def followed(store: Store, home: SnapshotHome) -> GalleryIndexes:
     """A process that looked once at everything."""
     indexes = GalleryIndexes(store, home)
     indexes.follow(lambda: False)
     return indexes
 
 
-def loaded(store: SqlReferenceStore, home: SnapshotHome) -> tuple[list[int], int]:
+def loaded(store: Store, home: SnapshotHome) -> tuple[list[int], int]:
     """Keys and revision of what a new process starts from."""
-    kept = home.open(store.gallery("staff"))
+    kept = home.open(store.galleries.get("staff"))
     return sorted(kept.codes.keys().tolist()), kept.revision
 
 
@@ -48,23 +48,23 @@ def stored(home: SnapshotHome, gallery: Gallery) -> bytes:
     return b"".join(path.read_bytes() for path in home.snapshot(gallery).folder.rglob("*"))
 
 
-def test_small_galleries_have_none(store: SqlReferenceStore, home: SnapshotHome, tmp_path: Path) -> None:
+def test_small_galleries_have_none(store: Store, home: SnapshotHome, tmp_path: Path) -> None:
     enrol(store, "ada", *range(LEAST - 1))
     followed(store, home)
     assert not (tmp_path / "snapshots").exists()
     enrol(store, "ada", 99)
     followed(store, home)
-    assert len(home.snapshot(store.gallery("staff")).keys()) == LEAST
+    assert len(home.snapshot(store.galleries.get("staff")).keys()) == LEAST
 
 
-def test_a_new_process_starts_from_it(store: SqlReferenceStore, home: SnapshotHome) -> None:
+def test_a_new_process_starts_from_it(store: Store, home: SnapshotHome) -> None:
     keys = enrol(store, "ada", *range(30))
     followed(store, home)
     assert loaded(store, home) == (sorted(keys), 1)
     (late,) = enrol(store, "bob", 77)  # too few for another snapshot
     indexes = followed(store, home)
     assert loaded(store, home) == (sorted(keys), 1)
-    found = indexes.search(store.gallery("staff"), unit_vectors(1, 77), 1)
+    found = indexes.search(store.galleries.get("staff"), unit_vectors(1, 77), 1)
     assert found[0][0] == late
     assert [(i.references, i.revision) for i in indexes.loaded()] == [(31, 2)]
     enrol(store, "bob", *range(100, 104))
@@ -72,52 +72,50 @@ def test_a_new_process_starts_from_it(store: SqlReferenceStore, home: SnapshotHo
     assert loaded(store, home)[1] == 3
 
 
-def test_what_is_deleted_is_in_no_file(store: SqlReferenceStore, home: SnapshotHome) -> None:
+def test_what_is_deleted_is_in_no_file(store: Store, home: SnapshotHome) -> None:
     """By the process that follows, and without one: by whoever deletes."""
     keys = [*enrol(store, "bob", 500), *enrol(store, "eve", 501), *enrol(store, "ada", *range(30))]
     indexes = followed(store, home)
-    gallery = store.gallery("staff")
-    everything = store.changes(gallery, 0)
+    gallery = store.galleries.get("staff")
+    everything = store.revisions.changes(gallery, 0)
     bob, eve, ada = (code(home.open(gallery).codes, everything, key) for key in keys[:3])
     assert [found in stored(home, gallery) for found in (bob, eve, ada)] == [True] * 3
-    store.delete_subject("staff", "bob")
+    store.subjects.delete("staff", "bob")
     indexes.follow(lambda: False)
     assert [found in stored(home, gallery) for found in (bob, eve, ada)] == [False, True, True]
-    store.delete_subject("staff", "eve")
+    store.subjects.delete("staff", "eve")
     GalleryIndexes(store, home).settle()
     assert [found in stored(home, gallery) for found in (bob, eve, ada)] == [False, False, True]
     assert loaded(store, home)[1] == 3
     assert len(loaded(store, home)[0]) == 30
 
 
-def test_a_deleted_gallerys_goes(store: SqlReferenceStore, home: SnapshotHome, tmp_path: Path) -> None:
+def test_a_deleted_gallerys_goes(store: Store, home: SnapshotHome, tmp_path: Path) -> None:
     enrol(store, "ada", *range(30))
     indexes = followed(store, home)
-    gallery = store.gallery("staff")
+    gallery = store.galleries.get("staff")
     folder = home.snapshot(gallery).folder
     assert len(list(folder.iterdir())) == 3
-    store.delete_gallery("staff")
+    store.galleries.delete("staff")
     indexes.drop(gallery)
     assert list(folder.parent.iterdir()) == []
 
 
-def test_residue_of_galleries_deleted_elsewhere_is_swept(
-    store: SqlReferenceStore, home: SnapshotHome, other: SqlReferenceStore
-) -> None:
-    other.create_gallery(NewGallery("guests"), VERSION)
+def test_residue_of_galleries_deleted_elsewhere_is_swept(store: Store, home: SnapshotHome, other: Store) -> None:
+    other.galleries.create(NewGallery("guests"), VERSION)
     enrol(store, "ada", *range(30))
     enrol(store, "ada", *range(30), gallery="guests")
     indexes = followed(store, home)
-    guests = home.snapshot(store.gallery("guests")).folder
-    staff = home.snapshot(store.gallery("staff")).folder
+    guests = home.snapshot(store.galleries.get("guests")).folder
+    staff = home.snapshot(store.galleries.get("staff")).folder
     assert guests.exists()
-    other.delete_gallery("guests")
+    other.galleries.delete("guests")
     indexes.follow(lambda: False)
     assert [path.name for path in guests.parent.iterdir() if path.is_dir()] == [staff.name]
     assert [index.gallery for index in indexes.loaded()] == ["staff"]
 
 
-def test_a_snapshot_of_the_time_before_a_backup_was_restored(store: SqlReferenceStore, home: SnapshotHome) -> None:
+def test_a_snapshot_of_the_time_before_a_backup_was_restored(store: Store, home: SnapshotHome) -> None:
     """The database goes back; the snapshot doesn't know."""
     first = enrol(store, "ada", *range(30))
     enrol(store, "bob", *range(100, 110))
@@ -129,22 +127,22 @@ def test_a_snapshot_of_the_time_before_a_backup_was_restored(store: SqlReference
     assert [(i.references, i.revision) for i in indexes.loaded()] == [(30, 1)]
 
 
-def test_a_snapshot_of_a_past_that_others_have_overtaken(store: SqlReferenceStore, home: SnapshotHome) -> None:
+def test_a_snapshot_of_a_past_that_others_have_overtaken(store: Store, home: SnapshotHome) -> None:
     """Put back, and written to since: revision and keys are as they were, the people are not."""
     first = enrol(store, "ada", *range(30))
     enrol(store, "bob", *range(100, 110))
     followed(store, home)
     put_back(store, first[-1])
     enrol(store, "eve", *range(200, 210))
-    assert store.gallery("staff").revision == 2
+    assert store.galleries.get("staff").revision == 2
     assert loaded(store, home) == ([], 0)
     indexes = followed(store, home)
-    probe, gallery = unit_vectors(1, 205), store.gallery("staff")
-    (key, *_), found = indexes.search(gallery, probe, 1)[0], store.references("staff", "eve", 99).items
+    probe, gallery = unit_vectors(1, 205), store.galleries.get("staff")
+    (key, *_), found = indexes.search(gallery, probe, 1)[0], store.references.list("staff", "eve", 99).items
     assert key in [reference.key for reference in found]
 
 
-def put_back(store: SqlReferenceStore, last: int) -> None:
+def put_back(store: Store, last: int) -> None:
     """The database as it was when ``last`` was the newest reference, at revision 1."""
     with store.engine.begin() as connection:
         for table in ("templates", "face_references"):
@@ -159,21 +157,21 @@ def put_back(store: SqlReferenceStore, last: int) -> None:
             connection.execute(text(f"ALTER TABLE face_references ALTER COLUMN key RESTART WITH {last + 1}"))
 
 
-def test_processes_share_one(store: SqlReferenceStore, other: SqlReferenceStore, home: SnapshotHome) -> None:
+def test_processes_share_one(store: Store, other: Store, home: SnapshotHome) -> None:
     """One further than the other: what it wrote and purged is not undone."""
     enrol(store, "ada", *range(30))
     behind = followed(other, home)
     enrol(store, "bob", *range(100, 110))
-    store.delete_subject("staff", "ada")
+    store.subjects.delete("staff", "ada")
     followed(store, home)
-    before = home.snapshot(store.gallery("staff")).manifest()
-    home.update_files(store.gallery("staff"), behind._open_indexes[next(iter(behind._open_indexes))].index)
-    assert home.snapshot(store.gallery("staff")).manifest() == before
+    before = home.snapshot(store.galleries.get("staff")).manifest()
+    home.update_files(store.galleries.get("staff"), behind._open_indexes[next(iter(behind._open_indexes))].index)
+    assert home.snapshot(store.galleries.get("staff")).manifest() == before
     assert before is not None
     assert before.references == 10
 
 
-def test_a_gallery_about_to_outgrow_its_kind_of_index(store: SqlReferenceStore, tmp_path: Path) -> None:
+def test_a_gallery_about_to_outgrow_its_kind_of_index(store: Store, tmp_path: Path) -> None:
     home = SnapshotHome(lambda _: GrowingIndex(flat_until=31), store, tmp_path / "snapshots", LEAST)
     keys = enrol(store, "ada", *range(30))
     followed(store, home)
@@ -181,4 +179,4 @@ def test_a_gallery_about_to_outgrow_its_kind_of_index(store: SqlReferenceStore, 
     keys += enrol(store, "bob", *range(100, 110))
     followed(store, home)
     assert loaded(store, home) == (sorted(keys), 2)
-    assert home.open(store.gallery("staff")).index.kind == "compressed"
+    assert home.open(store.galleries.get("staff")).index.kind == "compressed"

@@ -11,7 +11,7 @@ import pytest
 
 from facesvc.errors import StoreUnavailable
 from facesvc.storage.engine import open_engine
-from facesvc.storage.references import SqlReferenceStore
+from facesvc.storage.store import Store
 from facesvc.storage.transactions import Locks
 from tests.contract.test_store_threads import at_once
 from tests.support.databases import new_tenant
@@ -39,9 +39,9 @@ def said(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
-def is_held(store: SqlReferenceStore, name: str = "build") -> bool:
+def is_held(store: Store, name: str = "build") -> bool:
     try:
-        with store.alone(name, BRIEF):
+        with store.locks.alone(name, BRIEF):
             return False
     except StoreUnavailable as error:
         if error.detail != "another process is at the same work; try again later":
@@ -49,7 +49,7 @@ def is_held(store: SqlReferenceStore, name: str = "build") -> bool:
         return True
 
 
-def test_a_process_has_its_turn_until_it_is_done(url: str, store: SqlReferenceStore) -> None:
+def test_a_process_has_its_turn_until_it_is_done(url: str, store: Store) -> None:
     with holder(url) as process:
         assert said(process) == "alone"
         assert is_held(store)
@@ -57,14 +57,14 @@ def test_a_process_has_its_turn_until_it_is_done(url: str, store: SqlReferenceSt
         assert not is_held(new_tenant(store.engine, "another tenant"))
         assert process.stdin is not None
         process.stdin.close()
-        with store.alone("build"):
+        with store.locks.alone("build"):
             assert said(process) == "done"
             assert is_held(store)
         assert not is_held(store)
 
 
 @pytest.mark.slow
-def test_a_killed_process_gives_way(url: str, store: SqlReferenceStore) -> None:
+def test_a_killed_process_gives_way(url: str, store: Store) -> None:
     """To a process that waits already."""
     with holder(url) as first:
         assert said(first) == "alone"
@@ -73,18 +73,18 @@ def test_a_killed_process_gives_way(url: str, store: SqlReferenceStore) -> None:
             assert said(second) == "alone"
             assert is_held(store)
             second.kill()
-            with store.alone("build", 20):
+            with store.locks.alone("build", 20):
                 assert is_held(store)
 
 
-def test_one_at_a_time(url: str, store: SqlReferenceStore, tmp_path: Path) -> None:
+def test_one_at_a_time(url: str, store: Store, tmp_path: Path) -> None:
     """Each adds to what it read; none reads what another is about to replace."""
     path = tmp_path / "count"
     path.write_text("0")
 
-    def work(own: SqlReferenceStore, _: int) -> None:
+    def work(own: Store, _: int) -> None:
         for _round in range(5):
-            with own.alone("count"):
+            with own.locks.alone("count"):
                 path.write_text(str(int(path.read_text()) + 1))
 
     assert at_once(url, work) == [None] * 8
@@ -92,21 +92,21 @@ def test_one_at_a_time(url: str, store: SqlReferenceStore, tmp_path: Path) -> No
     assert not is_held(store, "count")
 
 
-def test_an_error_within_passes_and_gives_the_turn_back(store: SqlReferenceStore) -> None:
-    with pytest.raises(ValueError, match="of the work"), store.alone("build"):
+def test_an_error_within_passes_and_gives_the_turn_back(store: Store) -> None:
+    with pytest.raises(ValueError, match="of the work"), store.locks.alone("build"):
         raise ValueError("of the work")
     assert not is_held(store)
 
 
-def test_holders_take_no_connections_from_others(store: SqlReferenceStore) -> None:
+def test_holders_take_no_connections_from_others(store: Store) -> None:
     """Thirty holders, twice what the pool has, and each asks for a further connection."""
 
     def work(i: int) -> int:
-        with store.alone(f"work {i}", 20):
-            return store.gallery("staff").key
+        with store.locks.alone(f"work {i}", 20):
+            return store.galleries.get("staff").key
 
     with ThreadPoolExecutor(30) as pool:
-        assert list(pool.map(work, range(30))) == [store.gallery("staff").key] * 30
+        assert list(pool.map(work, range(30))) == [store.galleries.get("staff").key] * 30
 
 
 def test_database_that_is_away() -> None:

@@ -1,4 +1,4 @@
-"""Subjects of core.ports.ReferenceStore, by values, on every database."""
+"""Subjects of core.ports.Store, by values, on every database."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -11,65 +11,65 @@ from facesvc.errors import (
     SubjectExists,
     SubjectNotFound,
 )
-from facesvc.storage.references import SqlReferenceStore
+from facesvc.storage.store import Store
 from facesvc.storage.tables import PhotographRow, ReferenceRow, RevisionRow, SubjectRow
 from tests.contract.values import JPEG, NAMES, counts, paged, rows
 from tests.support.databases import VERSION, new_reference
 
 
-def test_subject_as_created(store: SqlReferenceStore) -> None:
+def test_subject_as_created(store: Store) -> None:
     before = datetime.now(UTC)
-    created = store.create_subject("staff", NewSubject("ada", "Ada Lovelace", {"born": 1815}))
+    created = store.subjects.create("staff", NewSubject("ada", "Ada Lovelace", {"born": 1815}))
     assert before <= created.created_at <= datetime.now(UTC)
     assert created == Subject("ada", "staff", "Ada Lovelace", {"born": 1815}, 0, created.created_at, created.created_at)
-    assert store.subject("staff", "ada") == created
+    assert store.subjects.get("staff", "ada") == created
     assert counts(store) == (1, 1, 0)
 
 
-def test_subject_ids_are_unique_in_their_gallery(store: SqlReferenceStore) -> None:
-    store.create_gallery(NewGallery("guests"), VERSION)
-    store.create_subject("staff", NewSubject("ada", "Ada"))
+def test_subject_ids_are_unique_in_their_gallery(store: Store) -> None:
+    store.galleries.create(NewGallery("guests"), VERSION)
+    store.subjects.create("staff", NewSubject("ada", "Ada"))
     with pytest.raises(SubjectExists, match="subject 'ada' exists already in 'staff'"):
-        store.create_subject("staff", NewSubject("ada", "Another"))
-    assert store.subject("staff", "ada").display_name == "Ada"
-    assert store.create_subject("guests", NewSubject("ada", "Another")).display_name == "Another"
+        store.subjects.create("staff", NewSubject("ada", "Another"))
+    assert store.subjects.get("staff", "ada").display_name == "Ada"
+    assert store.subjects.create("guests", NewSubject("ada", "Another")).display_name == "Another"
     assert counts(store) == (1, 1, 0)
 
 
-def test_subjects_in_pages(store: SqlReferenceStore) -> None:
+def test_subjects_in_pages(store: Store) -> None:
     for name in NAMES:
-        store.create_subject("staff", NewSubject(name))
-    found = paged(lambda cursor: store.subjects("staff", 5, cursor), lambda subject: subject.id)
+        store.subjects.create("staff", NewSubject(name))
+    found = paged(lambda cursor: store.subjects.list("staff", 5, cursor), lambda subject: subject.id)
     assert sorted(found) == sorted(NAMES)
 
 
-def test_update_subject_changes_what_is_given(store: SqlReferenceStore) -> None:
-    created = store.create_subject("staff", NewSubject("ada", None, {"born": 1815}))
-    named = store.update_subject("staff", "ada", SubjectChange(display_name="Ada"))
+def test_update_subject_changes_what_is_given(store: Store) -> None:
+    created = store.subjects.create("staff", NewSubject("ada", None, {"born": 1815}))
+    named = store.subjects.update("staff", "ada", SubjectChange(display_name="Ada"))
     assert named == replace(created, display_name="Ada", updated_at=named.updated_at)
     assert named.updated_at > created.updated_at
-    changed = store.update_subject("staff", "ada", SubjectChange(metadata={}))
+    changed = store.subjects.update("staff", "ada", SubjectChange(metadata={}))
     assert (changed.display_name, changed.metadata) == ("Ada", {})
-    assert store.subject("staff", "ada") == changed
+    assert store.subjects.get("staff", "ada") == changed
 
 
-def test_deleted_subject_takes_its_rows_and_no_others(store: SqlReferenceStore) -> None:
-    store.update_gallery("staff", GalleryChange(keep_photographs=True))
+def test_deleted_subject_takes_its_rows_and_no_others(store: Store) -> None:
+    store.galleries.update("staff", GalleryChange(keep_photographs=True))
     for name in ("ada", "bob"):
-        store.add_references("staff", name, [new_reference(1, photograph=JPEG), new_reference(2, photograph=JPEG)])
-    store.delete_subject("staff", "ada")
+        store.references.add("staff", name, [new_reference(1, photograph=JPEG), new_reference(2, photograph=JPEG)])
+    store.subjects.delete("staff", "ada")
     with pytest.raises(SubjectNotFound, match="no subject 'ada' in gallery 'staff'"):
-        store.subject("staff", "ada")
+        store.subjects.get("staff", "ada")
     assert (rows(store, SubjectRow), rows(store, ReferenceRow), rows(store, PhotographRow)) == (1, 2, 2)
     assert counts(store) == (3, 1, 2)
-    assert store.subject("staff", "bob").references == 2
+    assert store.subjects.get("staff", "bob").references == 2
 
 
-def test_deleting_many_references_takes_few_statements(store: SqlReferenceStore) -> None:
-    store.add_references("staff", "ada", [new_reference(i) for i in range(3_000)])
+def test_deleting_many_references_takes_few_statements(store: Store) -> None:
+    store.references.add("staff", "ada", [new_reference(i) for i in range(3_000)])
     statements: list[str] = []
     event.listen(store.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
-    store.delete_subject("staff", "ada")
+    store.subjects.delete("staff", "ada")
     executed = [s for s in statements if not s.startswith(("BEGIN", "PRAGMA", "SELECT set_config"))]
     assert len(executed) == 7  # lock, find, tell which, count both, log, delete
     assert counts(store) == (2, 0, 0)

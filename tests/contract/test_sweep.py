@@ -15,7 +15,7 @@ from facesvc.index.galleries import GalleryIndexes
 from facesvc.index.local import SnapshotHome
 from facesvc.index.sweep import Compared, Sweep
 from facesvc.storage.erasures import Residue
-from facesvc.storage.references import SqlReferenceStore
+from facesvc.storage.store import Store
 from facesvc.storage.tables import AnswerRow
 from tests.support.databases import VERSION, new_reference, new_tenant, unit_vectors
 
@@ -23,44 +23,42 @@ CLEAN = Compared("staff", VERSION, 30, "flat", 0, 0, 30, 0)
 
 
 @pytest.fixture
-def home(store: SqlReferenceStore, tmp_path: Path) -> SnapshotHome:
+def home(store: Store, tmp_path: Path) -> SnapshotHome:
     """Of a gallery of 30 references that has a snapshot."""
-    store.add_references("staff", "ada", [new_reference(seed) for seed in range(20)])
-    store.add_references("staff", "bob", [new_reference(seed) for seed in range(20, 30)])
+    store.references.add("staff", "ada", [new_reference(seed) for seed in range(20)])
+    store.references.add("staff", "bob", [new_reference(seed) for seed in range(20, 30)])
     home = SnapshotHome(lambda _: FlatIndex(), store, tmp_path / "snapshots", least=10)
     GalleryIndexes(store, home).follow(lambda: False)
     return home
 
 
 @pytest.fixture
-def sweep(store: SqlReferenceStore, home: SnapshotHome) -> Sweep:
+def sweep(store: Store, home: SnapshotHome) -> Sweep:
     return Sweep(store, home)
 
 
-def snapshot_keys(store: SqlReferenceStore, home: SnapshotHome) -> int:
-    return len(home.snapshot(store.gallery("staff")).keys())
+def snapshot_keys(store: Store, home: SnapshotHome) -> int:
+    return len(home.snapshot(store.galleries.get("staff")).keys())
 
 
-def test_nothing_is_found_where_nothing_is(store: SqlReferenceStore, sweep: Sweep) -> None:
+def test_nothing_is_found_where_nothing_is(store: Store, sweep: Sweep) -> None:
     assert list(sweep.galleries()) == [CLEAN]
     assert sweep.residue() == []
     assert Residue(store.engine, store.tenant).sweep() == {}
 
 
-def test_what_was_deleted_since_leaves_the_snapshot(store: SqlReferenceStore, home: SnapshotHome, sweep: Sweep) -> None:
-    store.delete_subject("staff", "bob")
+def test_what_was_deleted_since_leaves_the_snapshot(store: Store, home: SnapshotHome, sweep: Sweep) -> None:
+    store.subjects.delete("staff", "bob")
     assert snapshot_keys(store, home) == 30
     assert list(sweep.galleries()) == [replace(CLEAN, references=20, on_disk=20)]
     assert snapshot_keys(store, home) == 20
 
 
-def test_a_snapshot_that_holds_somebody_too_many_is_deleted(
-    store: SqlReferenceStore, home: SnapshotHome, sweep: Sweep
-) -> None:
+def test_a_snapshot_that_holds_somebody_too_many_is_deleted(store: Store, home: SnapshotHome, sweep: Sweep) -> None:
     """Somebody the log knows nothing of: then the index that was made of it does so, too."""
-    index = home.open(store.gallery("staff")).codes
+    index = home.open(store.galleries.get("staff")).codes
     index.add(np.array([999]), unit_vectors(1, 999))
-    snapshot = home.snapshot(store.gallery("staff"))
+    snapshot = home.snapshot(store.galleries.get("staff"))
     snapshot.delete()
     snapshot.write(index, index.keys(), 2)
     assert list(sweep.galleries()) == [replace(CLEAN, surplus=1, on_disk=31, surplus_on_disk=1)]
@@ -68,27 +66,25 @@ def test_a_snapshot_that_holds_somebody_too_many_is_deleted(
     assert list(sweep.galleries()) == [replace(CLEAN, on_disk=0)]
 
 
-def test_an_index_that_lacks_somebody(store: SqlReferenceStore, home: SnapshotHome, sweep: Sweep) -> None:
-    index = home.open(store.gallery("staff")).codes
+def test_an_index_that_lacks_somebody(store: Store, home: SnapshotHome, sweep: Sweep) -> None:
+    index = home.open(store.galleries.get("staff")).codes
     index.remove(index.keys()[3:5])
-    snapshot = home.snapshot(store.gallery("staff"))
+    snapshot = home.snapshot(store.galleries.get("staff"))
     snapshot.delete()
     snapshot.write(index, index.keys(), 2)
     assert list(sweep.galleries()) == [replace(CLEAN, missing=2, on_disk=28)]
     assert list(sweep.galleries()) == [replace(CLEAN, on_disk=0)]
 
 
-def test_what_is_kept_of_galleries_that_are_gone(
-    store: SqlReferenceStore, other: SqlReferenceStore, home: SnapshotHome, sweep: Sweep
-) -> None:
-    folder = home.snapshot(store.gallery("staff")).folder
-    other.delete_gallery("staff")
+def test_what_is_kept_of_galleries_that_are_gone(store: Store, other: Store, home: SnapshotHome, sweep: Sweep) -> None:
+    folder = home.snapshot(store.galleries.get("staff")).folder
+    other.galleries.delete("staff")
     assert sweep.residue() == [f"snapshot {folder.name} of a gallery that is not there"]
     assert not folder.exists()
     assert list(sweep.galleries()) == []
 
 
-def test_rows_without_their_owners(store: SqlReferenceStore, home: SnapshotHome, sweep: Sweep) -> None:
+def test_rows_without_their_owners(store: Store, home: SnapshotHome, sweep: Sweep) -> None:
     """As a copy without foreign keys may have them."""
     if store.engine.dialect.name != "sqlite":
         pytest.skip("PostgreSQL lets nobody break its foreign keys")
@@ -103,14 +99,14 @@ def test_rows_without_their_owners(store: SqlReferenceStore, home: SnapshotHome,
     assert list(sweep.galleries()) == [replace(CLEAN, references=20, on_disk=0)]
 
 
-def test_other_tenants_rows_are_not_touched(store: SqlReferenceStore, home: SnapshotHome) -> None:
+def test_other_tenants_rows_are_not_touched(store: Store, home: SnapshotHome) -> None:
     guests = new_tenant(store.engine, "guests")
-    guests.create_gallery(NewGallery("staff"), VERSION)
-    guests.add_references("staff", "eve", [new_reference(1)])
+    guests.galleries.create(NewGallery("staff"), VERSION)
+    guests.references.add("staff", "eve", [new_reference(1)])
     lapsed = {"key": "a", "request": "b", "expires_at": datetime(2000, 1, 1, tzinfo=UTC)}
     with store.engine.begin() as connection:
         connection.execute(insert(AnswerRow), [lapsed | {"tenant": tenant} for tenant in ("default", "guests")])
     assert Residue(store.engine, store.tenant).sweep() == {"lapsed answers to enrolments": 1}
     assert Residue(store.engine, store.tenant).sweep() == {}
     assert Residue(store.engine, "guests").sweep() == {"lapsed answers to enrolments": 1}
-    assert guests.gallery("staff").references == 1
+    assert guests.galleries.get("staff").references == 1

@@ -60,9 +60,9 @@ def never() -> bool:
 def enrolled(database: Database, tenant: str, seed: int) -> Gallery:
     """A gallery "staff" with one subject."""
     store = database.store(tenant)
-    store.create_gallery(NewGallery("staff"), VERSION)
-    store.add_references("staff", "ada", [new_reference(seed)])
-    return store.gallery("staff")
+    store.galleries.create(NewGallery("staff"), VERSION)
+    store.references.add("staff", "ada", [new_reference(seed)])
+    return store.galleries.get("staff")
 
 
 def test_tenants_are_called_by_name_or_id(database: Database) -> None:
@@ -121,7 +121,7 @@ def test_each_searches_its_own(tenants: Tenants, database: Database) -> None:
     for seed, tenant in enumerate((acme, "default"), start=1):
         gallery = enrolled(database, tenant, seed)
         found = tenants.of(tenant).resources.indexes.search(gallery, new_reference(1).sample.template.vector[None], 5)
-        stored = database.store(tenant).references("staff", "ada", 5).items
+        stored = database.store(tenant).references.list("staff", "ada", 5).items
         assert found == [[reference.key for reference in stored]]
     assert sorted(index.references for index in tenants.loaded()) == [1, 1]
 
@@ -163,8 +163,8 @@ def test_a_deleted_tenant_leaves_memory_and_disk(tenants: Tenants, database: Dat
 def expire(database: Database, subject: str, seed: int, ago: timedelta) -> int:
     """A subject of "staff" that expired so long ago; its reference's key."""
     store = database.store("default")
-    (reference,) = store.add_references("staff", subject, [new_reference(seed)])
-    store.update_subject("staff", subject, SubjectChange(retention=Retention(expires_at=datetime.now(UTC) - ago)))
+    (reference,) = store.references.add("staff", subject, [new_reference(seed)])
+    store.subjects.update("staff", subject, SubjectChange(retention=Retention(expires_at=datetime.now(UTC) - ago)))
     return reference.key
 
 
@@ -190,7 +190,7 @@ def test_a_damaged_row_is_erased_when_it_expires_as_any_other(tenants: Tenants, 
     expire(database, "carl", 3, ago=timedelta(days=1))
     damage(database, damaged)
     tenants.follow(never)
-    assert database.store("default").gallery("staff").subjects == 1
+    assert database.store("default").galleries.get("staff").subjects == 1
     assert [index.references for index in tenants.loaded()] == [1]
     gone = {"expired": True, "references": 1, "photographs": 0}
     assert erasures(database) == [(False, gone), (True, gone)]
@@ -215,15 +215,15 @@ def test_who_can_not_be_erased_stops_nobody_elses_end_and_no_index(tenants: Tena
     expire(database, "bob", 2, ago=timedelta(days=2))
     expire(database, "carl", 3, ago=timedelta(days=1))
     store = database.store("default")
-    with store.writing() as session:
+    with store.rows.writing() as session:
         for statement in FORBID[database.engine.dialect.name]:
             session.execute(text(statement))
-    assert store.claim(Ticket("a" * 64, "b" * 64)) is None
-    with store.writing() as session:
+    assert store.answers.claim(Ticket("a" * 64, "b" * 64)) is None
+    with store.rows.writing() as session:
         session.execute(update(AnswerRow).values(expires_at=datetime(2020, 1, 1, tzinfo=UTC)))
     with pytest.raises(FaceServiceError):
         tenants.follow(never)
-    assert [each.subject for each in store.expired(9)] == ["bob"]
+    assert [each.subject for each in store.subjects.expired(9)] == ["bob"]
     assert [index.references for index in tenants.loaded()] == [2]  # bob's, too, which answers nothing
     assert rows(store, AnswerRow) == 0
     assert [told for _, told in erasures(database)][1] == {"expired": True, "references": 1, "photographs": 0}
@@ -243,7 +243,7 @@ def test_who_takes_the_place_of_one_that_has_expired_says_so_in_the_log(tenants:
     service = FaceService(replace(service.resources, extractors=cast(Extractors, OnePhotograph())), service.audit)
     outcome = service.enrolments.enrol(EnrolmentRequest("staff", "carl", [b"a photograph"])).outcomes[0]
     assert outcome.reference is not None
-    assert [r.id for r in database.store("default").references("staff", "carl", 9).items] == [outcome.reference.id]
+    assert [r.id for r in database.store("default").references.list("staff", "carl", 9).items] == [outcome.reference.id]
     assert erasures(database) == [(True, gone), (True, gone)]
     lines = [(line.told["key"], line.told["action"]) for line in database.audit("default").lines()][-4:]
     assert lines == [("k7", "enrol"), ("k7", "erase"), ("k7", "erase"), ("k7", "enrol")]

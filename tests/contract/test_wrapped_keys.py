@@ -35,8 +35,8 @@ def enrolled(engine: Engine) -> Database:
     """A process that has opened its keys, over a gallery with one subject."""
     database = process(engine)
     store = database.store("default")
-    store.create_gallery(NewGallery("staff"), VERSION)
-    store.add_references("staff", "ada", [new_reference(1)])
+    store.galleries.create(NewGallery("staff"), VERSION)
+    store.references.add("staff", "ada", [new_reference(1)])
     return database
 
 
@@ -63,9 +63,9 @@ def require_whole(engine: Engine, master: MasterKey) -> None:
     after = process(engine, master)
     for tenant in after.register.ids():
         assert after.audit(tenant).verify() >= 0
-    assert [found.id for found in after.store("default").references("staff", "ada", 5).items] != []
+    assert [found.id for found in after.store("default").references.list("staff", "ada", 5).items] != []
     rotate_data(after)
-    assert process(engine, master).store("default").subject("staff", "ada").references == 1
+    assert process(engine, master).store("default").subjects.get("staff", "ada").references == 1
 
 
 @pytest.mark.parametrize("write", WRITERS)
@@ -182,7 +182,7 @@ def test_who_removes_everything_has_a_new_installation_that_knows_no_api_key(eng
     for table in ("tenants", "data_keys", "audit", "galleries", "api_keys"):
         change(engine, f"DELETE FROM {table}")
     anew = started(engine)
-    assert anew.store("default").galleries(10).items == ()
+    assert anew.store("default").galleries.list(10).items == ()
     with pytest.raises(Unauthenticated):
         anew.api_keys.authenticate(issued.text)
 

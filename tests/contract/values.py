@@ -7,21 +7,21 @@ import numpy as np
 from sqlalchemy import func, select
 
 from facesvc.core.types import Page, Reference
-from facesvc.storage.references import SqlReferenceStore
+from facesvc.storage.store import Store
 from facesvc.storage.tables import Table
 
 NAMES = ["Zoë", "ada", "Ada", "bob", "_", "Äbel", "日本", "😀", "a b", "a-b", "10", "9"]
 JPEG = b"\xff\xd8 a photograph"
 
 
-def rows(store: SqlReferenceStore, table: type[Table]) -> int:
+def rows(store: Store, table: type[Table]) -> int:
     with store.engine.connect() as connection:
         return connection.execute(select(func.count()).select_from(table)).scalar_one()
 
 
-def counts(store: SqlReferenceStore, gallery: str = "staff") -> tuple[int, int, int]:
+def counts(store: Store, gallery: str = "staff") -> tuple[int, int, int]:
     """revision, subjects, references"""
-    found = store.gallery(gallery)
+    found = store.galleries.get(gallery)
     return found.revision, found.subjects, found.references
 
 

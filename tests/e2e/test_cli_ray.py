@@ -73,7 +73,7 @@ def templates(cli: CommandLine, gallery: str) -> dict[tuple[str, str], list[floa
     """Vectors by subject and photograph."""
     with open_service(Settings(data=cli.data)) as service:
         references = [
-            r for name in ("biden", "obama") for r in service.resources.store.references(gallery, name, 100).items
+            r for name in ("biden", "obama") for r in service.resources.store.references.list(gallery, name, 100).items
         ]
     return {(r.subject, r.image_sha256): r.sample.template.vector.tolist() for r in references}
 

@@ -24,8 +24,8 @@ def cli(tmp_path: Path) -> CommandLine:
     """Over a database of one gallery with three references."""
     engine = open_engine(migrated_sqlite(tmp_path))
     store = open_store(engine)
-    store.create_gallery(NewGallery("staff"), VERSION)
-    store.add_references("staff", "ada", [new_reference(seed) for seed in range(3)])
+    store.galleries.create(NewGallery("staff"), VERSION)
+    store.references.add("staff", "ada", [new_reference(seed) for seed in range(3)])
     engine.dispose()
     return CommandLine(tmp_path)
 

@@ -169,14 +169,14 @@ def test_who_has_expired_is_erased_before_others_come_to_the_id(cli: CommandLine
     write_file(file, [entry(1, "ada")])
     cli.json("galleries", "import", file, *expiring)
     with open_service(Settings(data=cli.data)) as service:
-        (before,) = service.resources.store.references("expiring", "ada", 9).items
-        service.resources.store.update_subject(
+        (before,) = service.resources.store.references.list("expiring", "ada", 9).items
+        service.resources.store.subjects.update(
             "expiring", "ada", SubjectChange(retention=Retention(expires_at=datetime.now(UTC) - timedelta(days=1)))
         )
     summary = cli.json("galleries", "import", file, *expiring)
     assert (summary["subjects"], summary["references"], summary["already"]) == (1, 1, 0)
     with open_service(Settings(data=cli.data)) as service:
-        (after,) = service.resources.store.references("expiring", "ada", 9).items
+        (after,) = service.resources.store.references.list("expiring", "ada", 9).items
         told = [line.told for line in service.audit.lines()]
     assert after.key != before.key
     assert last_erasure(told) == {"expired": True, "references": 1, "photographs": 0}

@@ -17,7 +17,7 @@ from facesvc.core.compare import squared_l2
 from facesvc.core.types import NewGallery
 from facesvc.index.galleries import GalleryIndexes
 from facesvc.storage.engine import open_engine
-from facesvc.storage.references import SqlReferenceStore
+from facesvc.storage.store import Store
 from tests.support.databases import VERSION, new_reference, open_store, postgresql_database, unit_vectors
 from tests.support.engines import ENGINE_PARAMETERS, EngineHomes
 
@@ -40,11 +40,11 @@ class Place:
         command = [sys.executable, "-m", "drills.faults.engine_client", task, *where]
         return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
-    def assert_equal(self, store: SqlReferenceStore) -> None:
+    def assert_equal(self, store: Store) -> None:
         """A process that comes now finds exactly what the database holds, in the oracle's order."""
-        gallery = store.gallery("staff")
-        wanted = store.changes(gallery, 0)
-        order = wanted.added[np.argsort(squared_l2(store.issued(gallery, PROBES), wanted.vectors), axis=1)]
+        gallery = store.galleries.get("staff")
+        wanted = store.revisions.changes(gallery, 0)
+        order = wanted.added[np.argsort(squared_l2(store.revisions.issued(gallery, PROBES), wanted.vectors), axis=1)]
         with closing(EngineHomes(self.address, self.address, self.owner)) as homes:
             indexes = GalleryIndexes(store, homes(self.engine, store))
             assert indexes.search(gallery, PROBES, len(wanted.added) + 100) == order.tolist()
@@ -63,35 +63,35 @@ def place(request: pytest.FixtureRequest, url: str) -> Iterator[Place]:
 
 
 @pytest.fixture
-def store(url: str) -> Iterator[SqlReferenceStore]:
+def store(url: str) -> Iterator[Store]:
     engine = open_engine(url)
     store = open_store(engine)
-    store.create_gallery(NewGallery("staff"), VERSION)
+    store.galleries.create(NewGallery("staff"), VERSION)
     yield store
     engine.dispose()
 
 
-def test_killed_as_it_catches_up(place: Place, store: SqlReferenceStore) -> None:
+def test_killed_as_it_catches_up(place: Place, store: Store) -> None:
     """Whatever was added and not noted is there in the end, or gone where it was deleted in between."""
     chance = Random(7)
     for round_ in range(4):
         seeds = range(1_000 * round_, 1_000 * round_ + 10 * STEP)
-        stored = [store.add_references("staff", f"subject {seed % 9}", [new_reference(seed)])[0] for seed in seeds]
+        stored = [store.references.add("staff", f"subject {seed % 9}", [new_reference(seed)])[0] for seed in seeds]
         with place.run("catch up") as process:
             assert process.stdout is not None
             said = [process.stdout.readline() for _ in range(chance.randint(1, 8))]
             process.kill()
         assert said == ["step\n"] * len(said), "it was not half way"
         for reference in chance.sample(stored, 15):
-            store.delete_reference("staff", reference.subject, reference.id)
+            store.references.delete("staff", reference.subject, reference.id)
         if round_ % 2:
             place.assert_equal(store)
     place.assert_equal(store)
 
 
-def test_processes_at_once(place: Place, store: SqlReferenceStore) -> None:
+def test_processes_at_once(place: Place, store: Store) -> None:
     clients = [place.run("work", number) for number in (1, 2, 3)]
     said = [client.communicate(timeout=240)[0] for client in clients]
     assert said == ["done\n"] * 3
-    assert store.gallery("staff").revision == 3 * (12 + 4)
+    assert store.galleries.get("staff").revision == 3 * (12 + 4)
     place.assert_equal(store)

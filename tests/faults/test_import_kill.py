@@ -12,7 +12,7 @@ from facesvc.bootstrap import open_service
 from facesvc.config import Settings
 from facesvc.errors import GalleryNotFound
 from facesvc.storage.bulk import SqlExchange
-from facesvc.storage.references import SqlReferenceStore
+from facesvc.storage.store import Store
 from tests.support.commandline import CommandLine
 from tests.support.galleryfiles import MOMENT, bare, entry, people, values, write_file
 
@@ -25,14 +25,14 @@ def by_subject(row: dict[str, Any]) -> tuple[str, datetime]:
     return row["subject"], row.get("created_at") or MOMENT
 
 
-def imported(store: SqlReferenceStore) -> int:
+def imported(store: Store) -> int:
     try:
-        return store.gallery("staff").references
+        return store.galleries.get("staff").references
     except GalleryNotFound:
         return 0
 
 
-def killed_after(references: int, command: list[str], store: SqlReferenceStore) -> int:
+def killed_after(references: int, command: list[str], store: Store) -> int:
     """Kills the command when so many references are stored; how many there are then."""
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         while imported(store) < references:
@@ -55,16 +55,16 @@ def test_killed_in_the_middle(url: str, tmp_path: Path) -> None:
         kill_and_repeat(cli, run, service.resources.store, service.resources.exchange)
 
 
-def kill_and_repeat(cli: CommandLine, run: tuple[object, ...], store: SqlReferenceStore, exchange: SqlExchange) -> None:
+def kill_and_repeat(cli: CommandLine, run: tuple[object, ...], store: Store, exchange: SqlExchange) -> None:
     after = killed_after(1000, cli.command(*run), store)
     assert 1000 <= after < ROWS
     summary = cli.json(*run)
     assert (summary["references"], summary["already"]) == (ROWS + 1 - after, after + 1)  # nobody has no reference
     assert (summary["rejected"], summary["rejected_rows"]) == ({}, [])
     assert sorted(values(exchange.entries("staff")), key=by_subject) == values(WENT)
-    gallery = store.gallery("staff")
+    gallery = store.galleries.get("staff")
     assert (gallery.subjects, gallery.references) == (ROWS // 2 + 2, ROWS + 1)
-    assert {s.references for s in store.subjects("staff", 10_000).items if s.id.startswith("subject")} == {2}
-    log = store.changes(gallery, 0)
+    assert {s.references for s in store.subjects.list("staff", 10_000).items if s.id.startswith("subject")} == {2}
+    log = store.revisions.changes(gallery, 0)
     assert (log.added.tolist(), log.revision) == (sorted(set(log.added.tolist())), gallery.revision)
     assert len(log.added) == ROWS + 1

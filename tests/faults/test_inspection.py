@@ -29,12 +29,12 @@ class Scene:
         self.url, self.service, self.access, self.start = url, service, Direct(service), World.new("w0")
         self.world, self.path = deepcopy(self.start), folder / "journal"
         self.journal = Journal(self.path)
-        service.resources.store.create_gallery(NewGallery(SHARED, True), VERSION)
+        service.resources.store.galleries.create(NewGallery(SHARED, True), VERSION)
         self.do("Enrol", gallery=SHARED, person="w0-ada", photographs=["w0 1", "w0 2"], key="k")
         self.do("Enrol", gallery=SHARED, person="w0-bob", photographs=["w0 3"])
         self.do("Enrol", gallery=SHARED, person="w0-ada", photographs=["w0 4"])
         self.deleted = self.ids()["w0 4"]
-        self.tokens = tokens(open_codec(create_engine(url)), service.resources.store.gallery(SHARED))
+        self.tokens = tokens(open_codec(create_engine(url)), service.resources.store.galleries.get(SHARED))
         self.damage(
             "CREATE TABLE deleted AS SELECT * FROM face_references WHERE key = 4",
             "CREATE TABLE removed AS SELECT * FROM templates WHERE reference_key = 4",
@@ -183,12 +183,12 @@ def test_damage_is_reported(scene: Scene, name: str) -> None:
 
 
 def test_a_subject_that_was_not_acknowledged_is_reported(scene: Scene) -> None:
-    scene.service.resources.store.create_subject(SHARED, NewSubject("eve"))
+    scene.service.resources.store.subjects.create(SHARED, NewSubject("eve"))
     assert "shared/eve is nobody's" in scene.violations()
 
 
 def test_a_name_that_was_not_acknowledged_is_reported(scene: Scene) -> None:
-    scene.service.resources.store.update_subject(SHARED, "w0-ada", SubjectChange("Mallory"))
+    scene.service.resources.store.subjects.update(SHARED, "w0-ada", SubjectChange("Mallory"))
     assert any("shared/w0-ada is called 'Mallory' {}, not None" in wrong for wrong in scene.violations())
 
 

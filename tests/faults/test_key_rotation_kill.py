@@ -62,7 +62,7 @@ def kill_half_way(url: str) -> None:
 
 def test_killed_half_way_and_resumed_with_clients_running(url: str) -> None:
     database = process(open_engine(url))
-    database.store("default").create_gallery(NewGallery("staff"), VERSION)
+    database.store("default").galleries.create(NewGallery("staff"), VERSION)
     for start in range(0, SUBJECTS, 500):
         database.exchange("default").add("staff", [bare(f"s{number}") for number in range(start, start + 500)])
     care, ended = database.encryption("default"), Event()
@@ -83,8 +83,8 @@ def test_killed_half_way_and_resumed_with_clients_running(url: str) -> None:
     enrolled = [person for names, _ in outcomes for person in names]
     assert care.data_keys() == {2: SUBJECTS + len(enrolled) + 1}
     after = process(open_engine(url)).store("default")
-    assert after.gallery("staff").subjects == SUBJECTS + len(enrolled)
+    assert after.galleries.get("staff").subjects == SUBJECTS + len(enrolled)
     for person in (*enrolled, "s0", f"s{SUBJECTS - 1}"):
-        assert after.subject("staff", person).id == person
+        assert after.subjects.get("staff", person).id == person
     database.engine.dispose()
     after.engine.dispose()

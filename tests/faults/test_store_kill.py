@@ -15,7 +15,7 @@ from facesvc.index.flat import FlatIndex
 from facesvc.index.galleries import GalleryIndexes
 from facesvc.index.homes import MemoryHome
 from facesvc.storage.engine import open_engine
-from facesvc.storage.references import SqlReferenceStore
+from facesvc.storage.store import Store
 from tests.support.databases import VERSION, open_store, unit_vectors
 
 ROOT = Path(__file__).parents[2]
@@ -34,11 +34,11 @@ def enrol_until_killed(url: str, start: int, acknowledged: int) -> list[str]:
     return [line for line in lines if line.endswith("\n")]
 
 
-def stored(store: SqlReferenceStore) -> dict[str, set[str]]:
+def stored(store: Store) -> dict[str, set[str]]:
     """Reference ids by subject."""
     return {
-        subject.id: {reference.id for reference in store.references("staff", subject.id, 10_000).items}
-        for subject in store.subjects("staff", 100).items
+        subject.id: {reference.id for reference in store.references.list("staff", subject.id, 10_000).items}
+        for subject in store.subjects.list("staff", 100).items
     }
 
 
@@ -46,7 +46,7 @@ def stored(store: SqlReferenceStore) -> dict[str, set[str]]:
 def test_acknowledged_writes_survive_kill(url: str) -> None:
     engine = open_engine(url)
     store = open_store(engine)
-    store.create_gallery(NewGallery("staff"), VERSION)
+    store.galleries.create(NewGallery("staff"), VERSION)
     follower = GalleryIndexes(store, MemoryHome(FlatIndex))
     enrolled: set[str] = set()
     erased: set[str] = set()
@@ -67,22 +67,24 @@ def test_acknowledged_writes_survive_kill(url: str) -> None:
     engine.dispose()
 
 
-def assert_consistent(store: SqlReferenceStore, found: dict[str, set[str]]) -> None:
+def assert_consistent(store: Store, found: dict[str, set[str]]) -> None:
     """The counts that writes keep are those of the rows, and the log leads to the same."""
-    gallery = store.gallery("staff")
+    gallery = store.galleries.get("staff")
     assert (gallery.subjects, gallery.references) == (len(found), sum(map(len, found.values())))
-    assert {s.id: s.references for s in store.subjects("staff", 100).items} == {s: len(ids) for s, ids in found.items()}
-    log = store.changes(gallery, 0)
+    assert {s.id: s.references for s in store.subjects.list("staff", 100).items} == {
+        s: len(ids) for s, ids in found.items()
+    }
+    log = store.revisions.changes(gallery, 0)
     assert (len(log.added), log.revision) == (gallery.references, gallery.revision)
 
 
-def assert_index_equals_oracle(store: SqlReferenceStore, follower: GalleryIndexes) -> None:
+def assert_index_equals_oracle(store: Store, follower: GalleryIndexes) -> None:
     """An index that followed all along and one built now both give the oracle's order."""
-    gallery = store.gallery("staff")
-    everything = store.changes(gallery, 0)
+    gallery = store.galleries.get("staff")
+    everything = store.revisions.changes(gallery, 0)
     probes = unit_vectors(4, seed=10**6)
     wanted = everything.added[
-        np.argsort(squared_l2(store.issued(gallery, probes), everything.vectors), axis=1)[:, :10]
+        np.argsort(squared_l2(store.revisions.issued(gallery, probes), everything.vectors), axis=1)[:, :10]
     ].tolist()
     assert follower.search(gallery, probes, 10) == wanted
     assert GalleryIndexes(store, MemoryHome(FlatIndex)).search(gallery, probes, 10) == wanted

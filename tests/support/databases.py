@@ -26,7 +26,7 @@ from facesvc.storage.access import SqlTenants
 from facesvc.storage.engine import open_engine
 from facesvc.storage.keys import SqlKeyRows
 from facesvc.storage.migrate import upgrade
-from facesvc.storage.references import SqlReferenceStore
+from facesvc.storage.store import Store
 from facesvc.storage.transactions import EVERY_TENANT
 
 VERSION = "sha256:test"
@@ -165,12 +165,12 @@ def open_codec(engine: Engine, tenant: str = DEFAULT_TENANT) -> Codec:
     return Codec(Keyring(MASTER, partial(SqlKeyRows, engine)), tenant)
 
 
-def open_store(engine: Engine, tenant: str = DEFAULT_TENANT) -> SqlReferenceStore:
+def open_store(engine: Engine, tenant: str = DEFAULT_TENANT) -> Store:
     """Return the store of a process of its own."""
-    return SqlReferenceStore(engine, tenant, open_codec(engine, tenant))
+    return Store(engine, tenant, open_codec(engine, tenant))
 
 
-def new_tenant(engine: Engine, tenant: str) -> SqlReferenceStore:
+def new_tenant(engine: Engine, tenant: str) -> Store:
     """Return the empty store of a tenant that is new."""
     add_tenant(engine, tenant)
     return open_store(engine, tenant)
@@ -211,9 +211,9 @@ def new_reference(seed: int, version: str = VERSION, photograph: bytes | None = 
     return NewReference(Sample(face, quality, template), digest, photograph, "image/jpeg" if photograph else None)
 
 
-def enrol(store: SqlReferenceStore, subject: str, *seeds: int, gallery: str = "staff") -> list[int]:
+def enrol(store: Store, subject: str, *seeds: int, gallery: str = "staff") -> list[int]:
     """Add the references that ``new_reference`` makes of ``seeds``, and return their keys."""
-    return [reference.key for reference in store.add_references(gallery, subject, [new_reference(s) for s in seeds])]
+    return [reference.key for reference in store.references.add(gallery, subject, [new_reference(s) for s in seeds])]
 
 
 def process(engine: Engine, master: MasterKey = MASTER) -> Database:

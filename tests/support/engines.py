@@ -19,7 +19,7 @@ from facesvc.index.homes import IndexHome
 from facesvc.index.milvus import MilvusHome, MilvusIndex, MilvusServer
 from facesvc.index.pgvector import PgVectorHome, PgVectorIndex, prepare, transaction
 from facesvc.storage.engine import open_engine
-from facesvc.storage.references import SqlReferenceStore
+from facesvc.storage.store import Store
 
 ENGINES = ("milvus", "pgvector")
 ENGINE_PARAMETERS = [pytest.param(engine, marks=pytest.mark.xdist_group("engines")) for engine in ENGINES]
@@ -76,9 +76,9 @@ class EngineHomes:
         self.milvus_uri, self.vectors = milvus_uri, vectors
         self._engines: list[Engine] = []
 
-    def __call__(self, engine: str, store: SqlReferenceStore) -> IndexHome:
+    def __call__(self, engine: str, store: Store) -> IndexHome:
         if engine == "milvus":
-            return MilvusHome(MilvusServer(self.milvus_uri), self.owner, store.alone)
+            return MilvusHome(MilvusServer(self.milvus_uri), self.owner, store.locks.alone)
         self._engines.append(open_engine(self.vectors))
         return PgVectorHome(self._engines[-1], store.tenant)
 

@@ -7,12 +7,12 @@ from facesvc.service import FaceService, Resources
 from facesvc.service.disclosure import Alarms, Watch
 from facesvc.storage.bulk import SqlExchange
 from facesvc.storage.disclosures import SqlDisclosures
-from facesvc.storage.references import SqlReferenceStore
+from facesvc.storage.store import Store
 from tests.support.databases import process
 
 
 def make_service(
-    extractors: Extractors, store: SqlReferenceStore, indexes: GalleryIndexes, database: Database | None = None
+    extractors: Extractors, store: Store, indexes: GalleryIndexes, database: Database | None = None
 ) -> FaceService:
     """Return the service of the store's tenant, for a caller on this machine, with a real audit log. database: with
     another master key than that of all tests."""
