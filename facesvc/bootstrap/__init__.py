@@ -9,9 +9,9 @@ import cv2
 from facesvc.bootstrap.database import Database, open_database
 from facesvc.bootstrap.indexes import in_memory, open_home
 from facesvc.config import Settings, environment
-from facesvc.core.erasure import Signer
 from facesvc.core.ports import Extractor, Extractors
 from facesvc.core.types import NewGallery
+from facesvc.crypto.envelope import Ed25519Signer
 from facesvc.errors import ClusterUnavailable, TemplateVersionMismatch
 from facesvc.index.galleries import GalleryIndexes, following, settling
 from facesvc.models.network import resolve_runtime
@@ -208,7 +208,7 @@ def open_tenant(
 
 
 @contextmanager
-def open_audit(settings: Settings) -> Iterator[tuple[SqlAuditLog, Signer]]:
+def open_audit(settings: Settings) -> Iterator[tuple[SqlAuditLog, Ed25519Signer]]:
     """The audit log of the tenant that the settings name, and what signs its receipts. Raises TenantNotFound."""
     with open_database(settings) as database:
         tenant = database.register.find(settings.tenant).id

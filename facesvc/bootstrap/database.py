@@ -10,10 +10,9 @@ from sqlalchemy import Engine
 
 from facesvc.config import Settings
 from facesvc.core.access import DEFAULT_TENANT, Caller
-from facesvc.core.keys import INSTALLATION
 from facesvc.crypto.codec import Codec
 from facesvc.crypto.envelope import Ed25519Signer, Envelope
-from facesvc.crypto.keyring import Keyring
+from facesvc.crypto.keyring import INSTALLATION, Keyring
 from facesvc.crypto.master import MasterKey, from_command, from_file, from_text, make_file
 from facesvc.errors import MasterKeyUnavailable
 from facesvc.service.api_keys import ApiKeys, TenantApiKeys

@@ -5,14 +5,11 @@ API keys: who may ask a server, and for what.
 Tenants: whose galleries, subjects, API keys and audit lines are whose.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
 
-from facesvc.core.keys import KeyMaker
 from facesvc.errors import RequestError
 
 DEFAULT_TENANT = "default"
@@ -126,31 +123,6 @@ class StoredKey:
     created_at: datetime
 
 
-class ApiKeyStore(Protocol):
-    """Rows of API keys. All raise StoreUnavailable."""
-
-    def find(self, key: str) -> StoredKey | None:
-        """By its id, of whatever tenant."""
-        ...
-
-    def add(self, new: StoredKey) -> None: ...
-
-    def add_first(self, new: StoredKey) -> bool:
-        """Adds it if no tenant has a key; whether it did. Of several processes that ask at once, one does."""
-        ...
-
-    def of_tenant(self, tenant: str) -> Sequence[StoredKey]:
-        """Oldest first."""
-        ...
-
-    def change(
-        self, tenant: str, key: str, renew: Callable[[StoredKey], bytes], added: StoredKey | None = None
-    ) -> StoredKey:
-        """Seals the key as ``renew`` does, given it as it is, while nobody else changes it, and adds another with it;
-        all or, where ``renew`` raises, nothing. The key as it is then. Raises ApiKeyNotFound."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Tenant:
     """id: what rows, logs and folders say, which tells nothing; name: what people call it."""
@@ -167,27 +139,3 @@ class StoredTenant:
     id: str
     sealed: bytes | None
     created_at: datetime
-
-
-class TenantRows(Protocol):
-    """All raise StoreUnavailable."""
-
-    def ping(self) -> None:
-        """One row at most is read."""
-        ...
-
-    def all(self) -> Sequence[StoredTenant]:
-        """In the order in which they were made; the default tenant is there from the start."""
-        ...
-
-    def add(self, new: StoredTenant, maker: KeyMaker) -> None:
-        """With keys of its own. Raises MasterKeyUnavailable where the maker's master key was replaced."""
-        ...
-
-    def delete(self, tenant: str) -> None:
-        """Deletes every row of it. Raises TenantNotFound."""
-        ...
-
-    def alone(self, name: str, patience: float | None = None) -> AbstractContextManager[None]:
-        """As storage.transactions.Locks.alone."""
-        ...

@@ -10,9 +10,9 @@ one.
 import hashlib
 import hmac
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from facesvc.errors import AuditBroken
 
@@ -42,18 +42,6 @@ class Line:
     @property
     def told(self) -> dict[str, Any]:
         return json.loads(self.entry)
-
-
-class AuditLog(Protocol):
-    """Where one tenant's lines are kept; see ``facesvc.service.audit``, which makes them. Raises StoreUnavailable."""
-
-    def append(self, entries: list[bytes]) -> Head:
-        """Writes lines at the end, all or none; durable when it returns. The head after them."""
-        ...
-
-    def lines(self, after: int = 0, until: int | None = None) -> Iterator[Line]:
-        """In their order, those after and until these numbers."""
-        ...
 
 
 class Chain:

@@ -5,10 +5,10 @@ keeps with the deletion that an erasure is under way, and afterwards, for a whil
 who asks again gets the same one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from facesvc.core.audit import Head, canonical
 
@@ -64,17 +64,6 @@ class Signature:
     value: bytes
 
 
-class Signer(Protocol):
-    """Signs what one tenant states."""
-
-    @property
-    def public_key(self) -> bytes:
-        """32 bytes."""
-        ...
-
-    def sign(self, statement: bytes) -> Signature: ...
-
-
 @dataclass(frozen=True, slots=True)
 class ErasureReceipt:
     """A statement and its signature. statement: JSON values, what is signed is their canonical form."""
@@ -98,7 +87,10 @@ def statement(erased: Erased, tenant: str, key: str, head: Head) -> dict[str, An
     }
 
 
-def receipt(stated: Mapping[str, Any], gallery: str, subject: str, signer: Signer) -> ErasureReceipt:
-    """The same for the same statement: Ed25519 has no chance in it (RFC 8032, section 5.1.6)."""
+def receipt(
+    stated: Mapping[str, Any], gallery: str, subject: str, sign: Callable[[bytes], Signature]
+) -> ErasureReceipt:
+    """Return the signed receipt. The same statement gives the same receipt: Ed25519 is deterministic (RFC 8032,
+    section 5.1.6)."""
     whole = {**stated, "gallery": gallery, "subject": subject}
-    return ErasureReceipt(whole, signer.sign(canonical(whole)))
+    return ErasureReceipt(whole, sign(canonical(whole)))

@@ -6,36 +6,78 @@ default tenant's when they are first needed.
 """
 
 import secrets
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from threading import Lock
+from typing import Protocol
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from facesvc.core.access import DEFAULT_TENANT
 from facesvc.core.audit import Chain, Head
-from facesvc.core.keys import FIRST, INSTALLATION, KeyRows, NewKeys, Wrapped
 from facesvc.crypto.envelope import Envelope
 from facesvc.crypto.master import KEY_BYTES, MasterKey
 from facesvc.errors import MasterKeyUnavailable, SealBroken, TenantNotFound
+
+INSTALLATION = "/"
+"""In place of a tenant: the keys of the installation as a whole. No tenant can be called so."""
+FIRST = 1
+"""Version of a tenant's first data key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wrapped:
+    """The root secret, None where there is none, and the data keys by version."""
+
+    root: bytes | None = None
+    data_keys: Mapping[int, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class NewKeys:
+    """What a tenant begins with. root, data_key: wrapped; audit_head: the end of its empty audit log, signed."""
+
+    root: bytes
+    data_key: bytes
+    audit_head: bytes
+
+
+class KeyRows(Protocol):
+    """Where one tenant's wrapped keys lie: rows in ``facesvc.storage``, which stands above; a test's memory."""
+
+    def read(self) -> Wrapped: ...
+
+    def found(self, maker: "Maker") -> None:
+        """Makes the first keys of all, unless there are some: the installation's, and those of the tenants that are
+        there. Of two processes that are at it, one's count for both. Raises SealBroken where something is sealed
+        already: its keys were taken away."""
+        ...
+
+    def change(self, maker: "Maker", renew: Callable[[Wrapped], Wrapped]) -> None:
+        """Puts what ``renew`` makes of the tenant's keys in their place, while nobody else writes any. Raises
+        MasterKeyUnavailable where the master key was replaced meanwhile."""
+        ...
+
 
 FOUNDED = (INSTALLATION, DEFAULT_TENANT)
 """Are there once anything is; other tenants may be unknown."""
 
 
 class Maker:
-    """core.keys.KeyMaker, with one master key."""
+    """Makes and checks keys under one master key."""
 
     def __init__(self, master: MasterKey) -> None:
         self.master = master
 
     def made(self, tenant: str) -> NewKeys:
+        """Return new keys of a tenant, wrapped."""
         root = secrets.token_bytes(KEY_BYTES)
         wrapped = wrap_root(self.master, tenant, root), new_data_key(self.master, tenant, FIRST)
         return NewKeys(*wrapped, audit_head=chain_of(root).signed(Head()))
 
     def require(self, installation: Wrapped) -> None:
+        """Raise MasterKeyUnavailable where another master key wrapped the installation's keys, and so all others."""
         if installation.root is None:
             raise taken_away(INSTALLATION)
         open_root(self.master, INSTALLATION, installation.root)

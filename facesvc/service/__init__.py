@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 
 from facesvc.core.access import Caller
-from facesvc.core.erasure import Signer
 from facesvc.core.ports import Extractors
+from facesvc.crypto.envelope import Ed25519Signer
 from facesvc.index.galleries import GalleryIndexes
 from facesvc.service.api_keys import ApiKeys, TenantApiKeys
 from facesvc.service.audit import Trail
@@ -32,7 +32,7 @@ class Resources:
     indexes: GalleryIndexes
     exchange: SqlExchange
     watch: Watch
-    signer: Signer
+    signer: Ed25519Signer
     api_keys: ApiKeys
     pack_of: PackOf
     max_references: int | None = None

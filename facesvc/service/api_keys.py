@@ -15,29 +15,17 @@ from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
 
-from facesvc.core.access import ApiKey, ApiKeyStore, IssuedKey, Rights, Role, StoredKey
-from facesvc.crypto.envelope import Envelope
+from facesvc.core.access import ApiKey, IssuedKey, Rights, Role, StoredKey
+from facesvc.crypto.keyring import TenantKeys
 from facesvc.errors import ApiKeyNotFound, RequestError, Unauthenticated
 from facesvc.service.audit import Trail
+from facesvc.storage.access import SqlApiKeys
 
 TEXT = re.compile(r"facesvc_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 SECRET_BYTES = 32
 FIRST_LIFETIME = timedelta(days=1)
 REFUSED = "the API key is not valid: unknown, expired or revoked"
-
-
-class Secrets(Protocol):
-    """What the service knows and its database does not, such as ``crypto.keyring.TenantKeys``."""
-
-    def derive(self, purpose: str) -> bytes:
-        """32 bytes for one purpose alone."""
-        ...
-
-    def envelope(self, purpose: str) -> Envelope:
-        """Seals what is of one purpose."""
-        ...
 
 
 def claimed_id(text: str) -> str | None:
@@ -49,7 +37,7 @@ def claimed_id(text: str) -> str | None:
 class ApiKeys:
     """Of all tenants. secrets: of the installation; the same after the master key was changed."""
 
-    def __init__(self, store: ApiKeyStore, secrets: Secrets) -> None:
+    def __init__(self, store: SqlApiKeys, secrets: TenantKeys) -> None:
         self._store = store
         self._key, self._envelope = secrets.derive("api keys"), secrets.envelope("api key rights")
 

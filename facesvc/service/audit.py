@@ -13,8 +13,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from facesvc.core.access import Caller
-from facesvc.core.audit import AuditLog, Chain, Head, Line, canonical
+from facesvc.core.audit import Chain, Head, Line, canonical
 from facesvc.errors import FaceServiceError, Overloaded
+from facesvc.storage.audit import SqlAuditLog
 
 BEGUN = "begun"
 
@@ -30,7 +31,7 @@ class Outcome:
 class Trail:
     """Writes one tenant's lines, for one caller. request: the id by which logs and answers know what was asked."""
 
-    def __init__(self, log: AuditLog, chain: Chain, caller: Caller, request: str | None = None) -> None:
+    def __init__(self, log: SqlAuditLog, chain: Chain, caller: Caller, request: str | None = None) -> None:
         self.log, self.chain, self.caller, self.request = log, chain, caller, request
 
     def by(self, caller: Caller, request: str | None = None) -> "Trail":

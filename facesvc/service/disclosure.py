@@ -8,30 +8,13 @@ import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
 
 from facesvc.core.access import Caller
 from facesvc.core.answers import Identification, Verification
 from facesvc.core.types import SECONDS_OF_A_DAY, Candidate, Subject
+from facesvc.storage.disclosures import SqlDisclosures
 
 logger = logging.getLogger(__name__)
-
-
-class Disclosures(Protocol):
-    """What one tenant's store knows of it. Raises StoreUnavailable."""
-
-    def reveal(self, references: Collection[str], key: str, day: int, most: int) -> None:
-        """Notes that the API key ``key`` is told of the subjects of these references on ``day`` (UTC, days since 1970).
-        Raises IdentityBudgetSpent, and notes nothing, where it would then know of more than ``most``."""
-        ...
-
-    def reveal_subjects(self, subjects: Collection[int], key: str, day: int, most: int) -> None:
-        """The same of subjects by the store's own numbers, with references or without."""
-        ...
-
-    def canaries(self, references: Collection[str]) -> Collection[str]:
-        """Those of these references that are of canaries."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +45,7 @@ class Alarms:
 class Watch:
     """Looks at every answer about subjects before it leaves. today: UTC, days since 1970."""
 
-    def __init__(self, disclosures: Disclosures, alarms: Alarms, today: Callable[[], int] | None = None) -> None:
+    def __init__(self, disclosures: SqlDisclosures, alarms: Alarms, today: Callable[[], int] | None = None) -> None:
         self.disclosures, self.alarms, self.today = disclosures, alarms, today or _today
 
     def identified(self, answer: Identification, caller: Caller, request: str | None) -> bool:

@@ -2,8 +2,9 @@
 
 from datetime import UTC, datetime
 
-from facesvc.core.erasure import Erased, Erasure, ErasureReceipt, Signer, receipt, statement
+from facesvc.core.erasure import Erased, Erasure, ErasureReceipt, receipt, statement
 from facesvc.core.types import NewSubject, Page, Subject, SubjectChange
+from facesvc.crypto.envelope import Ed25519Signer
 from facesvc.errors import SubjectExists
 from facesvc.index.galleries import GalleryIndexes
 from facesvc.service.audit import Trail
@@ -23,7 +24,7 @@ class Subjects:
         expiry: Expiry,
         audit: Trail,
         watch: Watch,
-        signer: Signer,
+        signer: Ed25519Signer,
     ) -> None:
         """signer: of the tenant's receipts."""
         self.store, self.indexes, self.expiry = store, indexes, expiry
@@ -85,7 +86,7 @@ class Subjects:
         if erased:
             caller = self.audit.caller
             stated = self.store.erasures.finish(erasure, statement(erased, caller.tenant, caller.key, outcome.head))
-        return receipt(stated, gallery, subject, self.signer)
+        return receipt(stated, gallery, subject, self.signer.sign)
 
     def _purge(self, gallery: str, erasure: Erasure) -> Erased:
         """Takes the vectors of what an erasure deleted out of the indexes and their snapshots, and looks whether

@@ -10,32 +10,25 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from threading import Lock
-from typing import Protocol
 
-from facesvc.core.access import DEFAULT_TENANT, Caller, StoredTenant, Tenant, TenantRows
-from facesvc.core.keys import KeyMaker
+from facesvc.core.access import DEFAULT_TENANT, Caller, StoredTenant, Tenant
 from facesvc.core.names import require_name
 from facesvc.core.ports import Extractors
 from facesvc.core.types import LoadedIndex
-from facesvc.crypto.envelope import Envelope
+from facesvc.crypto.keyring import Maker, TenantKeys
 from facesvc.errors import FaceServiceError, RequestError, TenantExists, TenantNotFound
 from facesvc.index.galleries import GalleryIndexes
 from facesvc.service import FaceService
 from facesvc.service.api_keys import ApiKeys
 from facesvc.service.audit import Trail
 from facesvc.service.disclosure import Alarms
-
-
-class Secrets(Protocol):
-    """Of the installation, such as ``crypto.keyring.TenantKeys``."""
-
-    def envelope(self, purpose: str) -> Envelope: ...
+from facesvc.storage.access import SqlTenants
 
 
 class Register:
     """All tenants. Each change writes its lines in the default tenant's audit log. All raise StoreUnavailable."""
 
-    def __init__(self, rows: TenantRows, secrets: Secrets, maker: KeyMaker, audit: Trail) -> None:
+    def __init__(self, rows: SqlTenants, secrets: TenantKeys, maker: Maker, audit: Trail) -> None:
         """secrets: of the installation; maker: of new tenants' keys; audit: of the default tenant."""
         self._rows, self._names, self._maker = rows, secrets.envelope("tenant names"), maker
         self._audit = audit

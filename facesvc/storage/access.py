@@ -11,7 +11,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from facesvc.core.access import DEFAULT_TENANT, StoredKey, StoredTenant
-from facesvc.core.keys import INSTALLATION, KeyMaker
+from facesvc.crypto.keyring import INSTALLATION, Maker
 from facesvc.errors import ApiKeyNotFound, TenantNotFound
 from facesvc.storage.engine import wipe_log
 from facesvc.storage.keys import hold_keys, put_tenant
@@ -20,14 +20,15 @@ from facesvc.storage.transactions import Locks
 
 
 class SqlApiKeys:
-    """core.access.ApiKeyStore on SQLite or PostgreSQL. Nothing is kept in memory: a key that is revoked is so for
-    the next request to any process."""
+    """Keep the rows of API keys, on SQLite or PostgreSQL. Nothing is held in memory: a key that is revoked is so for
+    the next request to any process. All methods raise StoreUnavailable."""
 
     def __init__(self, locks: Locks) -> None:
         """locks: of all tenants."""
         self._rows = locks
 
     def find(self, key: str) -> StoredKey | None:
+        """Return the key of this id, of whatever tenant."""
         with self._rows.reading() as session:
             row = session.get(ApiKeyRow, key)
             return row and _as_stored(row)
@@ -37,6 +38,7 @@ class SqlApiKeys:
             session.add(ApiKeyRow(**asdict(new)))
 
     def add_first(self, new: StoredKey) -> bool:
+        """Add the key if no tenant has one; return whether it was added. Of several processes at once, one adds."""
         with self._rows.alone("first API key"), self._rows.writing() as session:
             if session.scalar(select(func.count()).select_from(ApiKeyRow)):
                 return False
@@ -44,6 +46,7 @@ class SqlApiKeys:
             return True
 
     def of_tenant(self, tenant: str) -> Sequence[StoredKey]:
+        """Return the keys of a tenant, oldest first."""
         query = select(ApiKeyRow).where(ApiKeyRow.tenant == tenant).order_by(ApiKeyRow.created_at, ApiKeyRow.id)
         with self._rows.reading() as session:
             return [_as_stored(row) for row in session.scalars(query)]
@@ -51,6 +54,10 @@ class SqlApiKeys:
     def change(
         self, tenant: str, key: str, renew: Callable[[StoredKey], bytes], added: StoredKey | None = None
     ) -> StoredKey:
+        """Seal the key as ``renew`` does, given it as it is, while nobody else changes it, and add another with it.
+
+        Both or, where ``renew`` raises, nothing. Return the key as it is then. Raises ApiKeyNotFound.
+        """
         with self._rows.writing() as session:
             row = _locked(session, tenant, key)
             row.sealed = renew(_as_stored(row))
@@ -72,13 +79,15 @@ def _as_stored(row: ApiKeyRow) -> StoredKey:
 
 
 class SqlTenants(Locks):
-    """core.access.TenantRows, over the rows of every tenant."""
+    """Keep the rows of tenants. All methods raise StoreUnavailable."""
 
     def ping(self) -> None:
+        """Read one row at most, to see whether the database answers."""
         with self.reading() as session:
             session.execute(select(TenantRow.tenant).limit(1))
 
     def all(self) -> Sequence[StoredTenant]:
+        """Return the tenants in the order in which they were made; the default tenant is there from the start."""
         query = select(TenantRow).where(TenantRow.tenant != INSTALLATION)
         with self.reading() as session:
             rows = session.scalars(query.order_by(TenantRow.created_at, TenantRow.tenant))
@@ -87,12 +96,14 @@ class SqlTenants(Locks):
             found.insert(0, StoredTenant(DEFAULT_TENANT, None, datetime.fromtimestamp(0, UTC)))
         return found
 
-    def add(self, new: StoredTenant, maker: KeyMaker) -> None:
+    def add(self, new: StoredTenant, maker: Maker) -> None:
+        """Add a tenant with keys of its own. Raises MasterKeyUnavailable where the maker's master key was replaced."""
         with self.writing() as session:
             hold_keys(session, maker)
             put_tenant(session, new, maker.made(new.id))
 
     def delete(self, tenant: str) -> None:
+        """Delete every row of a tenant. Raises TenantNotFound."""
         with self.writing() as session:
             if tenant == INSTALLATION or not _delete(session, TenantRow, tenant):
                 raise TenantNotFound(f"no tenant {tenant!r}")

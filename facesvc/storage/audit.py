@@ -27,7 +27,10 @@ class _Waiting:
 
 
 class SqlAuditLog(Transactions):
-    """core.audit.AuditLog on SQLite or PostgreSQL. Thread-safe."""
+    """Keep one tenant's audit lines, on SQLite or PostgreSQL; ``facesvc.service.audit`` makes them.
+
+    Thread-safe. All methods raise StoreUnavailable.
+    """
 
     def __init__(self, engine: Engine, tenant: str, chain: Chain) -> None:
         super().__init__(engine, tenant)
@@ -36,8 +39,10 @@ class SqlAuditLog(Transactions):
         self._turn, self._lock = Lock(), Lock()
 
     def append(self, entries: list[bytes]) -> Head:
-        """Whoever's turn it is writes the lines of all that wait: one commit, however many requests end at once. Raises
-        AuditBroken where the end of the log was tampered with, TenantNotFound for a tenant that was deleted."""
+        """Write lines at the end, all or none, durable when it returns; return the head after them.
+
+        The thread whose turn it is writes the lines of all that wait: one commit, however many requests end at once.
+        Raises AuditBroken where the end of the log was tampered with, TenantNotFound for a tenant that was deleted."""
         mine = _Waiting(entries)
         with self._lock:
             self._waiting.append(mine)

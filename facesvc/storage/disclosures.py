@@ -17,14 +17,22 @@ DAYS_KEPT = 1
 
 
 class SqlDisclosures(SealedRows):
-    """service.disclosure.Disclosures of one tenant."""
+    """Note which subjects API keys were told of, and know which are canaries, for one tenant.
+
+    All methods raise StoreUnavailable.
+    """
 
     def reveal(self, references: Collection[str], key: str, day: int, most: int) -> None:
+        """Note that the API key ``key`` is told of the subjects of these references on ``day`` (UTC, days since 1970).
+
+        Raises IdentityBudgetSpent, and notes nothing, where it would then know of more than ``most``.
+        """
         owners = select(ReferenceRow.subject_key)
         owners = owners.where(ReferenceRow.tenant == self.tenant, ReferenceRow.id.in_(references))
         self._reveal(owners, key, day, most)
 
     def reveal_subjects(self, subjects: Collection[int], key: str, day: int, most: int) -> None:
+        """Note the same of subjects by their keys in the database, with references or without."""
         there = select(SubjectRow.key).where(SubjectRow.tenant == self.tenant, SubjectRow.key.in_(subjects))
         self._reveal(there, key, day, most)
 
@@ -46,6 +54,7 @@ class SqlDisclosures(SealedRows):
                 session.execute(insert(RevealedRow), rows)
 
     def canaries(self, references: Collection[str]) -> Collection[str]:
+        """Return those of these references that belong to canaries."""
         query = (
             select(ReferenceRow.id, SubjectRow)
             .join(SubjectRow, SubjectRow.key == ReferenceRow.subject_key)

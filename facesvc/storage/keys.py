@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from facesvc.core.access import DEFAULT_TENANT, StoredTenant
 from facesvc.core.audit import Head
-from facesvc.core.keys import FIRST, INSTALLATION, KeyMaker, NewKeys, Wrapped
+from facesvc.crypto.keyring import FIRST, INSTALLATION, Maker, NewKeys, Wrapped
 from facesvc.errors import SealBroken
 from facesvc.storage.tables import (
     ApiKeyRow,
@@ -31,7 +31,7 @@ from facesvc.storage.transactions import EVERY_TENANT, Transactions
 
 
 class SqlKeyRows(Transactions):
-    """core.keys.KeyRows. Raises StoreUnavailable."""
+    """crypto.keyring.KeyRows. Raises StoreUnavailable."""
 
     def __init__(self, engine: Engine, tenant: str) -> None:
         super().__init__(engine, tenant)
@@ -41,7 +41,7 @@ class SqlKeyRows(Transactions):
         with self.reading() as session:
             return read_keys(session, self.tenant)
 
-    def found(self, maker: KeyMaker) -> None:
+    def found(self, maker: Maker) -> None:
         with self._every.writing() as session:
             if not _put_installation(session, maker):
                 return
@@ -50,7 +50,7 @@ class SqlKeyRows(Transactions):
             new = StoredTenant(DEFAULT_TENANT, None, datetime.now(UTC))
             put_tenant(session, new, maker.made(DEFAULT_TENANT))
 
-    def change(self, maker: KeyMaker, renew: Callable[[Wrapped], Wrapped]) -> None:
+    def change(self, maker: Maker, renew: Callable[[Wrapped], Wrapped]) -> None:
         with self._every.writing() as session:
             hold_keys(session, maker)
             _renew(session, self.tenant, renew)
@@ -62,7 +62,7 @@ def read_keys(session: Session, tenant: str) -> Wrapped:
     return Wrapped(root, dict(iter(session.execute(query))))
 
 
-def hold_keys(session: Session, maker: KeyMaker) -> None:
+def hold_keys(session: Session, maker: Maker) -> None:
     """Nobody else writes wrapped keys until the transaction, of every tenant, ends. Raises MasterKeyUnavailable where
     those that there are were wrapped by another master key than the maker's."""
     maker.require(_locked_keys(session, INSTALLATION))
@@ -76,7 +76,7 @@ def put_tenant(session: Session, new: StoredTenant, keys: NewKeys) -> None:
 
 def rewrap_all(rows: Transactions, rewrap: Callable[[str, Wrapped], Wrapped]) -> int:
     """Puts what ``rewrap`` makes of each tenant's keys in their place, all in one transaction; how many tenants there
-    are, ``core.keys.INSTALLATION`` among them. rows: of every tenant."""
+    are, ``crypto.keyring.INSTALLATION`` among them. rows: of every tenant."""
     with rows.writing() as session:
         _renew(session, INSTALLATION, partial(rewrap, INSTALLATION))
         others = session.scalars(select(TenantRow.tenant).where(TenantRow.tenant != INSTALLATION)).all()
@@ -122,7 +122,7 @@ def _renew(session: Session, tenant: str, renew: Callable[[Wrapped], Wrapped]) -
             session.add(_data_key(tenant, version, key))
 
 
-def _put_installation(session: Session, maker: KeyMaker) -> bool:
+def _put_installation(session: Session, maker: Maker) -> bool:
     """Whether it had no keys yet. Who is second waits for the first one's commit."""
     new, keys = StoredTenant(INSTALLATION, None, datetime.now(UTC)), maker.made(INSTALLATION)
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert

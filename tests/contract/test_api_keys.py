@@ -11,8 +11,7 @@ import pytest
 from sqlalchemy import text, update
 
 from facesvc.core.access import Caller, Rights, Role
-from facesvc.core.keys import INSTALLATION
-from facesvc.crypto.keyring import Keyring
+from facesvc.crypto.keyring import INSTALLATION, Keyring
 from facesvc.crypto.master import MasterKey
 from facesvc.errors import ApiKeyNotFound, RequestError, SealBroken, Unauthenticated
 from facesvc.service.api_keys import ApiKeys

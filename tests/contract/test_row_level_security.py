@@ -10,9 +10,8 @@ from sqlalchemy.exc import ProgrammingError
 
 from facesvc.bootstrap.database import Database
 from facesvc.core.access import Rights, Role
-from facesvc.core.keys import INSTALLATION
 from facesvc.core.types import Added, NewGallery
-from facesvc.crypto.keyring import Keyring
+from facesvc.crypto.keyring import INSTALLATION, Keyring
 from facesvc.crypto.master import MasterKey
 from facesvc.errors import StoreUnavailable
 from facesvc.service.api_keys import ApiKeys

@@ -10,9 +10,8 @@ from sqlalchemy import Engine, text
 
 from facesvc.bootstrap.database import Database
 from facesvc.core.access import Rights, Role
-from facesvc.core.keys import INSTALLATION, Wrapped
 from facesvc.core.types import NewGallery
-from facesvc.crypto.keyring import rewrap
+from facesvc.crypto.keyring import INSTALLATION, Wrapped, rewrap
 from facesvc.crypto.master import MasterKey
 from facesvc.errors import MasterKeyUnavailable, SealBroken, TenantNotFound, Unauthenticated
 from facesvc.storage.engine import WRITING

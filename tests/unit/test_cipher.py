@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from facesvc.core.keys import KeyMaker, Wrapped
 from facesvc.core.types import Photograph, Vectors
 from facesvc.crypto.codec import Codec
-from facesvc.crypto.keyring import Keyring
+from facesvc.crypto.keyring import Keyring, Maker, Wrapped
 from facesvc.crypto.master import MasterKey
 from facesvc.errors import InvalidCursor, SealBroken
 from facesvc.storage.sealing import SubjectCipher, SubjectDetails, new_subject
@@ -34,7 +33,7 @@ def sealed() -> SubjectCipher:
 
 
 class Rows:
-    """core.keys.KeyRows in memory."""
+    """crypto.keyring.KeyRows in memory."""
 
     def __init__(self) -> None:
         self.wrapped = Wrapped()
@@ -42,11 +41,11 @@ class Rows:
     def read(self) -> Wrapped:
         return self.wrapped
 
-    def found(self, maker: KeyMaker) -> None:
+    def found(self, maker: Maker) -> None:
         made = maker.made("acme")
         self.wrapped = Wrapped(made.root, {1: made.data_key})
 
-    def change(self, maker: KeyMaker, renew: Callable[[Wrapped], Wrapped]) -> None:
+    def change(self, maker: Maker, renew: Callable[[Wrapped], Wrapped]) -> None:
         raise NotImplementedError
 
 
