@@ -34,7 +34,9 @@ class Scene:
         self.do("Enrol", gallery=SHARED, person="w0-bob", photographs=["w0 3"])
         self.do("Enrol", gallery=SHARED, person="w0-ada", photographs=["w0 4"])
         self.deleted = self.ids()["w0 4"]
-        self.tokens = tokens(open_codec(create_engine(url)), service.resources.store.galleries.get(SHARED))
+        engine = create_engine(url)
+        self.tokens = tokens(open_codec(engine), service.resources.store.galleries.get(SHARED))
+        engine.dispose()
         self.damage(
             "CREATE TABLE deleted AS SELECT * FROM face_references WHERE key = 4",
             "CREATE TABLE removed AS SELECT * FROM templates WHERE reference_key = 4",

@@ -10,6 +10,9 @@ ROOT = Path(__file__).parents[2]
 FILES = sorted(path for folder in ("facesvc", "training", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
 UNSAFE = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "yaml"}
 """Modules whose loaders run what they read."""
+RESTRICTED = "facesvc/models/checkpoint.py"
+"""The one that unpickles: its unpickler allows three names (Python's documentation, "Restricting Globals"), and
+tests/unit/test_converters.py sends it programs."""
 
 
 def calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
@@ -50,7 +53,8 @@ def is_harmless(node: ast.AST) -> bool:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
 def test_no_pickle_is_loaded(file: Path) -> None:
-    assert faults(file.read_text()) == []
+    expected = ["imports pickle"] if str(file.relative_to(ROOT)) == RESTRICTED else []
+    assert faults(file.read_text()) == expected
 
 
 @pytest.mark.parametrize(
