@@ -46,10 +46,10 @@ def test_the_graph_of_pgvector(gallery: tuple[Vectors, Vectors], engine_openers:
     index = engine_openers.pgvector(exact_until=4_000)
     keys = np.arange(len(vectors))
     index.add(keys[:4_000], vectors[:4_000])
-    index.update_files()
+    index.build_graph()
     assert not graph_is_used(engine_openers, index)
     index.add(keys[4_000:], vectors[4_000:])
-    index.update_files()
+    index.build_graph()
     assert graph_is_used(engine_openers, index)
     assert recall(index, vectors, keys, probes) >= 0.999
     kept = np.random.default_rng(3).permutation(keys)[: len(keys) // 4]
