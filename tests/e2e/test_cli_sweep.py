@@ -11,7 +11,7 @@ from facesvc.index.flat import FlatIndex
 from facesvc.index.snapshot import Snapshot
 from facesvc.storage.engine import open_engine
 from tests.support.commandline import CommandLine
-from tests.support.databases import VERSION, migrated_sqlite, new_reference, open_store, unit_vectors
+from tests.support.databases import VERSION, keep_master_key, migrated_sqlite, new_reference, open_store, unit_vectors
 
 CLEAN = {
     "tenant": "default", "gallery": "staff", "template_version": VERSION, "references": 3, "kind": "flat",
@@ -27,6 +27,7 @@ def cli(tmp_path: Path) -> CommandLine:
     store.galleries.create(NewGallery("staff"), VERSION)
     store.references.add("staff", "ada", [new_reference(seed) for seed in range(3)])
     engine.dispose()
+    keep_master_key(tmp_path)
     return CommandLine(tmp_path)
 
 

@@ -21,8 +21,7 @@ from facesvc.models.packs import Packs
 from facesvc.pipeline.align import align
 from facesvc.pipeline.packs import LoadedPacks
 from facesvc.storage.engine import open_engine
-from facesvc.storage.store import Store
-from tests.support.databases import migrated_sqlite
+from tests.support.databases import migrated_sqlite, open_store
 from tests.support.portraits import portrait_chips
 from tests.support.services import make_service
 from training.backbones import build_backbone
@@ -102,7 +101,7 @@ def test_the_service_verifies_with_the_exported_pack(
     settings = Settings(data=tmp_path, pack="mine", workers=1)
     with open_extractor(settings, pack) as extractor:
         engine = open_engine(migrated_sqlite(tmp_path))
-        store = Store(engine)
+        store = open_store(engine)
         service = make_service(LoadedPacks(extractor), store, GalleryIndexes(store, MemoryHome(ExactIndex)))
         verified = service.decisions.verify(photographs["obama"], photographs["biden"])
         faces = [extractor.extract(photographs[name], FaceChoice.PROMINENT).samples[0] for name in ("obama", "biden")]
