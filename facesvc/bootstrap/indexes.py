@@ -40,7 +40,7 @@ def open_home(settings: Settings, store: Store, in_memory: Callable[[Kind], Inde
 
     def home(kind: IndexKind) -> IndexHome:
         if kind not in made:
-            made[kind] = _engine_home(kind, settings, store, engine) or in_memory(kind)  # type: ignore[arg-type]
+            made[kind] = _engine_home(kind, settings, store.locks, engine) or in_memory(kind)  # type: ignore[arg-type]
         return made[kind]
 
     with connected(settings.url) as engine:  # of pgvector alone, see PgVectorHome

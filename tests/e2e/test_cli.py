@@ -137,7 +137,7 @@ def test_a_database_out_of_reach(cli: CommandLine) -> None:
 
 @pytest.mark.slow
 def test_a_pack_that_is_unknown(cli: CommandLine) -> None:
-    assert cli.refusal("--pack", "none", "galleries", "list").endswith("[pack_not_found]")
+    assert cli.refusal("--pack", "none", "galleries", "create", "staff").endswith("[pack_not_found]")
 
 
 # --- galleries, subjects, enrol -----------------------------------------------------------------------------
